@@ -1,0 +1,30 @@
+//! Throughline: follow one request through every service, call, message and breaker that it touched.
+//!
+//! The map of the house. Data flows one way through the dashboard:
+//! `receive → model → store → query → view`. The demo shop is built on the toolkit and never on the
+//! dashboard. `tests/layers.rs` reads the imports and holds these rules; `docs/ARCHITECTURE.md` draws them.
+//!
+//! | module | feature | what lives there |
+//! |---|---|---|
+//! | [`config`] | | settings, one file a concern; the only reader of the environment |
+//! | [`telemetry`] | `comms` | our own traces, metrics and logs; the only user of the OpenTelemetry SDK |
+//! | [`comms`] | `comms` | the toolkit: correlation, HTTP client and server, gRPC, messages, retry |
+//! | [`demo`] | `demo` | the demo shop: seven services, their load, their supervisor |
+//! | [`dashboard`] | `dashboard` | receiver, store, queries and pages |
+//! | [`cli`] | both | one file a command |
+
+pub mod config;
+
+#[cfg(feature = "comms")]
+pub mod comms;
+#[cfg(feature = "comms")]
+pub mod telemetry;
+
+#[cfg(feature = "demo")]
+pub mod demo;
+
+#[cfg(feature = "dashboard")]
+pub mod dashboard;
+
+#[cfg(all(feature = "dashboard", feature = "demo"))]
+pub mod cli;
