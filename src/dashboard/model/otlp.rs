@@ -1,0 +1,1 @@
+//! OTLP bytes: walked on arrival, decoded when read.
