@@ -5,7 +5,9 @@
 //! layout, `model` depends on nothing of ours.
 
 pub mod model;
+pub mod ops;
 pub mod query;
 pub mod receive;
+pub mod serve;
 pub mod store;
 pub mod view;
