@@ -70,10 +70,17 @@ impl Sqlite {
         let mut writer = options.connect().await.map_err(|error| trouble(path, &error))?;
         prepare(&mut writer).await.map_err(|error| trouble(path, &error))?;
         check_version(&mut writer).await?;
+        // Readers set nothing: even a pragma that changes nothing is a write to SQLite.
+        let reading = SqliteConnectOptions::new()
+            .filename(path)
+            .read_only(true)
+            .busy_timeout(BUSY)
+            .pragma("cache_size", "-4096")
+            .disable_statement_logging();
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .min_connections(1)
-            .connect_with(options.create_if_missing(false).read_only(true))
+            .connect_with(reading)
             .await
             .map_err(|error| trouble(path, &error))?;
         Ok(Self { path: path.to_owned(), writer: Mutex::new(writer), readers, _lock: lock })
