@@ -59,14 +59,11 @@ impl Providers {
             .with_endpoint(endpoint)
             .with_timeout(EXPORT_TIMEOUT)
             .build()?;
-        let record_batches =
-            logs::BatchConfigBuilder::default().with_scheduled_delay(BATCH_DELAY).build();
+        let record_batches = logs::BatchConfigBuilder::default().with_scheduled_delay(BATCH_DELAY).build();
         let logs = SdkLoggerProvider::builder()
             .with_resource(resource.clone())
             .with_log_processor(Correlate)
-            .with_log_processor(
-                BatchLogProcessor::builder(records).with_batch_config(record_batches).build(),
-            )
+            .with_log_processor(BatchLogProcessor::builder(records).with_batch_config(record_batches).build())
             .build();
 
         let points = MetricExporter::builder()

@@ -12,6 +12,7 @@
 mod export;
 mod format;
 
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use opentelemetry::propagation::TextMapCompositePropagator;
@@ -87,7 +88,7 @@ impl Guard {
 pub fn init(settings: &Settings) -> anyhow::Result<Guard> {
     let filter = EnvFilter::try_new(&settings.log_filter)
         .map_err(|e| anyhow::anyhow!("`{}` is not a log filter: {e}", settings.log_filter))?;
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let lines = match settings.log_format {
         LogFormat::Text => lines.event_format(TextLines).with_filter(filter).boxed(),
         LogFormat::Json => lines.event_format(JsonLines).with_filter(filter).boxed(),
