@@ -1,8 +1,8 @@
 //! What was accepted and refused: for `/metrics` (OpenMetrics) and for the Status page.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
-use std::time::{Instant, SystemTime};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
@@ -97,6 +97,37 @@ struct Seen {
     heard: HashMap<Transport, Heard>,
     senders: HashMap<(Reason, String), u64>,
     refused: HashMap<Outcome, u64>,
+    minutes: VecDeque<MinuteCount>,
+}
+
+/// What came in one minute.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct MinuteCount {
+    /// Begin of the minute in ns since the epoch.
+    pub start: u64,
+    /// Spans and logs committed.
+    pub accepted: u64,
+    /// Spans left out, and whole requests refused.
+    pub refused: u64,
+}
+
+/// Minutes remembered.
+const MINUTES: usize = 60;
+const MINUTE_NS: u64 = 60_000_000_000;
+
+impl Seen {
+    /// The running minute.
+    fn minute(&mut self) -> &mut MinuteCount {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+        let start = now - now % MINUTE_NS;
+        if self.minutes.back().is_none_or(|last| last.start < start) {
+            if self.minutes.len() >= MINUTES {
+                self.minutes.pop_front();
+            }
+            self.minutes.push_back(MinuteCount { start, ..MinuteCount::default() });
+        }
+        self.minutes.back_mut().expect("a minute was just pushed")
+    }
 }
 
 /// When and how much a transport brought lately: two windows of ten seconds, the running and the one before.
@@ -165,6 +196,7 @@ impl Counters {
         let mut seen = self.seen.lock().expect("no holder panics");
         if !matches!(outcome, Outcome::Ok | Outcome::Partial) {
             *seen.refused.entry(outcome).or_default() += 1;
+            seen.minute().refused += 1;
         }
         seen.heard.entry(transport).or_insert_with(Heard::new).last = SystemTime::now();
     }
@@ -175,6 +207,7 @@ impl Counters {
         self.logs.get_or_create(&TransportLabels { transport }).inc_by(logs);
         self.duplicates.inc_by(duplicates);
         self.rate(transport, spans + logs);
+        self.seen.lock().expect("no holder panics").minute().accepted += spans + logs - duplicates;
     }
 
     /// Counts metric data points.
@@ -201,6 +234,7 @@ impl Counters {
             let full = seen.senders.len() >= MAX_SENDERS;
             let name = if full { String::new() } else { service.clone() };
             *seen.senders.entry((*reason, name)).or_default() += spans;
+            seen.minute().refused += spans;
         }
     }
 
@@ -227,6 +261,11 @@ impl Counters {
             seen.senders.iter().map(|((reason, name), spans)| (*reason, name.clone(), *spans)).collect();
         all.sort_by(|a, b| b.2.cmp(&a.2).then_with(|| a.cmp(b)));
         all
+    }
+
+    /// The last hour by minute, oldest first; minutes without a request are left out.
+    pub fn minutes(&self) -> Vec<MinuteCount> {
+        self.seen.lock().expect("no holder panics").minutes.iter().copied().collect()
     }
 
     /// Requests refused whole, most first.
