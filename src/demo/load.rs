@@ -88,11 +88,11 @@ fn order(n: u64) -> PlaceOrder {
 
 impl Customers {
     fn read(&self) -> Visit {
-        let path = match rand::random_range(0..20) {
-            0..8 => "/catalog".to_owned(),
-            8..12 => format!("/catalog/{}", CATALOG[rand::random_range(0..CATALOG.len())].0),
-            12 => "/catalog/sofa-blue".to_owned(),
-            13 => "/orders/o-0".to_owned(),
+        let path = match rand::random_range(0..40) {
+            0..16 => "/catalog".to_owned(),
+            16..24 => format!("/catalog/{}", CATALOG[rand::random_range(0..CATALOG.len())].0),
+            24 => "/catalog/sofa-blue".to_owned(),
+            25 => "/orders/o-0".to_owned(),
             _ => match self.some_order() {
                 Some(id) => format!("/orders/{id}"),
                 None => "/catalog".to_owned(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use opentelemetry::baggage::BaggageExt as _;
 use opentelemetry::trace::{Link, SpanContext, SpanKind, Status, TraceContextExt as _, Tracer as _};
 use opentelemetry::{Context, KeyValue, global};
 
@@ -30,8 +31,11 @@ impl ProcessSpan {
             Some(failed) => {
                 let of = KeyValue::new(names::MESSAGING_MESSAGE_ID, delivery.message.id.clone());
                 builder = builder.with_links(vec![Link::new(failed, vec![of], 0)]);
-                // A root of its own, but with the baggage that came along.
-                incoming.with_remote_span_context(SpanContext::empty_context())
+                // A root of its own, but with the baggage that came along. Not the context with an invalid
+                // span in it: samplers take that for a parent that was not sampled.
+                let baggage = incoming.baggage().iter();
+                Context::new()
+                    .with_baggage(baggage.map(|(key, (value, _))| KeyValue::new(key.clone(), value.clone())))
             }
         };
         let span = tracer.build_with_context(builder, &parent);

@@ -16,6 +16,12 @@ pub struct ShopError {
     pub message: String,
 }
 
+/// The body of such an answer, as far as another service of the shop reads it.
+#[derive(serde::Deserialize)]
+struct Told {
+    error: String,
+}
+
 impl ShopError {
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self { status, message: message.into() }
@@ -30,7 +36,10 @@ impl From<CallError> for ShopError {
     /// What the caller can mend is passed on; the rest is ours.
     fn from(error: CallError) -> Self {
         match error.status() {
-            Some(status) if status.is_client_error() => Self::new(status, error.body_excerpt),
+            Some(status) if status.is_client_error() => {
+                let told = serde_json::from_str::<Told>(&error.body_excerpt);
+                Self::new(status, told.map_or(error.body_excerpt, |told| told.error))
+            }
             _ => Self::new(StatusCode::BAD_GATEWAY, "a service did not answer"),
         }
     }

@@ -8,9 +8,10 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use opentelemetry::KeyValue;
+use reqwest::Method;
 
 use super::errors::ShopError;
-use crate::comms::http::{ServiceHttpClient, instrument};
+use crate::comms::http::{CallError, ServiceHttpClient, instrument};
 use crate::comms::queue::{Failure, Received};
 use crate::demo::api::{
     Authorization, Authorize, CURRENCY, Order, OrderPlaced, OrderStatus, PaymentResult, PlaceOrder,
@@ -76,14 +77,14 @@ async fn place(
     let id = format!("o-{}", uuid::Uuid::now_v7().simple());
     note([KeyValue::new("order.id", id.clone()), KeyValue::new("user.id", request.user_id.clone())]);
     let reserve = Reserve { order_id: id.clone(), items: request.items.clone() };
-    let reservation: Reservation = orders.inventory.post("/reservations", &reserve).await?;
+    let reservation: Reservation = post_to(&orders.inventory, "/reservations", &reserve).await?;
     let authorize = Authorize {
         order_id: id.clone(),
         card: request.card.clone(),
         amount: reservation.amount,
         currency: CURRENCY.to_owned(),
     };
-    let authorization: Authorization = orders.payments.post("/authorizations", &authorize).await?;
+    let authorization: Authorization = post_to(&orders.payments, "/authorizations", &authorize).await?;
     let order = Order {
         id: id.clone(),
         user_id: request.user_id.clone(),
@@ -106,6 +107,15 @@ async fn place(
     orders.shared.publish(keys::ORDER_PLACED, &placed).await?;
     tracing::info!(order.id = %order.id, amount = order.amount, "order placed");
     Ok((StatusCode::CREATED, Json(order)))
+}
+
+/// A path without variables is its own template.
+async fn post_to<T: serde::de::DeserializeOwned>(
+    service: &ServiceHttpClient,
+    path: &'static str,
+    body: &impl serde::Serialize,
+) -> Result<T, CallError> {
+    service.request(Method::POST, path).template(path).json(body).send().await
 }
 
 async fn show(State(orders): State<Orders>, Path(id): Path<String>) -> Result<Json<Order>, ShopError> {
