@@ -1,7 +1,11 @@
-//! Generates code from the protocol definitions in `proto/`, without an installed protoc.
+//! What has to be there before the crate compiles: the front-end assets, and the code of `proto/`, generated
+//! without an installed protoc.
+
+#[path = "build/assets.rs"]
+mod assets;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    println!("cargo:rerun-if-changed=build.rs");
+    assets::assets();
     #[cfg(feature = "comms")]
     user_service()?;
     Ok(())

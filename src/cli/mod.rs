@@ -2,15 +2,19 @@
 //!
 //! What must not live here: anything that a test could want without a process.
 
+pub mod dashboard;
 pub mod demo;
+mod logs;
 pub mod service;
+mod stop;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
+/// Follow one request through every service, call, message and breaker that it touched.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(version, about, propagate_version = true)]
 struct Line {
     #[command(subcommand)]
     command: Command,
@@ -18,25 +22,22 @@ struct Line {
 
 #[derive(clap::Subcommand)]
 enum Command {
-    Demo(demo::Args),
-    Service(service::Args),
+    Dashboard(Box<dashboard::Args>),
+    Demo(Box<demo::Args>),
+    Service(Box<service::Args>),
 }
 
 /// Parses the arguments, runs the command and gives the exit code: 0 is success, 2 wrong usage, 1 all else.
 pub fn run() -> ExitCode {
     let line = Line::parse();
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("throughline: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let result = runtime.block_on(async {
-        match line.command {
-            Command::Demo(args) => demo::run(args).await,
-            Command::Service(args) => service::run(args).await,
-        }
+    let result = tokio::runtime::Runtime::new().map_err(anyhow::Error::from).and_then(|runtime| {
+        runtime.block_on(async {
+            match line.command {
+                Command::Dashboard(args) => dashboard::run(*args).await,
+                Command::Demo(args) => demo::run(*args).await,
+                Command::Service(args) => service::run(*args).await,
+            }
+        })
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,

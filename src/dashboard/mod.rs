@@ -1,1 +1,15 @@
-//! To be filled.
+//! The dashboard: what receives, keeps, queries and shows.
+//!
+//! Data flows one way, `receive → model → store → query → view`, and the imports follow it:
+//! `view` sees no SQL and no wire types, `receive` sees no pool, `query` makes no HTML, `store` knows no
+//! layout, `model` depends on nothing of ours.
+
+pub mod model;
+pub mod ops;
+pub mod query;
+pub mod receive;
+mod selftest;
+pub mod serve;
+mod status;
+pub mod store;
+pub mod view;

@@ -1,0 +1,26 @@
+//! Our own types: what the rest of the dashboard speaks about. Depends on nothing else of ours.
+//!
+//! * [`ids`]: trace and span IDs.
+//! * [`value`]: an attribute's value, of any OTLP type.
+//! * [`span`]: spans, logs, resources, scopes, decoded for reading.
+//! * [`summary`]: what a list needs to know of a trace without opening it.
+//! * [`correlation`]: which attributes carry a correlation ID.
+//!
+//! What must not live here: HTML, SQL, anything that waits.
+
+pub mod correlation;
+pub mod ids;
+pub mod otlp;
+pub mod proto;
+pub mod span;
+pub mod summary;
+pub mod value;
+
+pub use correlation::Correlation;
+pub use ids::{SpanId, TraceId};
+pub use span::{Event, Kind, Link, LogRecord, Resource, Scope, Span, StatusCode, Trace};
+pub use summary::{Failure, Root, ServiceShare, TraceSummary};
+pub use value::Value;
+
+/// Nanoseconds since the Unix epoch, as OTLP counts them. 0 means "not told".
+pub type Nanos = u64;

@@ -1,0 +1,183 @@
+//! Spans and logs decoded for reading, with the resource and scope they came from.
+
+use std::sync::Arc;
+
+use super::value::{Attributes, find};
+use super::{Nanos, SpanId, TraceId, Value};
+
+/// What emitted a span: a service and its surroundings.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Resource {
+    pub attributes: Attributes,
+}
+
+impl Resource {
+    /// `service.name`, or `unknown_service` where it is missing or empty (Resource SDK specification).
+    pub fn service(&self) -> &str {
+        match find(&self.attributes, "service.name").and_then(Value::as_str) {
+            Some(name) if !name.is_empty() => name,
+            _ => UNKNOWN_SERVICE,
+        }
+    }
+}
+
+/// The name of a service that did not give one.
+pub const UNKNOWN_SERVICE: &str = "unknown_service";
+
+/// The instrumentation that made a span.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Scope {
+    pub name: String,
+    pub version: String,
+    pub attributes: Attributes,
+}
+
+/// Which side of which kind of call a span stands for (`SpanKind`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum Kind {
+    #[default]
+    Unspecified,
+    Internal,
+    Server,
+    Client,
+    Producer,
+    Consumer,
+}
+
+impl Kind {
+    /// From the number on the wire; an unknown one is unspecified.
+    pub fn from_wire(number: u64) -> Self {
+        [Kind::Unspecified, Kind::Internal, Kind::Server, Kind::Client, Kind::Producer, Kind::Consumer]
+            .get(number as usize)
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// The field's word for it, in lower case.
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::Unspecified => "unspecified",
+            Kind::Internal => "internal",
+            Kind::Server => "server",
+            Kind::Client => "client",
+            Kind::Producer => "producer",
+            Kind::Consumer => "consumer",
+        }
+    }
+}
+
+/// A span's status code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum StatusCode {
+    #[default]
+    Unset,
+    Ok,
+    Error,
+}
+
+/// Something that happened at one moment within a span.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Event {
+    pub time: Nanos,
+    pub name: String,
+    pub attributes: Attributes,
+}
+
+/// A pointer to a span of this or another trace.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Link {
+    pub trace_id: TraceId,
+    pub span_id: Option<SpanId>,
+    pub attributes: Attributes,
+}
+
+/// One span, whole. `end` may be before `start` and either may be 0: nothing is mended here.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Span {
+    pub trace_id: TraceId,
+    pub span_id: SpanId,
+    pub parent: Option<SpanId>,
+    pub name: String,
+    pub kind: Kind,
+    pub start: Nanos,
+    pub end: Nanos,
+    pub status: StatusCode,
+    pub status_message: String,
+    pub attributes: Attributes,
+    pub events: Vec<Event>,
+    pub links: Vec<Link>,
+    pub trace_state: String,
+    pub flags: u32,
+    /// Attributes, events and links that the SDK dropped before sending, together.
+    pub dropped: u64,
+    pub resource: Arc<Resource>,
+    pub scope: Arc<Scope>,
+}
+
+impl Span {
+    /// The service that sent the span.
+    pub fn service(&self) -> &str {
+        self.resource.service()
+    }
+
+    /// The value of an attribute of the span itself.
+    pub fn attribute(&self, key: &str) -> Option<&Value> {
+        find(&self.attributes, key)
+    }
+
+    /// Nanoseconds from start to end; 0 where the end is not after the start.
+    pub fn duration(&self) -> u64 {
+        self.end.saturating_sub(self.start)
+    }
+
+    /// Whether the span's status is ERROR.
+    pub fn failed(&self) -> bool {
+        self.status == StatusCode::Error
+    }
+}
+
+/// One log record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogRecord {
+    /// When it happened, or when it was observed if the source did not say.
+    pub time: Nanos,
+    /// OTLP's number, 1 (TRACE) to 24 (FATAL4); 0 is not told. Texts differ too much to rely on.
+    pub severity: u8,
+    pub severity_text: String,
+    pub body: Value,
+    pub attributes: Attributes,
+    pub trace_id: Option<TraceId>,
+    pub span_id: Option<SpanId>,
+    /// The `event_name` field: set when the record is an event.
+    pub event_name: String,
+    pub resource: Arc<Resource>,
+    pub scope: Arc<Scope>,
+}
+
+impl LogRecord {
+    /// The service that wrote it.
+    pub fn service(&self) -> &str {
+        self.resource.service()
+    }
+
+    /// `trace`, `debug`, `info`, `warn`, `error`, `fatal`, or `—` where not told.
+    pub fn level(&self) -> &'static str {
+        match self.severity {
+            1..=4 => "trace",
+            5..=8 => "debug",
+            9..=12 => "info",
+            13..=16 => "warn",
+            17..=20 => "error",
+            21..=24 => "fatal",
+            _ => "—",
+        }
+    }
+}
+
+/// Everything kept of one trace: spans by start time, each once, and its logs by time.
+#[derive(Debug, Clone)]
+pub struct Trace {
+    pub id: TraceId,
+    pub spans: Vec<Span>,
+    pub logs: Vec<LogRecord>,
+}

@@ -1,0 +1,164 @@
+//! Keeps what was received and finds it again.
+//!
+//! [`Store`] is what the rest of the dashboard sees: it takes batches (an OK means committed), reads traces,
+//! lists and correlations, and tells when something new has come. Behind it:
+//!
+//! * [`filter`]: what a list of traces may be asked for, and what comes back.
+//! * [`engine`]: opens, reads; [`writer`]: the one task that writes, seals and removes what is old.
+//! * [`pack`]: batches into blocks, entries and terms ([`block`], [`entry`], [`term`], [`seen`], [`failure`]).
+//! * [`tail`] and [`run`]: the unsealed and the sealed index; [`rollup`]: rates in time buckets.
+//! * [`backend`]: what a database must do; [`sqlite`] does it.
+//!
+//! What must not live here: layout, words for a person, wire answers.
+
+mod backend;
+mod block;
+mod engine;
+mod entry;
+mod failure;
+pub mod filter;
+mod latency;
+mod pack;
+mod reader;
+mod repack;
+mod retention;
+mod rollup;
+mod run;
+mod seen;
+mod sqlite;
+mod tail;
+mod term;
+mod writer;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use super::model::otlp::walk::Batch;
+use super::model::{LogRecord, Nanos, SpanId, Trace, TraceId, TraceSummary};
+pub use engine::Store;
+pub use filter::{Cursor, Dot, Order, StatusFilter, TraceFilter, TracePage};
+pub use latency::Latency;
+pub use retention::Limits;
+pub use sqlite::OpenError;
+
+/// Why a read or write did not happen.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// The store cannot serve just now (disk full, locked, shutting down): trying again later may succeed.
+    #[error("the store cannot be used at the moment: {0}")]
+    Unavailable(String),
+    /// More comes in than can be written: try again in a second.
+    #[error("more comes in than can be written at the moment")]
+    Overloaded,
+    /// What is stored cannot be read; the text names the place.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+}
+
+/// Takes what was received.
+#[async_trait]
+pub trait Ingest: Send + Sync {
+    /// Stores a batch. `Ok` means that all of it is committed and survives a crash; after an error all of it may
+    /// be sent again without harm.
+    async fn ingest(&self, batch: Batch) -> Result<Stored, StoreError>;
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// Spans and logs left out because they were stored before.
+    pub duplicates: u64,
+}
+
+/// Reads of the store. All of them see what was committed before the call.
+#[async_trait]
+pub trait Reader: Send + Sync {
+    /// Everything kept of a trace, each span once, spans by start time, logs by time.
+    async fn trace(&self, id: TraceId) -> Result<Option<Trace>, StoreError>;
+
+    /// What a list shows of one trace, without opening it.
+    async fn summary(&self, id: TraceId) -> Result<Option<TraceSummary>, StoreError>;
+
+    /// The traces that have a span with this ID, newest first: span IDs are unique within a trace only.
+    async fn traces_of_span(&self, id: SpanId) -> Result<Vec<TraceId>, StoreError>;
+
+    /// A page of traces, within a budget of summaries to look at.
+    async fn traces(&self, filter: &TraceFilter) -> Result<TracePage, StoreError>;
+
+    /// Everything with this correlation ID, closed over span links in both directions.
+    async fn correlated(&self, correlation: &str) -> Result<Correlated, StoreError>;
+
+    /// The traces with a span that links to `id`.
+    async fn linking_to(&self, id: TraceId) -> Result<Vec<TraceSummary>, StoreError>;
+
+    /// Names of the services seen in `from..to`, sorted.
+    async fn services(&self, from: Nanos, to: Nanos) -> Result<Vec<String>, StoreError>;
+
+    /// Rates, errors and durations in `from..to`, in equal steps of about `(to - from) / steps`.
+    async fn activity(&self, from: Nanos, to: Nanos, steps: usize) -> Result<Vec<Activity>, StoreError>;
+
+    /// What the store holds.
+    async fn holdings(&self) -> Result<Holdings, StoreError>;
+
+    /// Changes with every commit; the number is the count of commits since the start of this process.
+    fn commits(&self) -> watch::Receiver<u64>;
+}
+
+/// Everything that carries one correlation ID.
+#[derive(Debug, Clone, Default)]
+pub struct Correlated {
+    /// Oldest first.
+    pub traces: Vec<CorrelatedTrace>,
+    /// Logs with the correlation ID and no trace ID, oldest first.
+    pub logs: Vec<LogRecord>,
+    /// True where more than [`Correlated::MAX_TRACES`] were found and the newest were left out.
+    pub truncated: bool,
+}
+
+impl Correlated {
+    pub const MAX_TRACES: usize = 200;
+}
+
+/// A trace of a correlation.
+#[derive(Debug, Clone)]
+pub struct CorrelatedTrace {
+    pub summary: TraceSummary,
+    /// False where only a span link ties it to the others.
+    pub carries_id: bool,
+}
+
+/// One step of time.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Activity {
+    /// Begin of the step; its length is the distance to the next one's begin.
+    pub start: Nanos,
+    pub spans: u64,
+    /// Requests: traces whose root ended in this step.
+    pub requests: u64,
+    /// Of them, those with a failed span.
+    pub failed: u64,
+    /// 95th percentile of the requests' root durations in ns; `None` without requests.
+    pub p95: Option<u64>,
+}
+
+/// What the store holds, for the Status page and `/metrics`.
+#[derive(Debug, Clone, Default)]
+pub struct Holdings {
+    /// `SQLite` or `PostgreSQL`.
+    pub engine: &'static str,
+    /// Where it is, without any password.
+    pub location: String,
+    pub spans: u64,
+    pub logs: u64,
+    /// Bytes on disk, indexes included.
+    pub bytes: u64,
+    /// Largest size before the oldest is removed; 0 is unlimited.
+    pub max_bytes: u64,
+    /// Longest age in seconds before removal; 0 is unlimited.
+    pub max_age_s: u64,
+    /// Start of the oldest span kept.
+    pub oldest: Option<Nanos>,
+    /// Batches waiting for the writer, and how many may.
+    pub queued: usize,
+    pub queue_capacity: usize,
+}
