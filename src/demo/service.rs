@@ -127,6 +127,17 @@ async fn serve(settings: ServiceSettings) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("cannot open the broker's file {} (--broker)", settings.broker))?;
     let broker: Arc<dyn Broker> = Arc::new(broker);
+    let result = consume_and_serve(settings, listener, Arc::clone(&broker), stop).await;
+    broker.close().await;
+    result
+}
+
+async fn consume_and_serve(
+    settings: ServiceSettings,
+    listener: TcpListener,
+    broker: Arc<dyn Broker>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     shop::declare(broker.as_ref()).await?;
     let shared = Shared {
         pace: Pace(settings.behaviour.latency),

@@ -44,12 +44,14 @@ pub fn text(attributes: &[KeyValue], key: &str) -> String {
     }
 }
 
+/// A log record's body and attributes.
+type Record = (String, Vec<KeyValue>);
+
 /// Remembers every span and log record that it receives.
 #[derive(Clone, Default)]
 pub struct Receiver {
     spans: Arc<Mutex<Vec<Seen>>>,
-    /// Body and attributes.
-    logs: Arc<Mutex<Vec<(String, Vec<KeyValue>)>>>,
+    logs: Arc<Mutex<Vec<Record>>>,
 }
 
 #[tonic::async_trait]

@@ -195,6 +195,9 @@ pub trait Broker: Send + Sync + 'static {
         prefetch: usize,
     ) -> BoxFuture<'a, Result<Box<dyn Deliveries>, BrokerError>>;
 
+    /// Ends the connection in order. What is not settled by then is delivered again, to whoever consumes.
+    fn close(&self) -> BoxFuture<'_, ()>;
+
     /// All queues, by name.
     ///
     /// # Errors

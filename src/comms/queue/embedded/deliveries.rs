@@ -28,7 +28,7 @@ pub(super) struct EmbeddedDeliveries {
     queue: String,
     slots: Arc<Semaphore>,
     at_hand: AtHand,
-    changes: watch::Receiver<i64>,
+    changes: watch::Receiver<u64>,
     renewal: JoinHandle<()>,
 }
 

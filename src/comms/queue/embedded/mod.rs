@@ -86,7 +86,8 @@ impl EmbeddedBroker {
         let durable =
             backoff.run(|| prepare(options.clone()), |e| matches!(e, BrokerError::Unavailable(_))).await?;
         let quick = one_connection(options.clone().synchronous(SqliteSynchronous::Normal)).await?;
-        let watch = Watch::start(one_connection(options).await?);
+        let file = options.get_filename().to_owned();
+        let watch = Watch::start(one_connection(options).await?, &file);
         Ok(Self { inner: Arc::new(Inner { durable, quick, watch, lease }) })
     }
 }
@@ -165,6 +166,15 @@ impl Broker for EmbeddedBroker {
         Box::pin(async move {
             let deliveries = deliveries::open(Arc::clone(&self.inner), queue, prefetch).await?;
             Ok(Box::new(deliveries) as Box<dyn Deliveries>)
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.inner.watch.stop().await;
+            // The durable one last: the last connection to a file tidies it up.
+            self.inner.quick.close().await;
+            self.inner.durable.close().await;
         })
     }
 
