@@ -128,7 +128,7 @@ fn the_critical_path_is_one_line_from_begin_to_end() {
     assert_eq!(waiting, ["process payments.charge"]);
     let on_path = |name: &str| path.iter().any(|one| waterfall.span(one.row).name == name);
     assert!(on_path("POST card-processor /capture") && on_path("SELECT shop.users"));
-    assert!(!on_path("SMTP smtp-relay:587") && !on_path("SELECT payments.methods"));
+    assert!(!on_path("SMTP smtp-relay:587") && !on_path("process analytics.events"));
 }
 
 #[test]
