@@ -1,1 +1,20 @@
-//! To be filled.
+//! Queries: model in, model out. What a trace means is decided here; how it looks is not.
+//!
+//! * [`waterfall`]: the spans of a trace as rows: tree, times, waits in queues, critical path.
+//! * [`semantics`]: what a span says in the conventions' words, old and new.
+//! * [`facts`]: one span explained: a sentence, attributes in groups, what is hidden.
+//! * [`finding`]: one trace explained: its title and its sentence.
+//! * [`redact`]: secrets that are not shown.
+//! * [`prose`]: a sentence with services, codes and errors in it, without markup.
+//! * [`search`], [`grammar`]: what a text in the search box means.
+//! * [`trouble`]: what is wrong now, for the overview.
+//! * [`export`]: a trace as OTLP JSON and as Jaeger JSON.
+//!
+//! What must not live here: HTML, colours, SQL, wire types.
+
+pub mod facts;
+pub mod finding;
+pub mod prose;
+pub mod redact;
+pub mod semantics;
+pub mod waterfall;

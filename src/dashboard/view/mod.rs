@@ -20,6 +20,7 @@ pub mod html;
 pub mod live;
 pub mod range;
 pub mod state;
+pub mod trace;
 pub mod visit;
 pub mod zone;
 
@@ -36,6 +37,7 @@ pub use state::{
 /// All pages. The caller adds what is not a page (`/livez`, `/readyz`, `/metrics`) and serves it.
 pub fn router(state: PageState) -> Router {
     Router::new()
+        .route("/traces/{id}", get(trace::show))
         .route("/live", get(live::live))
         .route("/static/{hash}/{name}", get(assets::serve))
         .fallback(nothing_here)
