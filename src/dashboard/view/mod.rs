@@ -11,6 +11,7 @@
 //! What must not live here: SQL, wire types, what a trace means (that is `query`).
 
 pub mod assets;
+pub mod correlation;
 pub mod error;
 pub mod escape;
 pub mod format;
@@ -36,6 +37,7 @@ pub use state::{
 /// All pages. The caller adds what is not a page (`/livez`, `/readyz`, `/metrics`) and serves it.
 pub fn router(state: PageState) -> Router {
     Router::new()
+        .route("/correlations/{id}", get(correlation::correlation))
         .route("/live", get(live::live))
         .route("/static/{hash}/{name}", get(assets::serve))
         .fallback(nothing_here)

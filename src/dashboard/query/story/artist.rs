@@ -11,7 +11,7 @@ use super::way::Way;
 use super::{Scene, steps};
 use crate::dashboard::model::Nanos;
 
-const MAX_BARS: usize = 600;
+const MAX_BARS: usize = 200;
 const MAX_BANDS: usize = 60;
 const MAX_LEVELS: usize = 3;
 const MAX_MARKS: usize = 40;
