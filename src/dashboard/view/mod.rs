@@ -11,6 +11,7 @@
 //! What must not live here: SQL, wire types, what a trace means (that is `query`).
 
 pub mod assets;
+pub mod correlation;
 pub mod error;
 pub mod escape;
 pub mod format;
@@ -38,6 +39,7 @@ pub use state::{
 pub fn router(state: PageState) -> Router {
     Router::new()
         .route("/traces/{id}", get(trace::show))
+        .route("/correlations/{id}", get(correlation::correlation))
         .route("/live", get(live::live))
         .route("/static/{hash}/{name}", get(assets::serve))
         .fallback(nothing_here)
