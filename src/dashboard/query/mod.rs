@@ -12,9 +12,13 @@
 //!
 //! What must not live here: HTML, colours, SQL, wire types.
 
+pub mod export;
 pub mod facts;
 pub mod finding;
+pub mod grammar;
 pub mod prose;
 pub mod redact;
+pub mod search;
 pub mod semantics;
+pub mod trouble;
 pub mod waterfall;
