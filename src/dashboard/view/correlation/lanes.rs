@@ -309,6 +309,10 @@ impl Pen<'_> {
 /// A heading that fits, and the whole of it.
 fn title(head: &Head, room: usize) -> (String, String) {
     match &head.one {
+        Some((_, letter, root)) if head.goes_on => {
+            let whole = format!("Trace {letter} goes on");
+            (if room < 14 { letter.clone() } else { whole.clone() }, format!("{whole} · {root}"))
+        }
         Some((_, letter, root)) => {
             let whole = format!("Trace {letter} · {root}");
             let tie = if head.by_link { ", tied by a link" } else { "" };
