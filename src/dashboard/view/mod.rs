@@ -21,6 +21,7 @@ pub mod html;
 pub mod live;
 pub mod range;
 pub mod state;
+pub mod trace;
 pub mod visit;
 pub mod zone;
 
@@ -37,6 +38,7 @@ pub use state::{
 /// All pages. The caller adds what is not a page (`/livez`, `/readyz`, `/metrics`) and serves it.
 pub fn router(state: PageState) -> Router {
     Router::new()
+        .route("/traces/{id}", get(trace::show))
         .route("/correlations/{id}", get(correlation::correlation))
         .route("/live", get(live::live))
         .route("/static/{hash}/{name}", get(assets::serve))
