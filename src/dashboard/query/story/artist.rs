@@ -244,7 +244,10 @@ impl Artist<'_> {
         let first = why.split(": ").next().unwrap_or(why);
         for text in [why, first].into_iter().filter(|text| (1..=MAX_LABEL).contains(&text.chars().count())) {
             let room = MARK + text.chars().count() as f64 * CHAR;
-            let label = |before, x| Some(Label { text: text.to_owned(), before, on_fold: on_fold(x) });
+            let edge = |before| if before { left.min(x) } else { right.max(x) };
+            let label = |before, middle| {
+                Some(Label { text: text.to_owned(), x: edge(before), before, on_fold: on_fold(middle) })
+            };
             if free(right + JOIN, right + room) {
                 return label(false, right + room / 2.0);
             }

@@ -103,7 +103,9 @@ pub struct Mark {
 #[derive(Debug, Clone)]
 pub struct Label {
     pub text: String,
-    /// Left of its mark instead of right.
+    /// The end of the bar that it stands beside.
+    pub x: f64,
+    /// Left of it instead of right.
     pub before: bool,
     pub on_fold: bool,
 }
