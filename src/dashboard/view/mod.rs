@@ -11,6 +11,7 @@
 //! What must not live here: SQL, wire types, what a trace means (that is `query`).
 
 pub mod assets;
+pub mod chart;
 pub mod correlation;
 pub mod error;
 pub mod escape;
@@ -19,8 +20,10 @@ pub mod frame;
 pub mod guard;
 pub mod html;
 pub mod live;
+pub mod overview;
 pub mod range;
 pub mod state;
+pub mod status;
 pub mod trace;
 pub mod visit;
 pub mod zone;
@@ -40,6 +43,8 @@ pub fn router(state: PageState) -> Router {
     Router::new()
         .route("/traces/{id}", get(trace::show))
         .route("/correlations/{id}", get(correlation::correlation))
+        .route("/", get(overview::show))
+        .route("/status", get(status::show))
         .route("/live", get(live::live))
         .route("/static/{hash}/{name}", get(assets::serve))
         .fallback(nothing_here)
