@@ -16,6 +16,10 @@ pub struct Args {
     /// Says on the pages that the demo shop runs beside them
     #[arg(long, hide = true)]
     pub demo: bool,
+
+    /// Ends when standard input is closed: for a supervisor that holds the other end
+    #[arg(long, hide = true)]
+    pub end_with_stdin: bool,
 }
 
 /// Serves until the process is asked to end.
@@ -44,7 +48,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     tracing::info!("OTLP over gRPC on {}", dashboard.otlp_grpc);
     tracing::info!("OTLP over HTTP on {}", dashboard.otlp_http);
     tracing::info!("store is {}", store.display());
-    stop::asked().await;
+    stop::asked(args.end_with_stdin).await;
     tracing::info!("ending: no new requests, writing what has come");
     dashboard.stop().await;
     Ok(())

@@ -1,18 +1,11 @@
 //! When the process is asked to end.
 
-/// Returns on Ctrl-C or SIGTERM.
-pub async fn asked() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            return;
-        }
-    }
+use crate::comms::shutdown;
+
+/// Returns on Ctrl-C or SIGTERM, and at the end of standard input if that is asked for.
+pub async fn asked(end_with_stdin: bool) {
     // Without a handler the signal itself ends the process, so an error has nothing to add.
-    let _ = tokio::signal::ctrl_c().await;
+    if shutdown::requested(end_with_stdin).await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
