@@ -111,9 +111,9 @@ fn is_no_database(error: &BrokerError) -> bool {
 /// What is still wrong after some tries is about the file, not about who else prepares it: no database at all,
 /// or one with tables of the same names (SQLITE_ERROR).
 fn told_apart(error: BrokerError) -> BrokerError {
-    match code(&error).as_deref() {
-        Some("1" | "26") => BrokerError::Incompatible(error.to_string()),
-        _ => error,
+    match (code(&error).as_deref(), error) {
+        (Some("1" | "26"), BrokerError::Unavailable(error)) => BrokerError::Incompatible(error.to_string()),
+        (_, error) => error,
     }
 }
 
