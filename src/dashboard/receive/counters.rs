@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
@@ -16,14 +16,28 @@ use crate::dashboard::model::otlp::walk::{Reason, Rejected};
 const MAX_SENDERS: usize = 1000;
 
 /// The way a request came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Transport {
     Grpc,
     Http,
 }
 
+impl Transport {
+    /// The value of the `transport` label.
+    fn label(self) -> &'static str {
+        match self {
+            Transport::Grpc => "grpc",
+            Transport::Http => "http",
+        }
+    }
+
+    fn labels(self) -> TransportLabels {
+        TransportLabels { transport: self.label() }
+    }
+}
+
 /// What became of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
     Ok,
     Partial,
@@ -47,6 +61,19 @@ impl Outcome {
         }
     }
 
+    /// The value of the `outcome` label.
+    fn label(self) -> &'static str {
+        match self {
+            Outcome::Ok => "ok",
+            Outcome::Partial => "partial",
+            Outcome::Malformed => "malformed",
+            Outcome::TooLarge => "too_large",
+            Outcome::Unauthenticated => "unauthenticated",
+            Outcome::Overloaded => "overloaded",
+            Outcome::StoreUnavailable => "store_unavailable",
+        }
+    }
+
     /// Words for the Status page.
     pub fn words(self) -> &'static str {
         match self {
@@ -63,14 +90,14 @@ impl Outcome {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
-    transport: Transport,
+    transport: &'static str,
     signal: &'static str,
-    outcome: Outcome,
+    outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TransportLabels {
-    transport: Transport,
+    transport: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -191,8 +218,10 @@ impl Counters {
 
     /// Counts a request.
     pub fn request(&self, transport: Transport, signal: Signal, outcome: Outcome, bytes: u64) {
-        self.requests.get_or_create(&RequestLabels { transport, signal: signal.word(), outcome }).inc();
-        self.bytes.get_or_create(&TransportLabels { transport }).inc_by(bytes);
+        let labels =
+            RequestLabels { transport: transport.label(), signal: signal.word(), outcome: outcome.label() };
+        self.requests.get_or_create(&labels).inc();
+        self.bytes.get_or_create(&transport.labels()).inc_by(bytes);
         let mut seen = self.seen.lock().expect("no holder panics");
         if !matches!(outcome, Outcome::Ok | Outcome::Partial) {
             *seen.refused.entry(outcome).or_default() += 1;
@@ -203,8 +232,8 @@ impl Counters {
 
     /// Counts what was committed; `duplicates` of it were stored before.
     pub fn accepted(&self, transport: Transport, spans: u64, logs: u64, duplicates: u64) {
-        self.spans.get_or_create(&TransportLabels { transport }).inc_by(spans);
-        self.logs.get_or_create(&TransportLabels { transport }).inc_by(logs);
+        self.spans.get_or_create(&transport.labels()).inc_by(spans);
+        self.logs.get_or_create(&transport.labels()).inc_by(logs);
         self.duplicates.inc_by(duplicates);
         self.rate(transport, spans + logs);
         self.seen.lock().expect("no holder panics").minute().accepted += spans + logs - duplicates;
@@ -212,7 +241,7 @@ impl Counters {
 
     /// Counts metric data points.
     pub fn metric_points(&self, transport: Transport, points: u64) {
-        self.points.get_or_create(&TransportLabels { transport }).inc_by(points);
+        self.points.get_or_create(&transport.labels()).inc_by(points);
         self.rate(transport, points);
     }
 
@@ -240,7 +269,7 @@ impl Counters {
 
     /// One transport's state.
     pub fn transport(&self, transport: Transport) -> TransportState {
-        let labels = TransportLabels { transport };
+        let labels = transport.labels();
         let mut seen = self.seen.lock().expect("no holder panics");
         let heard = seen.heard.get_mut(&transport);
         let (last_heard, rate) = heard.map_or((None, 0.0), |heard| (Some(heard.last), heard.rate()));
