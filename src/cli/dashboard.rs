@@ -9,6 +9,7 @@ use super::{logs, stop};
 
 /// Receives OpenTelemetry data, keeps it and shows it
 #[derive(clap::Args, Debug)]
+#[command(args_override_self = true)]
 pub struct Args {
     #[command(flatten)]
     pub settings: DashboardSettings,

@@ -3,7 +3,9 @@
 //! What must not live here: anything that a test could want without a process.
 
 pub mod dashboard;
+pub mod demo;
 mod logs;
+pub mod service;
 mod stop;
 
 use std::process::ExitCode;
@@ -21,6 +23,8 @@ struct Line {
 #[derive(clap::Subcommand)]
 enum Command {
     Dashboard(Box<dashboard::Args>),
+    Demo(Box<demo::Args>),
+    Service(Box<service::Args>),
 }
 
 /// Parses the arguments, runs the command and gives the exit code: 0 is success, 2 wrong usage, 1 all else.
@@ -30,6 +34,8 @@ pub fn run() -> ExitCode {
         runtime.block_on(async {
             match line.command {
                 Command::Dashboard(args) => dashboard::run(*args).await,
+                Command::Demo(args) => demo::run(*args).await,
+                Command::Service(args) => service::run(*args).await,
             }
         })
     });

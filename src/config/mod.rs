@@ -4,3 +4,5 @@
 
 #[cfg(feature = "dashboard")]
 pub mod dashboard;
+#[cfg(feature = "demo")]
+pub mod demo;

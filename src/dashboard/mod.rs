@@ -8,6 +8,8 @@ pub mod model;
 pub mod ops;
 pub mod query;
 pub mod receive;
+mod selftest;
 pub mod serve;
+mod status;
 pub mod store;
 pub mod view;

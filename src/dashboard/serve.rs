@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use tokio::net::TcpListener;
@@ -13,7 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::ops::{self, Ops};
 use super::receive::{self, Receiver, counters::Counters};
+use super::selftest::Sender;
+use super::status::Status;
 use super::store::{Limits, OpenError, Store};
+use super::view::{self, PageSettings, PageState};
 
 /// How long a shutdown waits for requests under way.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -88,7 +91,21 @@ impl Dashboard {
         let (listen, otlp_grpc, otlp_http) = (next(), next(), next());
         drop(local);
         let (receiving, showing) = (CancellationToken::new(), CancellationToken::new());
-        let pages_router = ops::router(ops.clone());
+        let state = PageState {
+            reader: store.clone(),
+            status: Arc::new(Status::new(counters, store.clone(), (otlp_grpc, otlp_http))),
+            test_trace: Some(Arc::new(Sender::new(receiver.clone()))),
+            settings: Arc::new(PageSettings {
+                otlp_grpc: Some(otlp_grpc.to_string()),
+                otlp_http: Some(otlp_http.to_string()),
+                listen: listen.to_string(),
+                hosts: settings.hosts,
+                started: nanos_now(),
+                demo: settings.demo,
+            }),
+            closing: showing.clone(),
+        };
+        let pages_router = ops::router(ops.clone()).merge(view::router(state));
         let (mut receivers, mut pages) = (JoinSet::new(), JoinSet::new());
         let mut listeners = listeners.into_iter();
         let mut listener = || listeners.next().expect("three listeners were bound");
@@ -107,6 +124,10 @@ impl Dashboard {
         self.showing.cancel();
         drain(&mut self.pages, "pages").await;
     }
+}
+
+fn nanos_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
 }
 
 async fn drain(tasks: &mut JoinSet<()>, what: &str) {

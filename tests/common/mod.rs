@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 pub mod otlp;
+pub mod raw;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -76,4 +77,11 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(
         assert!(Instant::now() < deadline, "not within {seconds} s: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// An HTTP client. It speaks plain HTTP here, and all the same wants a TLS provider to be chosen.
+pub fn client() -> reqwest::Client {
+    // An error says that another test has chosen already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
 }

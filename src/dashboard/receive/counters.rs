@@ -1,10 +1,10 @@
 //! What was accepted and refused: for `/metrics` (OpenMetrics) and for the Status page.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
-use std::time::{Instant, SystemTime};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
@@ -16,14 +16,28 @@ use crate::dashboard::model::otlp::walk::{Reason, Rejected};
 const MAX_SENDERS: usize = 1000;
 
 /// The way a request came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Transport {
     Grpc,
     Http,
 }
 
+impl Transport {
+    /// The value of the `transport` label.
+    fn label(self) -> &'static str {
+        match self {
+            Transport::Grpc => "grpc",
+            Transport::Http => "http",
+        }
+    }
+
+    fn labels(self) -> TransportLabels {
+        TransportLabels { transport: self.label() }
+    }
+}
+
 /// What became of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
     Ok,
     Partial,
@@ -47,6 +61,19 @@ impl Outcome {
         }
     }
 
+    /// The value of the `outcome` label.
+    fn label(self) -> &'static str {
+        match self {
+            Outcome::Ok => "ok",
+            Outcome::Partial => "partial",
+            Outcome::Malformed => "malformed",
+            Outcome::TooLarge => "too_large",
+            Outcome::Unauthenticated => "unauthenticated",
+            Outcome::Overloaded => "overloaded",
+            Outcome::StoreUnavailable => "store_unavailable",
+        }
+    }
+
     /// Words for the Status page.
     pub fn words(self) -> &'static str {
         match self {
@@ -63,14 +90,14 @@ impl Outcome {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
-    transport: Transport,
+    transport: &'static str,
     signal: &'static str,
-    outcome: Outcome,
+    outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TransportLabels {
-    transport: Transport,
+    transport: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -97,6 +124,37 @@ struct Seen {
     heard: HashMap<Transport, Heard>,
     senders: HashMap<(Reason, String), u64>,
     refused: HashMap<Outcome, u64>,
+    minutes: VecDeque<MinuteCount>,
+}
+
+/// What came in one minute.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct MinuteCount {
+    /// Begin of the minute in ns since the epoch.
+    pub start: u64,
+    /// Spans and logs committed.
+    pub accepted: u64,
+    /// Spans left out, and whole requests refused.
+    pub refused: u64,
+}
+
+/// Minutes remembered.
+const MINUTES: usize = 60;
+const MINUTE_NS: u64 = 60_000_000_000;
+
+impl Seen {
+    /// The running minute.
+    fn minute(&mut self) -> &mut MinuteCount {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+        let start = now - now % MINUTE_NS;
+        if self.minutes.back().is_none_or(|last| last.start < start) {
+            if self.minutes.len() >= MINUTES {
+                self.minutes.pop_front();
+            }
+            self.minutes.push_back(MinuteCount { start, ..MinuteCount::default() });
+        }
+        self.minutes.back_mut().expect("a minute was just pushed")
+    }
 }
 
 /// When and how much a transport brought lately: two windows of ten seconds, the running and the one before.
@@ -160,26 +218,30 @@ impl Counters {
 
     /// Counts a request.
     pub fn request(&self, transport: Transport, signal: Signal, outcome: Outcome, bytes: u64) {
-        self.requests.get_or_create(&RequestLabels { transport, signal: signal.word(), outcome }).inc();
-        self.bytes.get_or_create(&TransportLabels { transport }).inc_by(bytes);
+        let labels =
+            RequestLabels { transport: transport.label(), signal: signal.word(), outcome: outcome.label() };
+        self.requests.get_or_create(&labels).inc();
+        self.bytes.get_or_create(&transport.labels()).inc_by(bytes);
         let mut seen = self.seen.lock().expect("no holder panics");
         if !matches!(outcome, Outcome::Ok | Outcome::Partial) {
             *seen.refused.entry(outcome).or_default() += 1;
+            seen.minute().refused += 1;
         }
         seen.heard.entry(transport).or_insert_with(Heard::new).last = SystemTime::now();
     }
 
     /// Counts what was committed; `duplicates` of it were stored before.
     pub fn accepted(&self, transport: Transport, spans: u64, logs: u64, duplicates: u64) {
-        self.spans.get_or_create(&TransportLabels { transport }).inc_by(spans);
-        self.logs.get_or_create(&TransportLabels { transport }).inc_by(logs);
+        self.spans.get_or_create(&transport.labels()).inc_by(spans);
+        self.logs.get_or_create(&transport.labels()).inc_by(logs);
         self.duplicates.inc_by(duplicates);
         self.rate(transport, spans + logs);
+        self.seen.lock().expect("no holder panics").minute().accepted += spans + logs - duplicates;
     }
 
     /// Counts metric data points.
     pub fn metric_points(&self, transport: Transport, points: u64) {
-        self.points.get_or_create(&TransportLabels { transport }).inc_by(points);
+        self.points.get_or_create(&transport.labels()).inc_by(points);
         self.rate(transport, points);
     }
 
@@ -201,12 +263,13 @@ impl Counters {
             let full = seen.senders.len() >= MAX_SENDERS;
             let name = if full { String::new() } else { service.clone() };
             *seen.senders.entry((*reason, name)).or_default() += spans;
+            seen.minute().refused += spans;
         }
     }
 
     /// One transport's state.
     pub fn transport(&self, transport: Transport) -> TransportState {
-        let labels = TransportLabels { transport };
+        let labels = transport.labels();
         let mut seen = self.seen.lock().expect("no holder panics");
         let heard = seen.heard.get_mut(&transport);
         let (last_heard, rate) = heard.map_or((None, 0.0), |heard| (Some(heard.last), heard.rate()));
@@ -227,6 +290,11 @@ impl Counters {
             seen.senders.iter().map(|((reason, name), spans)| (*reason, name.clone(), *spans)).collect();
         all.sort_by(|a, b| b.2.cmp(&a.2).then_with(|| a.cmp(b)));
         all
+    }
+
+    /// The last hour by minute, oldest first; minutes without a request are left out.
+    pub fn minutes(&self) -> Vec<MinuteCount> {
+        self.seen.lock().expect("no holder panics").minutes.iter().copied().collect()
     }
 
     /// Requests refused whole, most first.

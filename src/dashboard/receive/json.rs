@@ -28,7 +28,32 @@ pub fn to_protobuf(signal: Signal, body: &[u8]) -> Result<bytes::Bytes, String> 
     Ok(out.into())
 }
 
+/// Deepest nesting of brackets, as serde_json limits it where it builds values; here unknown keys count too.
+const MAX_NESTING: usize = 128;
+
+/// How deep the brackets of a JSON text are nested.
+fn nesting(text: &str) -> usize {
+    let (mut depth, mut deepest, mut in_text, mut escaped) = (0usize, 0, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'[' | b'{' if !in_text => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
 fn read<'a, T: serde::Deserialize<'a>>(text: &'a str) -> Result<T, String> {
+    if nesting(text) > MAX_NESTING {
+        return Err(format!("the JSON is nested more than {MAX_NESTING} deep"));
+    }
     serde_json::from_str(text).map_err(|error| format!("the JSON is not OTLP: {error}"))
 }
 

@@ -1,1 +1,53 @@
-//! To be filled.
+//! The pages: routes, templates, live updates.
+//!
+//! * [`state`]: what the pages stand on, and the traits that the rest of the process fills in.
+//! * [`visit`], [`frame`], [`range`](mod@range), [`zone`]: what is the same on every page.
+//! * [`format`](mod@format), [`escape`]: how numbers, times and text look. Text from outside is escaped by every
+//!   template.
+//! * [`guard`], [`error`]: hosts, cross-site requests, headers, error pages.
+//! * [`assets`], [`live`]: embedded files and the stream of changes.
+//!
+//! A page is a file: its handler, with its template struct beside it; the template itself is in `templates/`.
+//! What must not live here: SQL, wire types, what a trace means (that is `query`).
+
+pub mod assets;
+pub mod error;
+pub mod escape;
+pub mod format;
+pub mod frame;
+pub mod guard;
+pub mod html;
+pub mod live;
+pub mod range;
+pub mod state;
+pub mod visit;
+pub mod zone;
+
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::get;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+
+pub use state::{
+    Health, Minute, PageSettings, PageState, ReceiveStatus, Refused, SourceStatus, StatusSource, TestTrace,
+};
+
+/// All pages. The caller adds what is not a page (`/livez`, `/readyz`, `/metrics`) and serves it.
+pub fn router(state: PageState) -> Router {
+    Router::new()
+        .route("/live", get(live::live))
+        .route("/static/{hash}/{name}", get(assets::serve))
+        .fallback(nothing_here)
+        .layer(from_fn_with_state(state.clone(), guard::admit))
+        .layer(CatchPanicLayer::new())
+        .layer(from_fn_with_state(state.clone(), guard::draw_errors))
+        .layer(from_fn(guard::headers))
+        .layer(CompressionLayer::new().gzip(true))
+        .with_state(state)
+}
+
+/// Any address that is no page.
+async fn nothing_here() -> error::PageError {
+    error::PageError::missing("There is no such page", "No page has this address.")
+}

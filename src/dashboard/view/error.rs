@@ -1,0 +1,102 @@
+//! Every way in which a page cannot be shown, as status, title, what happened and what to do.
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+
+use crate::dashboard::store::StoreError;
+
+/// Why there is no page. A handler returns it; [`super::guard`] draws it in the frame.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum PageError {
+    /// The address cannot be understood; the text says what is wrong with it.
+    #[error("{0}")]
+    Bad(String),
+    /// Nothing is there.
+    #[error("{what}")]
+    Missing { title: String, what: String },
+    /// The page exists, but not for this method.
+    #[error("This address does not take that kind of request.")]
+    Method,
+    /// A form was sent from another site.
+    #[error("The request came from another site, so nothing was done.")]
+    CrossSite,
+    /// The Host header names somebody else.
+    #[error("This address is not one that Throughline answers to.")]
+    Host,
+    /// The store could not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A fault of ours.
+    #[error("Something went wrong while the page was made.")]
+    Internal,
+}
+
+impl PageError {
+    /// The address cannot be understood.
+    pub fn bad(what: impl Into<String>) -> Self {
+        Self::Bad(what.into())
+    }
+
+    /// There is nothing under this address.
+    pub fn missing(title: impl Into<String>, what: impl Into<String>) -> Self {
+        Self::Missing { title: title.into(), what: what.into() }
+    }
+
+    /// The status of the answer.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Bad(_) => StatusCode::BAD_REQUEST,
+            Self::Missing { .. } => StatusCode::NOT_FOUND,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::CrossSite => StatusCode::FORBIDDEN,
+            Self::Host => StatusCode::MISDIRECTED_REQUEST,
+            Self::Store(StoreError::Unavailable(_) | StoreError::Overloaded) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Store(StoreError::Damaged(_)) | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The title: what is the matter.
+    pub fn title(&self) -> &str {
+        match self {
+            Self::Bad(_) => "This address cannot be read",
+            Self::Missing { title, .. } => title,
+            Self::Method => "Not possible here",
+            Self::CrossSite => "Refused",
+            Self::Host => "Unknown host",
+            Self::Store(StoreError::Unavailable(_) | StoreError::Overloaded) => {
+                "The store cannot answer at the moment"
+            }
+            Self::Store(StoreError::Damaged(_)) => "The store is damaged",
+            Self::Internal => "Something went wrong",
+        }
+    }
+
+    /// What to do about it.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::Bad(_) => "Go back and correct it, or begin again from the traces.",
+            Self::Missing { .. } => {
+                "It may have been removed by age or size, or not have arrived yet. The search box takes any ID."
+            }
+            Self::Method => "Open it as a page instead.",
+            Self::CrossSite => "Open Throughline itself and press the button there.",
+            Self::Host => "Open it by its own address, or allow the name with --host.",
+            Self::Store(StoreError::Unavailable(_) | StoreError::Overloaded) => {
+                "Try again in a moment. Spans that were acknowledged are safe."
+            }
+            Self::Store(StoreError::Damaged(_)) => "The log of the process names the place and the way out.",
+            Self::Internal => "The log of the process says more. Other pages may still work.",
+        }
+    }
+}
+
+impl IntoResponse for PageError {
+    /// A plain answer that carries the error, for [`super::guard::draw_errors`] to draw as a page.
+    fn into_response(self) -> Response {
+        let mut response = (self.status(), self.title().to_owned()).into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}

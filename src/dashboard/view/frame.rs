@@ -1,0 +1,244 @@
+//! What every page is drawn in: header, navigation, search, time range, and helpers that templates call.
+//!
+//! A page's template extends `base.html` and holds a field `frame: Frame`; everything here can be called on it:
+//! `{{ frame.svc(name) }}`, `{{ frame.time(at) }}`, `{{ frame.duration(ns) }}`, `{{ frame.short_id(id) }}`,
+//! `{{ frame.icon("err") }}`, `{{ frame.link("/traces") }}`.
+
+use std::fmt::Write;
+
+use super::escape::{Html, escaped};
+use super::range::PRESETS;
+use super::visit::{Params, Visit};
+use super::{assets, format, zone};
+use crate::dashboard::model::Nanos;
+
+/// The page that is marked as the current one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nav {
+    Overview,
+    Traces,
+    Status,
+    /// None of them: a result of a search, an error.
+    Other,
+}
+
+/// The context of `base.html`.
+pub struct Frame {
+    /// The page's title, for the window and bookmarks.
+    pub title: String,
+    pub nav: Nav,
+    pub visit: Visit,
+    /// Whether the page asks for itself again when something has come. Off where the range is fixed.
+    pub refresh: bool,
+    /// The text in the search box.
+    pub searched: String,
+    /// Number of commits when the page was made: the script asks again at once where it has grown since.
+    pub seen: u64,
+}
+
+impl Frame {
+    /// The frame around a page; nothing in it is live until a page says so.
+    pub fn new(visit: Visit, nav: Nav, title: String) -> Self {
+        let seen = *visit.state.reader.commits().borrow();
+        Self { title, nav, visit, refresh: false, searched: String::new(), seen }
+    }
+
+    /// Makes the page live where its range moves with the clock.
+    pub fn live(mut self) -> Self {
+        self.refresh = self.visit.range.preset.is_some();
+        self
+    }
+
+    /// The pages of the navigation: address, name, whether it is this one.
+    pub fn pages(&self) -> Vec<(String, &'static str, bool)> {
+        [("/", "Overview", Nav::Overview), ("/traces", "Traces", Nav::Traces)]
+            .map(|(path, name, nav)| (self.link(path), name, self.nav == nav))
+            .into()
+    }
+
+    /// `path` with the time range of this page.
+    pub fn link(&self, path: &str) -> String {
+        self.link_with(path, &[])
+    }
+
+    /// `path` with `params` and the time range of this page.
+    pub fn link_with(&self, path: &str, params: &[(&str, &str)]) -> String {
+        let mut pairs: Vec<(String, String)> =
+            params.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        pairs.extend(self.visit.range.params().into_iter().map(|(key, value)| (key.to_owned(), value)));
+        format!("{path}{}", Params(pairs).write())
+    }
+
+    /// This page's own address, changed.
+    pub fn here(&self, changes: &[(&str, Option<&str>)]) -> String {
+        format!("{}{}", self.visit.path, self.visit.params.with(changes).write())
+    }
+
+    /// This page's own address.
+    pub fn itself(&self) -> String {
+        self.here(&[])
+    }
+
+    /// The ranges that one click chooses: address, name, whether it is this one.
+    pub fn presets(&self) -> Vec<(String, &'static str, bool)> {
+        PRESETS
+            .map(|(word, name, _)| {
+                let to = self.here(&[("last", Some(word)), ("from", None), ("to", None), ("after", None)]);
+                (to, name, self.visit.range.preset == Some(word))
+            })
+            .into()
+    }
+
+    /// What the form of the time range has to send along: the rest of the query.
+    pub fn kept_params(&self) -> Vec<&(String, String)> {
+        self.visit
+            .params
+            .0
+            .iter()
+            .filter(|(key, _)| !matches!(key.as_str(), "last" | "from" | "to" | "after"))
+            .collect()
+    }
+
+    /// The range's name, `Last 1 h`.
+    pub fn range_name(&self) -> String {
+        self.visit.range.name()
+    }
+
+    /// The range's ends in the visitor's zone: `13:21 – 14:21 CET`.
+    pub fn range_ends(&self) -> String {
+        let (range, zone) = (&self.visit.range, &self.visit.zone);
+        format!(
+            "{} – {} {}",
+            zone.clock(range.from, self.visit.now, false),
+            zone.clock(range.to, self.visit.now, false),
+            zone.abbreviation(range.to)
+        )
+    }
+
+    /// The range's begin or end as the form takes it back.
+    pub fn local(&self, at: &Nanos) -> String {
+        self.visit.zone.local(*at)
+    }
+
+    /// The abbreviation of the visitor's zone now.
+    pub fn zone_name(&self) -> String {
+        self.visit.zone.abbreviation(self.visit.now)
+    }
+
+    /// The address of a file of `static/`.
+    pub fn asset(&self, name: &str) -> String {
+        assets::address(name)
+    }
+
+    /// Whether htmx was there when the binary was built.
+    pub fn lively(&self) -> bool {
+        assets::has("htmx.min.js")
+    }
+
+    /// The number of this build, to be read by a person.
+    pub fn version(&self) -> &'static str {
+        env!("CARGO_PKG_VERSION")
+    }
+
+    /// An icon of `icons.svg` that only repeats the text beside it.
+    pub fn icon(&self, name: &str) -> Html {
+        askama::filters::Safe(format!(
+            r##"<svg class="ic" aria-hidden="true"><use href="{}#i-{name}"/></svg>"##,
+            assets::address("icons.svg")
+        ))
+    }
+
+    /// An icon that says something by itself, coloured by `class`.
+    pub fn sign(&self, name: &str, class: &str, says: &str) -> Html {
+        askama::filters::Safe(format!(
+            r##"<svg class="ic {class}" role="img" aria-label="{}"><use href="{}#i-{name}"/></svg>"##,
+            escaped(says),
+            assets::address("icons.svg")
+        ))
+    }
+
+    /// A service in its colour.
+    pub fn svc(&self, name: &str) -> Html {
+        askama::filters::Safe(format!(
+            r#"<span class="svc c{}">{}</span>"#,
+            format::slot(name),
+            escaped(&format::shortened(name, 80))
+        ))
+    }
+
+    /// The class of a service's colour.
+    pub fn slot(&self, name: &str) -> String {
+        format!("c{}", format::slot(name))
+    }
+
+    /// An ID, shortened, whole in its title.
+    pub fn short_id(&self, id: &str) -> Html {
+        askama::filters::Safe(format!(
+            r#"<code class="id" title="{}">{}</code>"#,
+            escaped(&format::shortened(id, 300)),
+            escaped(&format::short_id(id))
+        ))
+    }
+
+    /// A moment in the visitor's zone, UTC and age in its title. `—` for a time that was not told.
+    pub fn time(&self, at: &Nanos) -> Html {
+        self.time_as(*at, &self.visit.zone.moment(*at, self.visit.now))
+    }
+
+    /// A moment to the second.
+    pub fn time_short(&self, at: &Nanos) -> Html {
+        self.time_as(*at, &self.visit.zone.clock(*at, self.visit.now, true))
+    }
+
+    fn time_as(&self, at: Nanos, text: &str) -> Html {
+        let mut out = String::new();
+        if at == 0 {
+            out.push_str(r#"<span class="none" title="no time was sent">—</span>"#);
+        } else {
+            let age = format::age(at, self.visit.now);
+            let ago = if at > self.visit.now { "" } else { " ago" };
+            let _ = write!(
+                out,
+                r#"<time datetime="{}" title="{} · {age}{ago}">{}</time>"#,
+                zone::rfc3339(at),
+                zone::utc(at),
+                escaped(text)
+            );
+        }
+        askama::filters::Safe(out)
+    }
+
+    /// How long ago: `17 m`.
+    pub fn age(&self, at: &Nanos) -> String {
+        format::age(*at, self.visit.now)
+    }
+
+    /// A duration in ns, its unit in lighter ink.
+    pub fn duration(&self, ns: &u64) -> Html {
+        let (number, unit) = format::duration_parts(*ns);
+        askama::filters::Safe(match unit {
+            "" => number,
+            _ => format!(r#"{number}{}<span class="unit">{unit}</span>"#, format::NBSP),
+        })
+    }
+
+    /// A duration in ns as plain text.
+    pub fn duration_text(&self, ns: &u64) -> String {
+        format::duration(*ns)
+    }
+
+    /// A whole number with gaps between thousands.
+    pub fn count(&self, number: &u64) -> String {
+        format::count(*number)
+    }
+
+    /// The page of a trace.
+    pub fn trace_link(&self, id: &crate::dashboard::model::TraceId) -> String {
+        self.link(&format!("/traces/{id}"))
+    }
+
+    /// The page of a correlation ID.
+    pub fn correlation_link(&self, id: &str) -> String {
+        self.link(&format!("/correlations/{}", format::segment(id)))
+    }
+}

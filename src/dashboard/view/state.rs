@@ -1,0 +1,124 @@
+//! What the pages stand on: the store's reader, the receivers' counters, and a few settings.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+
+use crate::dashboard::model::{Nanos, TraceId};
+use crate::dashboard::store::Reader;
+
+/// Everything that handlers share. Cheap to clone.
+#[derive(Clone)]
+pub struct PageState {
+    pub reader: Arc<dyn Reader>,
+    pub status: Arc<dyn StatusSource>,
+    /// Sends a small trace through the real receiver; `None` leaves the button out.
+    pub test_trace: Option<Arc<dyn TestTrace>>,
+    pub settings: Arc<PageSettings>,
+    /// Ends the live streams, so that a shutdown need not wait for browsers.
+    pub closing: CancellationToken,
+}
+
+/// What was set at start.
+#[derive(Debug, Clone, Default)]
+pub struct PageSettings {
+    /// Where the receivers listen, as a service has to be told: `127.0.0.1:4317`. `None` is switched off.
+    pub otlp_grpc: Option<String>,
+    pub otlp_http: Option<String>,
+    /// Where the pages themselves listen.
+    pub listen: String,
+    /// Host names that are answered beside the loopback ones, with or without port.
+    pub hosts: Vec<String>,
+    /// When the process began, in ns.
+    pub started: Nanos,
+    /// Whether this is `throughline demo`.
+    pub demo: bool,
+}
+
+/// Sends a test trace.
+#[async_trait]
+pub trait TestTrace: Send + Sync {
+    /// Ingests a small trace as a service would and returns its ID once it can be read; the error is for a person.
+    async fn send(&self) -> Result<TraceId, String>;
+}
+
+/// Where the Status page has its figures from.
+pub trait StatusSource: Send + Sync {
+    /// The counters as they are now.
+    fn status(&self) -> ReceiveStatus;
+}
+
+/// What was received and refused since the start of the process.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ReceiveStatus {
+    /// Worst first where one is ill; else in a steady order.
+    pub sources: Vec<SourceStatus>,
+    /// Spans and log records committed.
+    pub accepted_spans: u64,
+    pub accepted_logs: u64,
+    /// Metric data points that were answered and not kept.
+    pub counted_metrics: u64,
+    /// Bytes taken from the wire, after decompression.
+    pub bytes: u64,
+    /// 95th percentile of the time from arrival to commit, in ns; `None` before the first.
+    pub commit_p95: Option<u64>,
+    /// Whole requests turned away because the queue was full.
+    pub turned_away: u64,
+    /// Why spans and logs were refused or cut, most first; bounded by the source.
+    pub refused: Vec<Refused>,
+    /// The last hour by minute, oldest first; empty where it is not kept.
+    pub minutes: Vec<Minute>,
+}
+
+impl ReceiveStatus {
+    /// Everything refused, whatever the reason.
+    pub fn refused_total(&self) -> u64 {
+        self.refused.iter().map(|refused| refused.count).sum()
+    }
+}
+
+/// One way in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SourceStatus {
+    /// `OTLP gRPC 127.0.0.1:4317`.
+    pub name: String,
+    /// `spans, logs, metrics`.
+    pub kind: String,
+    pub health: Health,
+    /// When the last request came.
+    pub last_heard: Option<Nanos>,
+    /// Spans and logs a second over the last minute.
+    pub rate: Option<f64>,
+    /// What else is to be said.
+    pub note: String,
+}
+
+/// How a source does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// Heard lately.
+    Well,
+    /// Listening, and nothing has come yet or for long.
+    Silent,
+    /// It cannot be reached or does not work.
+    Broken,
+}
+
+/// Items refused or cut for one reason.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refused {
+    /// In words: `span ID is all zeros`.
+    pub reason: String,
+    /// The service that sent them, where known.
+    pub service: Option<String>,
+    pub count: u64,
+}
+
+/// One minute of receiving.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Minute {
+    pub start: Nanos,
+    pub accepted: u64,
+    pub refused: u64,
+}

@@ -1,0 +1,194 @@
+//! One visit of a page: what every handler wants to know of the request, and the frame it draws around.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::extract::FromRequestParts;
+use axum::http::{HeaderMap, Uri, header, request::Parts};
+
+use super::{PageState, error::PageError, format, frame::Frame, frame::Nav, range::Range, zone::Zone};
+use crate::dashboard::model::Nanos;
+
+/// The query of an address, decoded, in order.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Params(pub Vec<(String, String)>);
+
+impl Params {
+    /// Reads the query of `uri`. What is not percent-encoded UTF-8 is refused.
+    pub fn read(uri: &Uri) -> Result<Self, PageError> {
+        let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri)
+            .map_err(|_| PageError::bad("The part of the address after “?” cannot be read."))?
+            .0;
+        if pairs.iter().any(|(key, value)| key.contains('\0') || value.contains('\0')) {
+            return Err(PageError::bad("The address holds a NUL character."));
+        }
+        Ok(Self(pairs))
+    }
+
+    /// The first value of `key`.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    /// The first value of `key`, trimmed, unless that is empty.
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.get(key).map(str::trim).filter(|text| !text.is_empty())
+    }
+
+    /// Whether a switch such as `errors=1` is on.
+    pub fn on(&self, key: &str) -> bool {
+        matches!(self.get(key), Some("1" | "true" | "on"))
+    }
+
+    /// A whole number within `allowed`, or `usual` where the address does not say.
+    pub fn number(
+        &self,
+        key: &str,
+        allowed: std::ops::RangeInclusive<usize>,
+        usual: usize,
+    ) -> Result<usize, PageError> {
+        let Some(text) = self.text(key) else { return Ok(usual) };
+        text.parse().ok().filter(|number| allowed.contains(number)).ok_or_else(|| {
+            PageError::bad(format!(
+                "“{key}” is a whole number from {} to {}, not “{}”.",
+                allowed.start(),
+                allowed.end(),
+                format::shortened(text, 20)
+            ))
+        })
+    }
+
+    /// These with `changes` made: a key with `None` is left out, one with a value is set, at its old place.
+    pub fn with(&self, changes: &[(&str, Option<&str>)]) -> Self {
+        let mut pairs: Vec<(String, String)> = Vec::with_capacity(self.0.len() + changes.len());
+        let mut done = vec![false; changes.len()];
+        for (key, value) in &self.0 {
+            match changes.iter().position(|(changed, _)| changed == key) {
+                None => pairs.push((key.clone(), value.clone())),
+                Some(at) => {
+                    if let (Some(new), false) = (changes[at].1, done[at]) {
+                        pairs.push((key.clone(), new.to_owned()));
+                    }
+                    done[at] = true;
+                }
+            }
+        }
+        for ((key, value), _) in changes.iter().zip(done).filter(|(_, done)| !done) {
+            if let Some(value) = value {
+                pairs.push(((*key).to_owned(), (*value).to_owned()));
+            }
+        }
+        Self(pairs)
+    }
+
+    /// `?a=1&b=2`, or nothing.
+    pub fn write(&self) -> String {
+        let mut out = String::new();
+        for (key, value) in &self.0 {
+            out.push(if out.is_empty() { '?' } else { '&' });
+            out.push_str(&format::encoded(key));
+            out.push('=');
+            out.push_str(&format::encoded(value));
+        }
+        out
+    }
+}
+
+/// A request for a page, read.
+#[derive(Clone)]
+pub struct Visit {
+    pub path: String,
+    pub params: Params,
+    pub zone: Zone,
+    pub range: Range,
+    /// When the request came, in ns.
+    pub now: Nanos,
+    /// `light` or `dark` where it was chosen; else the system decides.
+    pub theme: Option<&'static str>,
+    pub state: PageState,
+}
+
+impl Visit {
+    /// Reads a request. What is wrong with the query is an error only where `strict`: an error page itself
+    /// has to be drawn for any request.
+    pub fn read(headers: &HeaderMap, uri: &Uri, state: &PageState, strict: bool) -> Result<Self, PageError> {
+        let now = now();
+        let zone = cookie(headers, "tz").map_or_else(Zone::utc, |name| Zone::named(&name));
+        let theme = match cookie(headers, "theme").as_deref() {
+            Some("light") => Some("light"),
+            Some("dark") => Some("dark"),
+            _ => None,
+        };
+        let (params, range) = match Params::read(uri) {
+            Ok(params) => {
+                let range = Range::read(&params, &zone, now);
+                (params, if strict { range? } else { range.unwrap_or_else(|_| Range::usual(now)) })
+            }
+            Err(error) if strict => return Err(error),
+            Err(_) => (Params::default(), Range::usual(now)),
+        };
+        Ok(Self { path: uri.path().to_owned(), params, zone, range, now, theme, state: state.clone() })
+    }
+
+    /// The frame of a page titled `title`, under `nav` in the navigation.
+    pub fn frame(&self, nav: Nav, title: impl Into<String>) -> Frame {
+        Frame::new(self.clone(), nav, title.into())
+    }
+}
+
+impl FromRequestParts<PageState> for Visit {
+    type Rejection = PageError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &PageState) -> Result<Self, PageError> {
+        Self::read(&parts.headers, &parts.uri, state, true)
+    }
+}
+
+/// The current time in ns.
+pub fn now() -> Nanos {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as Nanos)
+}
+
+/// The value of a cookie, percent-decoded where it is a zone's slash.
+fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value.replace("%2F", "/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn params(pairs: &[(&str, &str)]) -> Params {
+        Params(pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect())
+    }
+
+    #[test]
+    fn a_query_is_changed_in_place() {
+        let before = params(&[("a", "1"), ("b", "2"), ("a", "3")]);
+        assert_eq!(before.with(&[("a", Some("x y")), ("c", Some("4"))]).write(), "?a=x%20y&b=2&c=4");
+        assert_eq!(before.with(&[("a", None), ("b", None)]).write(), "");
+    }
+
+    #[test]
+    fn numbers_have_bounds() {
+        for bad in ["-1", "1000000000", "abc", "1.5", "0"] {
+            assert!(params(&[("limit", bad)]).number("limit", 1..=1000, 50).is_err(), "{bad}");
+        }
+        assert_eq!(params(&[("limit", "7")]).number("limit", 1..=1000, 50).unwrap(), 7);
+        assert_eq!(params(&[("limit", " ")]).number("limit", 1..=1000, 50).unwrap(), 50);
+    }
+
+    #[test]
+    fn cookies_are_found_among_others() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::COOKIE, "a=b; tz=Europe%2FBerlin; theme=dark".parse().unwrap());
+        assert_eq!(cookie(&headers, "tz").as_deref(), Some("Europe/Berlin"));
+        assert_eq!(cookie(&headers, "z"), None);
+    }
+}
