@@ -8,7 +8,7 @@ mod source;
 
 use std::path::{Path, PathBuf};
 
-use rules::{LAYERS, MAX_LINES, MIGRATIONS, NO_SETTING, OWNED, READS_ENVIRONMENT, SPAWN};
+use rules::{EXCUSED, LAYERS, MAX_LINES, MIGRATIONS, NO_SETTING, OWNED, READS_ENVIRONMENT, SPAWN};
 use source::{Named, Source, within};
 
 fn root() -> &'static Path {
@@ -133,6 +133,14 @@ fn every_file_keeps_to_its_room() {
     for file in &files {
         let text = std::fs::read_to_string(root().join(file)).expect("a readable file");
         broken.extend(breaks(&Source::read(file, &text)));
+    }
+    for (file, said, why) in EXCUSED {
+        let all = broken.len();
+        broken.retain(|line| !(line.starts_with(file) && line.contains(said)));
+        assert!(
+            broken.len() < all,
+            "{file}: excused because {why}, but it breaks nothing: take the line out"
+        );
     }
     assert!(broken.is_empty(), "{} rules broken:\n{}", broken.len(), broken.join("\n"));
     for layer in LAYERS {
