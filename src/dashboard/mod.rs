@@ -4,6 +4,8 @@
 //! `view` sees no SQL and no wire types, `receive` sees no pool, `query` makes no HTML, `store` knows no
 //! layout, `model` depends on nothing of ours.
 
+#[cfg(test)]
+pub mod fixture;
 pub mod model;
 pub mod ops;
 pub mod query;

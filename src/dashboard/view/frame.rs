@@ -10,7 +10,8 @@ use super::escape::{Html, escaped};
 use super::range::PRESETS;
 use super::visit::{Params, Visit};
 use super::{assets, format, zone};
-use crate::dashboard::model::Nanos;
+use crate::dashboard::model::{Nanos, TraceId};
+use crate::dashboard::query::prose::{Piece, Prose};
 
 /// The page that is marked as the current one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -232,8 +233,25 @@ impl Frame {
         format::count(*number)
     }
 
+    /// A sentence with its services, codes and errors marked.
+    pub fn prose(&self, prose: &Prose) -> Html {
+        let mut out = String::new();
+        for piece in &prose.0 {
+            let short = |text: &str| escaped(&format::shortened(text, 400));
+            let _ = match piece {
+                Piece::Text(text) => write!(out, "{}", short(text)),
+                Piece::Service(name) => write!(out, "{}", self.svc(name).0),
+                Piece::Strong(text) => write!(out, r#"<b class="strong">{}</b>"#, short(text)),
+                Piece::Code(text) => write!(out, "<code>{}</code>", short(text)),
+                Piece::Error(text) => write!(out, r#"<span class="err-t">{}</span>"#, short(text)),
+                Piece::Duration(ns) => write!(out, "{}", format::duration(*ns)),
+            };
+        }
+        askama::filters::Safe(out)
+    }
+
     /// The page of a trace.
-    pub fn trace_link(&self, id: &crate::dashboard::model::TraceId) -> String {
+    pub fn trace_link(&self, id: &TraceId) -> String {
         self.link(&format!("/traces/{id}"))
     }
 

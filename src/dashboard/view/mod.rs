@@ -11,6 +11,8 @@
 //! What must not live here: SQL, wire types, what a trace means (that is `query`).
 
 pub mod assets;
+pub mod chart;
+pub mod correlation;
 pub mod error;
 pub mod escape;
 pub mod format;
@@ -18,8 +20,11 @@ pub mod frame;
 pub mod guard;
 pub mod html;
 pub mod live;
+pub mod overview;
 pub mod range;
 pub mod state;
+pub mod status;
+pub mod trace;
 pub mod visit;
 pub mod zone;
 
@@ -36,6 +41,10 @@ pub use state::{
 /// All pages. The caller adds what is not a page (`/livez`, `/readyz`, `/metrics`) and serves it.
 pub fn router(state: PageState) -> Router {
     Router::new()
+        .route("/traces/{id}", get(trace::show))
+        .route("/correlations/{id}", get(correlation::correlation))
+        .route("/", get(overview::show))
+        .route("/status", get(status::show))
         .route("/live", get(live::live))
         .route("/static/{hash}/{name}", get(assets::serve))
         .fallback(nothing_here)

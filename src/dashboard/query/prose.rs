@@ -1,0 +1,83 @@
+//! A sentence for a person, made of parts that the page draws in their own way.
+
+/// One part of a sentence.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Piece {
+    Text(String),
+    /// A service, drawn in its colour.
+    Service(String),
+    /// What matters most.
+    Strong(String),
+    /// Something from the program: a queue, a method, an ID.
+    Code(String),
+    /// What went wrong.
+    Error(String),
+    /// A duration in ns.
+    Duration(u64),
+}
+
+/// A sentence, or a few.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Prose(pub Vec<Piece>);
+
+impl Prose {
+    /// Begins an empty sentence.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn text(self, text: impl Into<String>) -> Self {
+        self.piece(Piece::Text(text.into()))
+    }
+
+    pub fn service(self, name: impl Into<String>) -> Self {
+        self.piece(Piece::Service(name.into()))
+    }
+
+    pub fn strong(self, text: impl Into<String>) -> Self {
+        self.piece(Piece::Strong(text.into()))
+    }
+
+    pub fn code(self, text: impl Into<String>) -> Self {
+        self.piece(Piece::Code(text.into()))
+    }
+
+    pub fn error(self, text: impl Into<String>) -> Self {
+        self.piece(Piece::Error(text.into()))
+    }
+
+    pub fn duration(self, ns: u64) -> Self {
+        self.piece(Piece::Duration(ns))
+    }
+
+    /// Adds one part.
+    pub fn piece(mut self, piece: Piece) -> Self {
+        self.0.push(piece);
+        self
+    }
+
+    /// Adds all parts of another sentence.
+    pub fn join(mut self, other: Prose) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The words alone; `duration` writes the durations.
+    pub fn plain(&self, duration: impl Fn(u64) -> String) -> String {
+        self.0
+            .iter()
+            .map(|piece| match piece {
+                Piece::Text(text)
+                | Piece::Service(text)
+                | Piece::Strong(text)
+                | Piece::Code(text)
+                | Piece::Error(text) => text.clone(),
+                Piece::Duration(ns) => duration(*ns),
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,156 @@
+//! Charts over time, drawn on the server: text in pixels, data stretched with the column.
+//!
+//! Dragging over one narrows the time range (`data-drag`, see `static/throughline.js`).
+
+use std::fmt::Write;
+
+use super::escape::{Html, escaped};
+use super::visit::Visit;
+use crate::dashboard::model::Nanos;
+
+/// Height of a chart, of the ground line and of the drawing above it, in px.
+const HEIGHT: f64 = 140.0;
+const GROUND: f64 = 120.0;
+const TOP: f64 = 14.0;
+/// Steps between labels of the time axis, in seconds.
+const STEPS: [u64; 14] =
+    [10, 30, 60, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 21_600, 43_200, 86_400, 172_800];
+
+/// One line over time.
+pub struct Line<'a> {
+    /// What is drawn, for those who cannot see it.
+    pub label: &'a str,
+    /// One value a step; `None` is a gap.
+    pub values: &'a [Option<f64>],
+    /// `""` is plain, `e` an error, `a` the one to read.
+    pub class: &'a str,
+    /// Writes a value on the axis.
+    pub unit: fn(f64) -> String,
+}
+
+/// Draws a line over `from..to`.
+pub fn line(visit: &Visit, (from, to): (Nanos, Nanos), line: &Line<'_>) -> Html {
+    let most = line.values.iter().flatten().copied().fold(0.0, f64::max);
+    let (top, grid) = scale(most);
+    let mut out = format!(
+        r#"<svg class="chart" height="{HEIGHT}" role="img" aria-label="{}" data-drag="time" data-from="{}" data-to="{}">"#,
+        escaped(line.label),
+        from / 1_000_000,
+        to / 1_000_000
+    );
+    let y = |value: f64| GROUND - value / top * (GROUND - TOP);
+    let _ = write!(out, r#"<line class="base" x1="0" x2="100%" y1="{GROUND}" y2="{GROUND}"/>"#);
+    for value in &grid {
+        let _ = write!(out, r#"<line class="grid" x1="0" x2="100%" y1="{0:.1}" y2="{0:.1}"/>"#, y(*value));
+    }
+    let _ = write!(
+        out,
+        r#"<svg x="0" y="{TOP}" width="100%" height="{}" viewBox="0 0 1000 100" preserveAspectRatio="none">"#,
+        GROUND - TOP
+    );
+    for (area, path) in paths(line.values, top) {
+        let _ =
+            write!(out, r#"<path class="ar {0}" d="{area}"/><path class="ln {0}" d="{path}"/>"#, line.class);
+    }
+    out.push_str("</svg>");
+    for value in &grid {
+        let _ =
+            write!(out, r#"<text x="0" y="{:.1}">{}</text>"#, y(*value) - 3.0, escaped(&(line.unit)(*value)));
+    }
+    times(&mut out, visit, from, to);
+    out.push_str("</svg>");
+    askama::filters::Safe(out)
+}
+
+/// The value at the top, and the one or two that get a line of the grid: round, the upper one within the drawing.
+fn scale(most: f64) -> (f64, Vec<f64>) {
+    if most <= 0.0 {
+        return (1.0, Vec::new());
+    }
+    let magnitude = 10f64.powf(most.log10().floor());
+    let step = [0.1, 0.2, 0.5, 1.0, 2.0, 5.0]
+        .into_iter()
+        .map(|factor| factor * magnitude)
+        .find(|step| most / step < 3.0)
+        .unwrap_or(magnitude * 5.0);
+    let grid = [step, step * 2.0].into_iter().filter(|value| *value <= most * 1.05).collect();
+    (most * 1.05, grid)
+}
+
+/// The areas and lines between gaps, in a box of 1000 by 100.
+fn paths(values: &[Option<f64>], top: f64) -> Vec<(String, String)> {
+    let width = 1000.0 / values.len().saturating_sub(1).max(1) as f64;
+    let points: Vec<Option<(f64, f64)>> = values
+        .iter()
+        .enumerate()
+        .map(|(index, value)| value.map(|value| (index as f64 * width, 100.0 - value / top * 100.0)))
+        .collect();
+    points
+        .split(Option::is_none)
+        .filter(|run| !run.is_empty())
+        .map(|run| {
+            let mut run: Vec<(f64, f64)> = run.iter().flatten().copied().collect();
+            if let [(x, y)] = run[..] {
+                // A single value between gaps is drawn as a short piece, else it would not be seen.
+                run = vec![((x - width / 4.0).max(0.0), y), ((x + width / 4.0).min(1000.0), y)];
+            }
+            let mut path = String::new();
+            for (index, (x, y)) in run.iter().enumerate() {
+                let _ = write!(path, "{}{x:.1} {y:.1}", if index == 0 { 'M' } else { 'L' });
+            }
+            let (first, last) = (run[0].0, run[run.len() - 1].0);
+            (format!("{path}L{last:.1} 100L{first:.1} 100Z"), path)
+        })
+        .collect()
+}
+
+/// Labels of the time axis: both ends, and round times between.
+fn times(out: &mut String, visit: &Visit, from: Nanos, to: Nanos) {
+    let seconds = to.saturating_sub(from) / 1_000_000_000;
+    let step = STEPS.into_iter().find(|step| seconds / step <= 6).unwrap_or(604_800) * 1_000_000_000;
+    let with_seconds = step < 60_000_000_000;
+    let day = |at: Nanos| visit.zone.day(at);
+    let clock = |at: Nanos| match step >= 86_400_000_000 {
+        true => day(at),
+        false => visit.zone.clock(at, at, with_seconds),
+    };
+    let length = to.saturating_sub(from).max(1) as f64;
+    let _ = write!(out, r#"<text x="0%" y="135">{}</text>"#, escaped(&clock(from)));
+    let mut at = from - from % step + step;
+    let mut number = 0;
+    while at < to {
+        let share = (at - from) as f64 / length * 100.0;
+        if (9.0..91.0).contains(&share) {
+            let class = if number % 2 == 0 { r#" class="minor""# } else { "" };
+            let text = escaped(&clock(at));
+            let _ = write!(out, r#"<text{class} x="{share:.1}%" y="135" text-anchor="middle">{text}</text>"#);
+        }
+        number += 1;
+        at += step;
+    }
+    let _ = write!(out, r#"<text x="100%" y="135" text-anchor="end">{}</text>"#, escaped(&clock(to)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_grid_is_round_and_within_the_drawing() {
+        for (most, grid) in
+            [(1842.0, vec![1000.0]), (2100.0, vec![1000.0, 2000.0]), (66.0, vec![50.0]), (0.0, vec![])]
+        {
+            let (top, lines) = scale(most);
+            assert_eq!(lines, grid, "{most}");
+            assert!(top >= most);
+        }
+    }
+
+    #[test]
+    fn gaps_part_the_line() {
+        let values = [Some(1.0), Some(2.0), None, Some(1.0)];
+        let paths = paths(&values, 2.0);
+        assert_eq!(paths.len(), 2);
+        assert!(paths[1].1.starts_with("M9") && paths[1].1.ends_with("L1000.0 50.0"), "{paths:?}");
+    }
+}

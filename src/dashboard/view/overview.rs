@@ -1,0 +1,171 @@
+//! `GET /`: what is wrong now, first; then rates; then what failed lately.
+
+use askama::Template;
+use axum::extract::State;
+
+use super::PageState;
+use super::chart::{self, Line};
+use super::escape::Html;
+use super::format;
+use super::frame::{Frame, Nav};
+use super::html::{PageResult, page};
+use super::visit::Visit;
+use crate::dashboard::query::outcome::Outcome;
+use crate::dashboard::query::overview::{self, Overview, Trouble};
+use crate::dashboard::store::Activity;
+
+/// The page.
+#[derive(Template)]
+#[template(path = "overview.html")]
+struct OverviewPage {
+    frame: Frame,
+    overview: Overview,
+    spans: Figure,
+    failing: Figure,
+    slow: Figure,
+}
+
+/// A chart with the figure above it.
+struct Figure {
+    now: String,
+    unit: &'static str,
+    note: String,
+    chart: Html,
+}
+
+/// Handler of `GET /`.
+pub async fn show(State(state): State<PageState>, visit: Visit) -> PageResult {
+    let range = (visit.range.from, visit.range.to);
+    let overview = overview::overview(&*state.reader, range.0, range.1).await?;
+    let (spans, failing, slow) = figures(&visit, &overview.steps);
+    let frame = visit.frame(Nav::Overview, "Overview").live();
+    page(&OverviewPage { frame, overview, spans, failing, slow })
+}
+
+fn figures(visit: &Visit, steps: &[Activity]) -> (Figure, Figure, Figure) {
+    let range = (visit.range.from, visit.range.to);
+    let step_s = (visit.range.length() as f64 / steps.len().max(1) as f64 / 1e9).max(1e-9);
+    let rates = |of: fn(&Activity) -> u64| -> Vec<Option<f64>> {
+        steps.iter().map(|step| Some(of(step) as f64 / step_s)).collect()
+    };
+    let per_second = |value: f64| format!("{} /s", format::rate(value));
+    // The last step has only begun; the one before it is the newest that is whole.
+    let newest =
+        |values: &[Option<f64>]| values.iter().rev().skip(1).flatten().next().copied().unwrap_or(0.0);
+    let spans = rates(|step| step.spans);
+    let failed = rates(|step| step.failed);
+    let p95: Vec<Option<f64>> = steps.iter().map(|step| step.p95.map(|p95| p95 as f64)).collect();
+    let mut usual: Vec<f64> = p95.iter().flatten().copied().collect();
+    usual.sort_by(f64::total_cmp);
+    let median = usual.get(usual.len() / 2).copied();
+    let requests: u64 = steps.iter().map(|step| step.requests).sum();
+    let failures: u64 = steps.iter().map(|step| step.failed).sum();
+    let draw = |label, values: &[Option<f64>], class, unit| {
+        chart::line(visit, range, &Line { label, values, class, unit })
+    };
+    let (slow_now, slow_unit) = match p95.iter().flatten().next_back() {
+        Some(p95) => format::duration_parts(*p95 as u64),
+        None => ("—".to_owned(), ""),
+    };
+    (
+        Figure {
+            now: format::rate(newest(&spans)),
+            unit: "per second",
+            note: String::new(),
+            chart: draw("Spans a second", &spans, "", per_second),
+        },
+        Figure {
+            now: format::rate(newest(&failed)),
+            unit: "per second",
+            note: match requests {
+                0 => "no requests".to_owned(),
+                _ => format!("{} of all requests", format::percent(failures as f64 / requests as f64)),
+            },
+            chart: draw("Failing requests a second", &failed, "e", per_second),
+        },
+        Figure {
+            now: slow_now,
+            unit: slow_unit,
+            note: median
+                .map_or_else(String::new, |median| format!("median {}", format::duration(median as u64))),
+            chart: draw("p95 of requests", &p95, "a", |value| format::duration(value as u64)),
+        },
+    )
+}
+
+impl OverviewPage {
+    /// The sentence that the page opens with.
+    fn verdict(&self) -> String {
+        match self.overview.troubles.first() {
+            Some(Trouble::Errors { service, why, operation, .. }) if why.is_empty() => {
+                format!("{} fails at {}", format::shortened(service, 60), format::shortened(operation, 80))
+            }
+            Some(Trouble::Errors { service, why, .. }) => {
+                format!("{} fails: {}", format::shortened(service, 60), format::shortened(why, 120))
+            }
+            Some(Trouble::Slow { now, usual, .. }) => format!(
+                "Requests are slow: p95 is {}, usually {}",
+                format::duration(*now),
+                format::duration(*usual)
+            ),
+            None if self.overview.requests == 0 => {
+                format!("Nothing came {}", self.frame.visit.range.phrase())
+            }
+            None => "All quiet".to_owned(),
+        }
+    }
+
+    /// `err`, `warn` or nothing.
+    fn level(&self) -> &'static str {
+        match self.overview.troubles.first() {
+            Some(Trouble::Errors { .. }) => "err",
+            Some(Trouble::Slow { .. }) => "warn",
+            None => "",
+        }
+    }
+
+    /// The sentence below it.
+    fn lede(&self) -> String {
+        let overview = &self.overview;
+        let requests = format::counted(overview.requests, "request", "requests");
+        let phrase = self.frame.visit.range.phrase();
+        match overview.failed {
+            0 if overview.requests == 0 => {
+                "Older traces are kept; choose a longer time range to see them.".to_owned()
+            }
+            0 => format!("{requests} {phrase}, none failed."),
+            failed => format!("{} of {requests} failed {phrase}.", format::count(failed)),
+        }
+    }
+
+    /// The share of an error row, `9.80 %`.
+    fn share(&self, broke: &u64, touched: &u64) -> String {
+        format::percent(*broke as f64 / (*touched).max(1) as f64)
+    }
+
+    /// Where the failed traces of a service are listed.
+    fn failed_of(&self, service: &str) -> String {
+        self.frame.link_with("/traces", &[("service", service), ("status", "error")])
+    }
+
+    /// Whether a dead letter: the only outcome that somebody has to act on.
+    fn is_stuck(&self, outcome: &Outcome) -> bool {
+        matches!(outcome, Outcome::DeadLettered { .. })
+    }
+
+    /// The outcome in words.
+    fn outcome(&self, outcome: &Outcome) -> String {
+        match outcome {
+            Outcome::DeadLettered { queue } => format!("in {queue}"),
+            Outcome::WaitsIn { queue } => format!("waits in {queue}"),
+            Outcome::RetriedWell => "retried, succeeded".to_owned(),
+            Outcome::Answered { status } => format!("answered {status}"),
+            Outcome::Failed => "failed".to_owned(),
+        }
+    }
+
+    /// A text cut to what fits into a row.
+    fn cut(&self, text: &str) -> String {
+        format::shortened(text, 140)
+    }
+}
