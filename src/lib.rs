@@ -8,14 +8,13 @@
 //! |---|---|---|
 //! | [`config`] | | settings, one file a concern; the only reader of the environment |
 //! | [`telemetry`] | `comms` | our own traces, metrics and logs; the only user of the OpenTelemetry SDK |
-//! | [`comms`] | `comms` | the toolkit: correlation, HTTP client and server, gRPC, messages, retry |
+//! | [`comms`] | `comms` | the toolkit: correlation, HTTP client and server, gRPC, messages, retry; its names always |
 //! | [`demo`] | `demo` | the demo shop: seven services, their load, their supervisor |
 //! | [`dashboard`] | `dashboard` | receiver, store, queries and pages |
 //! | [`cli`] | both | one file a command |
 
 pub mod config;
 
-#[cfg(feature = "comms")]
 pub mod comms;
 #[cfg(feature = "comms")]
 pub mod telemetry;

@@ -2,9 +2,47 @@
 //!
 //! What must not live here: anything that a test could want without a process.
 
+pub mod dashboard;
+pub mod demo;
+mod logs;
+pub mod service;
+
 use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Follow one request through every service, call, message and breaker that it touched.
+#[derive(Parser)]
+#[command(version, about, propagate_version = true)]
+struct Line {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    Dashboard(Box<dashboard::Args>),
+    Demo(Box<demo::Args>),
+    Service(Box<service::Args>),
+}
 
 /// Parses the arguments, runs the command and gives the exit code: 0 is success, 2 wrong usage, 1 all else.
 pub fn run() -> ExitCode {
-    ExitCode::SUCCESS
+    let line = Line::parse();
+    let result = tokio::runtime::Runtime::new().map_err(anyhow::Error::from).and_then(|runtime| {
+        runtime.block_on(async {
+            match line.command {
+                Command::Dashboard(args) => dashboard::run(*args).await,
+                Command::Demo(args) => demo::run(*args).await,
+                Command::Service(args) => service::run(*args).await,
+            }
+        })
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("throughline: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -1,1 +1,35 @@
-//! To be filled.
+//! The communication toolkit: what a service needs so that one request can be followed through all of them.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`names`] | attribute keys and header names, each with its source; shared with the dashboard |
+//! | [`correlation`] | the correlation ID, and which one the current task works for |
+//! | [`propagation`] | trace context, baggage and correlation ID into and out of headers |
+//! | [`http`] | a client for the services one calls, and middleware for the routes one serves |
+//! | [`grpc`] | the same for gRPC, and the `UserService` of the demo shop |
+//! | [`queue`] | exchanges, queues and consumers, behind a `Broker` trait; an embedded broker on a file |
+//! | [`retry`] | trying again what failed for a passing reason |
+//! | [`shutdown`] | one signal that tells all parts of a process to end |
+//!
+//! What must not live here: anything of the shop or of the dashboard, and the OpenTelemetry SDK. The toolkit
+//! uses the API crate alone, so a team keeps its own exporter setup, or takes [`crate::telemetry`].
+
+pub mod names;
+
+#[cfg(feature = "comms")]
+pub mod correlation;
+#[cfg(feature = "comms")]
+pub mod grpc;
+#[cfg(feature = "comms")]
+pub mod http;
+#[cfg(feature = "comms")]
+pub mod propagation;
+#[cfg(feature = "comms")]
+pub mod queue;
+#[cfg(feature = "comms")]
+pub mod retry;
+#[cfg(feature = "comms")]
+pub mod shutdown;
+
+/// The instrumentation scope of every span and metric that the toolkit makes.
+pub const SCOPE: &str = "throughline.comms";

@@ -1,1 +1,8 @@
-//! To be filled.
+//! Settings: one file a concern, each field with its flag, its variable and its default.
+//!
+//! The only place that reads the environment. What must not live here: anything that acts on a setting.
+
+#[cfg(feature = "dashboard")]
+pub mod dashboard;
+#[cfg(feature = "demo")]
+pub mod demo;

@@ -7,7 +7,11 @@
 #[cfg(test)]
 pub mod fixture;
 pub mod model;
+pub mod ops;
 pub mod query;
 pub mod receive;
+mod selftest;
+pub mod serve;
+mod status;
 pub mod store;
 pub mod view;

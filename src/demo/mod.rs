@@ -1,1 +1,30 @@
-//! To be filled.
+//! The demo shop: seven services that call and message each other, their load, and their supervisor.
+//!
+//! It brings the toolkit to life and gives the dashboard something worth looking at, failures included. Each
+//! service is a process of its own, as it would be in earnest.
+//!
+//! ```text
+//! load ─▶ gateway ─gRPC─▶ users
+//!            └─REST─▶ orders ─REST─▶ inventory, payments
+//!                       └─ exchange `orders` ─▶ payments, inventory, notifications, analytics, orders
+//! ```
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`shop`] | the table of services, the exchange and its queues |
+//! | [`api`] | what the services say to each other: bodies of requests and messages |
+//! | [`service`] | running one service: telemetry, listening, consuming, ending |
+//! | [`services`] | the seven |
+//! | [`world`] | what lies outside the shop, simulated: card processor, mail relay, databases, time |
+//! | [`load`] | customers |
+//! | [`supervisor`] | starting, watching and ending all of it |
+//!
+//! What must not live here: anything of the dashboard. The shop knows it as an address to send telemetry to.
+
+pub mod api;
+pub mod load;
+pub mod service;
+pub mod services;
+pub mod shop;
+pub mod supervisor;
+pub mod world;

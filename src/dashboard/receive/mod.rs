@@ -1,1 +1,174 @@
-//! To be filled.
+//! What comes in: OTLP over gRPC and HTTP, walked and handed to the store.
+//!
+//! * [`grpc`] and [`http`]: the two transports; both end in [`Receiver`].
+//! * [`body`]: a request's bytes, decompressed within a limit.
+//! * [`json`]: OTLP/JSON into the protobuf that everything else reads.
+//! * [`answer`]: what is answered, in either encoding.
+//! * [`counters`]: what was accepted and refused, for `/metrics` and the Status page.
+//!
+//! What must not live here: a pool, SQL, HTML. Nothing here is traced to ourselves: a dashboard that traces its own
+//! ingest would feed itself without end.
+
+pub mod answer;
+pub mod body;
+pub mod counters;
+pub mod grpc;
+pub mod http;
+pub mod json;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::model::correlation::Keys;
+use super::model::otlp::metrics;
+use super::model::otlp::walk::Batch;
+use super::model::proto::WireError;
+use super::store::{Ingest, StoreError};
+use counters::{Counters, Outcome, Transport};
+
+/// What kind of telemetry a request carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Signal {
+    Traces,
+    Logs,
+    Metrics,
+}
+
+impl Signal {
+    /// The last part of the OTLP/HTTP path, and the label in `/metrics`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Signal::Traces => "traces",
+            Signal::Logs => "logs",
+            Signal::Metrics => "metrics",
+        }
+    }
+}
+
+/// How requests are taken.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Largest request in bytes, after decompression. OTLP recommends 64 MiB.
+    pub max_request: usize,
+    /// Origins whose browsers may send, or `*`; empty answers no preflight.
+    pub cors_origins: Vec<String>,
+    /// Attribute keys that carry a correlation ID besides the known ones.
+    pub correlation_keys: Vec<String>,
+    /// Keys one of which a sender must show; empty lets everybody send.
+    pub ingest_keys: Vec<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_request: 64 << 20,
+            cors_origins: Vec::new(),
+            correlation_keys: Vec::new(),
+            ingest_keys: Vec::new(),
+        }
+    }
+}
+
+/// Why a request was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    #[error("not a valid request: {0}")]
+    Malformed(String),
+    #[error("the request is larger than {0} bytes")]
+    TooLarge(usize),
+    #[error("no valid key: send it as `Authorization: Bearer KEY`")]
+    Unauthenticated,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<WireError> for Refusal {
+    fn from(error: WireError) -> Self {
+        Refusal::Malformed(error.to_string())
+    }
+}
+
+/// What was not taken of a request that was.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// Items left out, exactly.
+    pub rejected: u64,
+    /// Why, in words; empty where nothing was left out.
+    pub message: String,
+}
+
+/// Where both transports end.
+pub struct Receiver {
+    pub settings: Settings,
+    pub counters: Arc<Counters>,
+    keys: Keys,
+    store: Arc<dyn Ingest>,
+}
+
+impl Receiver {
+    /// A receiver in front of a store.
+    pub fn new(settings: Settings, counters: Arc<Counters>, store: Arc<dyn Ingest>) -> Self {
+        let keys = Keys::with(settings.correlation_keys.iter().cloned());
+        Self { settings, counters, keys, store }
+    }
+
+    /// Takes a request's protobuf bytes. `Ok` means that all but the rejected items are committed.
+    pub async fn take(&self, transport: Transport, signal: Signal, body: Bytes) -> Result<Accepted, Refusal> {
+        let size = body.len() as u64;
+        let result = self.store_request(transport, signal, body).await;
+        let outcome = match &result {
+            Ok(accepted) if accepted.rejected > 0 => Outcome::Partial,
+            Ok(_) => Outcome::Ok,
+            Err(refusal) => Outcome::of(refusal),
+        };
+        self.counters.request(transport, signal, outcome, size);
+        result
+    }
+
+    async fn store_request(
+        &self,
+        transport: Transport,
+        signal: Signal,
+        body: Bytes,
+    ) -> Result<Accepted, Refusal> {
+        let batch = match signal {
+            Signal::Traces => Batch::traces(body, &self.keys)?,
+            Signal::Logs => Batch::logs(body, &self.keys)?,
+            Signal::Metrics => {
+                self.counters.metric_points(transport, metrics::data_points(&body)?);
+                return Ok(Accepted::default());
+            }
+        };
+        let rejected = batch.rejected.clone();
+        let accepted = Accepted {
+            rejected: batch.rejected_spans(),
+            message: rejected
+                .iter()
+                .map(|rejected| {
+                    format!("{} spans of {:?}: {}", rejected.spans, rejected.service, rejected.reason.words())
+                })
+                .collect::<Vec<_>>()
+                .join("; "),
+        };
+        let (spans, logs) = (batch.spans.len() as u64, batch.logs.len() as u64);
+        let stored = self.store.ingest(batch).await?;
+        self.counters.accepted(transport, spans, logs, stored.duplicates);
+        self.counters.rejected(&rejected);
+        Ok(accepted)
+    }
+
+    /// Whether a sender may send: the value of its `authorization` header against the keys.
+    pub fn may_send(&self, authorization: Option<&str>) -> Result<(), Refusal> {
+        if self.settings.ingest_keys.is_empty() {
+            return Ok(());
+        }
+        let shown = authorization.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+        let equal = |key: &String| {
+            // Looks at every byte whatever the first difference: the time tells nothing of the key.
+            key.len() == shown.len()
+                && key.bytes().zip(shown.bytes()).fold(0, |all, (a, b)| all | (a ^ b)) == 0
+        };
+        self.settings.ingest_keys.iter().any(equal).then_some(()).ok_or(Refusal::Unauthenticated)
+    }
+}

@@ -4,16 +4,42 @@
 //! lists and correlations, and tells when something new has come. Behind it:
 //!
 //! * [`filter`]: what a list of traces may be asked for, and what comes back.
+//! * [`engine`]: opens, reads; [`writer`]: the one task that writes, seals and removes what is old.
+//! * [`pack`]: batches into blocks, entries and terms ([`block`], [`entry`], [`term`], [`seen`], [`failure`]).
+//! * [`tail`] and [`run`]: the unsealed and the sealed index; [`rollup`]: rates in time buckets.
+//! * [`backend`]: what a database must do; [`sqlite`] does it.
 //!
 //! What must not live here: layout, words for a person, wire answers.
 
+mod backend;
+mod block;
+mod engine;
+mod entry;
+mod failure;
 pub mod filter;
+mod latency;
+mod pack;
+mod reader;
+mod repack;
+mod retention;
+mod rollup;
+mod run;
+mod seen;
+mod sqlite;
+mod tail;
+mod term;
+mod writer;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
 
+use super::model::otlp::walk::Batch;
 use super::model::{LogRecord, Nanos, SpanId, Trace, TraceId, TraceSummary};
+pub use engine::Store;
 pub use filter::{Cursor, Dot, Order, StatusFilter, TraceFilter, TracePage};
+pub use latency::Latency;
+pub use retention::Limits;
+pub use sqlite::OpenError;
 
 /// Why a read or write did not happen.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -21,9 +47,27 @@ pub enum StoreError {
     /// The store cannot serve just now (disk full, locked, shutting down): trying again later may succeed.
     #[error("the store cannot be used at the moment: {0}")]
     Unavailable(String),
+    /// More comes in than can be written: try again in a second.
+    #[error("more comes in than can be written at the moment")]
+    Overloaded,
     /// What is stored cannot be read; the text names the place.
     #[error("the store is damaged: {0}")]
     Damaged(String),
+}
+
+/// Takes what was received.
+#[async_trait]
+pub trait Ingest: Send + Sync {
+    /// Stores a batch. `Ok` means that all of it is committed and survives a crash; after an error all of it may
+    /// be sent again without harm.
+    async fn ingest(&self, batch: Batch) -> Result<Stored, StoreError>;
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// Spans and logs left out because they were stored before.
+    pub duplicates: u64,
 }
 
 /// Reads of the store. All of them see what was committed before the call.

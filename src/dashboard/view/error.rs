@@ -50,7 +50,9 @@ impl PageError {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::CrossSite => StatusCode::FORBIDDEN,
             Self::Host => StatusCode::MISDIRECTED_REQUEST,
-            Self::Store(StoreError::Unavailable(_)) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Store(StoreError::Unavailable(_) | StoreError::Overloaded) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Store(StoreError::Damaged(_)) | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -63,7 +65,9 @@ impl PageError {
             Self::Method => "Not possible here",
             Self::CrossSite => "Refused",
             Self::Host => "Unknown host",
-            Self::Store(StoreError::Unavailable(_)) => "The store cannot answer at the moment",
+            Self::Store(StoreError::Unavailable(_) | StoreError::Overloaded) => {
+                "The store cannot answer at the moment"
+            }
             Self::Store(StoreError::Damaged(_)) => "The store is damaged",
             Self::Internal => "Something went wrong",
         }
@@ -78,8 +82,8 @@ impl PageError {
             }
             Self::Method => "Open it as a page instead.",
             Self::CrossSite => "Open Throughline itself and press the button there.",
-            Self::Host => "Open it by its own address, or allow the name with --allowed-host.",
-            Self::Store(StoreError::Unavailable(_)) => {
+            Self::Host => "Open it by its own address, or allow the name with --host.",
+            Self::Store(StoreError::Unavailable(_) | StoreError::Overloaded) => {
                 "Try again in a moment. Spans that were acknowledged are safe."
             }
             Self::Store(StoreError::Damaged(_)) => "The log of the process names the place and the way out.",

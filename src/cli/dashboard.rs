@@ -1,0 +1,57 @@
+//! `throughline dashboard`: the receiver, the store and the pages.
+
+use crate::comms::shutdown;
+use crate::config::dashboard::{DashboardSettings, StoreUrl};
+use crate::dashboard::receive;
+use crate::dashboard::serve::{Dashboard, Settings};
+use crate::dashboard::store::Limits;
+
+use super::logs;
+
+/// Receives OpenTelemetry data, keeps it and shows it
+#[derive(clap::Args, Debug)]
+#[command(args_override_self = true)]
+pub struct Args {
+    #[command(flatten)]
+    pub settings: DashboardSettings,
+
+    /// Says on the pages that the demo shop runs beside them
+    #[arg(long, hide = true)]
+    pub demo: bool,
+
+    /// Ends when standard input is closed: for a supervisor that holds the other end
+    #[arg(long, hide = true)]
+    pub end_with_stdin: bool,
+}
+
+/// Serves until the process is asked to end.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    let given = args.settings;
+    logs::init(&given.log)?;
+    let StoreUrl::Sqlite(store) = given.store;
+    let settings = Settings {
+        listen: given.listen,
+        otlp_grpc: given.otlp_grpc,
+        otlp_http: given.otlp_http,
+        store: store.clone(),
+        limits: Limits { max_age: given.keep, max_bytes: given.keep_size, ..Limits::default() },
+        receive: receive::Settings {
+            max_request: given.max_request as usize,
+            cors_origins: given.cors_origin,
+            correlation_keys: given.correlation_key,
+            ingest_keys: given.ingest_key,
+        },
+        hosts: given.host,
+        allow_remote: given.allow_remote,
+        demo: args.demo,
+    };
+    let dashboard = Dashboard::start(settings).await?;
+    tracing::info!("pages on http://{}", dashboard.listen);
+    tracing::info!("OTLP over gRPC on {}", dashboard.otlp_grpc);
+    tracing::info!("OTLP over HTTP on {}", dashboard.otlp_http);
+    tracing::info!("store is {}", store.display());
+    shutdown::requested(args.end_with_stdin).await?;
+    tracing::info!("ending: no new requests, writing what has come");
+    dashboard.stop().await;
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! One call under observation: its span, from the start until the status is known.
+
+use std::pin::Pin;
+use std::task::{Context as Poller, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use opentelemetry::metrics::Histogram;
+use opentelemetry::trace::{SpanKind, Status, TraceContextExt as _};
+use opentelemetry::{Context, KeyValue};
+use tonic::Code;
+use tonic::body::Body;
+use tonic::codegen::http::{HeaderMap, Uri};
+
+use crate::comms::names;
+
+/// `/user.UserService/GetUser` becomes `user.UserService/GetUser`.
+pub(super) fn method_of(uri: &Uri) -> String {
+    uri.path().trim_start_matches('/').to_owned()
+}
+
+/// The name of a code as gRPC writes it, which is what conventions want.
+pub(super) fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+/// Whether a code is an error on this side: a server that answers `NOT_FOUND` has done its work.
+fn is_error(kind: &SpanKind, code: Code) -> bool {
+    match kind {
+        SpanKind::Server => matches!(
+            code,
+            Code::Unknown
+                | Code::DeadlineExceeded
+                | Code::Unimplemented
+                | Code::Internal
+                | Code::Unavailable
+                | Code::DataLoss
+        ),
+        _ => code != Code::Ok,
+    }
+}
+
+/// The span and clock of a call; ends as `CANCELLED` when it is dropped before a status came.
+pub(super) struct Call {
+    pub context: Context,
+    pub kind: SpanKind,
+    pub method: String,
+    pub duration: Histogram<f64>,
+    pub started: Instant,
+    pub done: bool,
+}
+
+impl Call {
+    pub fn finish(&mut self, code: Code, message: &str) {
+        if std::mem::replace(&mut self.done, true) {
+            return;
+        }
+        let name = code_name(code);
+        let span = self.context.span();
+        span.set_attribute(KeyValue::new(names::RPC_RESPONSE_STATUS_CODE, name));
+        let mut measured = vec![
+            KeyValue::new(names::RPC_SYSTEM_NAME, "grpc"),
+            KeyValue::new(names::RPC_METHOD, self.method.clone()),
+            KeyValue::new(names::RPC_RESPONSE_STATUS_CODE, name),
+        ];
+        if is_error(&self.kind, code) {
+            span.set_attribute(KeyValue::new(names::ERROR_TYPE, name));
+            let text = if message.is_empty() { name.to_owned() } else { format!("{name}: {message}") };
+            span.set_status(Status::error(text));
+            measured.push(KeyValue::new(names::ERROR_TYPE, name));
+        }
+        self.duration.record(self.started.elapsed().as_secs_f64(), &measured);
+        span.end();
+    }
+
+    /// Ends the call if these headers or trailers hold its status.
+    pub fn finish_from(&mut self, headers: &HeaderMap) {
+        if let Some(status) = tonic::Status::from_header_map(headers) {
+            self.finish(status.code(), status.message());
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.finish(Code::Cancelled, "the caller went away");
+    }
+}
+
+/// A body that passes everything through and ends its call with the trailers.
+pub(super) struct ObservedBody {
+    pub inner: Body,
+    pub call: Call,
+}
+
+impl http_body::Body for ObservedBody {
+    type Data = Bytes;
+    type Error = tonic::Status;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        poller: &mut Poller<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.inner).poll_frame(poller);
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(trailers) = frame.trailers_ref() {
+                    this.call.finish_from(trailers);
+                }
+            }
+            Poll::Ready(Some(Err(status))) => this.call.finish(status.code(), status.message()),
+            Poll::Ready(None) => this.call.finish(Code::Unknown, "the answer had no status"),
+            Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_and_codes_are_named_as_the_conventions_want() {
+        assert_eq!(
+            method_of(&Uri::from_static("http://h:1/user.UserService/GetUser")),
+            "user.UserService/GetUser"
+        );
+        assert_eq!(code_name(Code::NotFound), "NOT_FOUND");
+        assert!(!is_error(&SpanKind::Server, Code::NotFound));
+        assert!(is_error(&SpanKind::Client, Code::NotFound));
+        assert!(is_error(&SpanKind::Server, Code::Internal));
+    }
+}

@@ -1,0 +1,121 @@
+//! A layer for tonic clients: a CLIENT span per call, with the context and the correlation ID in the metadata.
+
+use std::sync::Arc;
+use std::task::{Context as Poller, Poll};
+use std::time::Instant;
+
+use futures_util::future::BoxFuture;
+use opentelemetry::context::FutureExt as _;
+use opentelemetry::metrics::Histogram;
+use opentelemetry::trace::{SpanKind, TraceContextExt as _, Tracer as _};
+use opentelemetry::{Context, KeyValue, global};
+use tonic::Code;
+use tonic::body::Body;
+use tonic::codegen::http::{HeaderValue, Request, Response, Uri};
+use tower::{Layer, Service};
+
+use super::call::{Call, ObservedBody, method_of};
+use crate::comms::correlation::{self, CorrelationId};
+use crate::comms::propagation::{self, IntoHeaders};
+use crate::comms::{SCOPE, names};
+
+/// Wraps a tonic channel; see the module.
+#[derive(Clone)]
+pub struct GrpcClientLayer {
+    service: Arc<str>,
+    peer: Arc<str>,
+    address: Uri,
+    duration: Histogram<f64>,
+}
+
+impl GrpcClientLayer {
+    /// Calls to the service `peer` at `address`, on behalf of `service_name`.
+    pub fn new(service_name: &str, peer: &str, address: Uri) -> Self {
+        let duration = global::meter(SCOPE)
+            .f64_histogram("rpc.client.call.duration")
+            .with_unit("s")
+            .with_description("Duration of gRPC calls to other services")
+            .build();
+        Self { service: service_name.into(), peer: peer.into(), address, duration }
+    }
+
+    fn attributes(&self, method: &str, id: &CorrelationId) -> Vec<KeyValue> {
+        let mut attributes = vec![
+            KeyValue::new(names::RPC_SYSTEM_NAME, "grpc"),
+            KeyValue::new(names::RPC_METHOD, method.to_owned()),
+            KeyValue::new(names::SERVICE_PEER_NAME, self.peer.to_string()),
+            KeyValue::new(names::CORRELATION_ID, id.as_str().to_owned()),
+        ];
+        attributes.extend(self.address.host().map(|h| KeyValue::new(names::SERVER_ADDRESS, h.to_owned())));
+        attributes.extend(self.address.port_u16().map(|p| KeyValue::new(names::SERVER_PORT, i64::from(p))));
+        attributes
+    }
+
+    fn start(&self, method: String, id: &CorrelationId) -> Call {
+        let tracer = global::tracer(SCOPE);
+        let builder = tracer
+            .span_builder(method.clone())
+            .with_kind(SpanKind::Client)
+            .with_attributes(self.attributes(&method, id));
+        Call {
+            context: Context::current_with_span(tracer.build(builder)),
+            kind: SpanKind::Client,
+            method,
+            duration: self.duration.clone(),
+            started: Instant::now(),
+            done: false,
+        }
+    }
+}
+
+impl<S> Layer<S> for GrpcClientLayer {
+    type Service = GrpcClient<S>;
+
+    fn layer(&self, inner: S) -> GrpcClient<S> {
+        GrpcClient { inner, layer: self.clone() }
+    }
+}
+
+/// A channel with [`GrpcClientLayer`] around it.
+#[derive(Clone)]
+pub struct GrpcClient<S> {
+    inner: S,
+    layer: GrpcClientLayer,
+}
+
+impl<S> Service<Request<Body>> for GrpcClient<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+    S::Error: std::fmt::Display,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Response<Body>, S::Error>>;
+
+    fn poll_ready(&mut self, poller: &mut Poller<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(poller)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let id = correlation::current().unwrap_or_else(|| CorrelationId::generate(&self.layer.service));
+        let mut call = self.layer.start(method_of(request.uri()), &id);
+        propagation::inject(&call.context, &id, &mut IntoHeaders(request.headers_mut()));
+        if let Ok(name) = HeaderValue::try_from(&*self.layer.service) {
+            request.headers_mut().insert(names::X_SERVICE_NAME, name);
+        }
+        let answer = self.inner.call(request).with_context(call.context.clone());
+        Box::pin(async move {
+            match answer.await {
+                Ok(response) => {
+                    call.finish_from(response.headers());
+                    Ok(response.map(|inner| Body::new(ObservedBody { inner, call })))
+                }
+                Err(error) => {
+                    call.finish(Code::Unavailable, &error.to_string());
+                    Err(error)
+                }
+            }
+        })
+    }
+}

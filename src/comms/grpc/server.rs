@@ -1,0 +1,111 @@
+//! A layer for tonic servers: a SERVER span per call, joined to the caller's, for its correlation ID.
+
+use std::sync::Arc;
+use std::task::{Context as Poller, Poll};
+use std::time::Instant;
+
+use futures_util::future::BoxFuture;
+use opentelemetry::context::FutureExt as _;
+use opentelemetry::metrics::Histogram;
+use opentelemetry::trace::{SpanKind, TraceContextExt as _, Tracer as _};
+use opentelemetry::{KeyValue, global};
+use tonic::body::Body;
+use tonic::codegen::http::{HeaderValue, Request, Response};
+use tower::{Layer, Service};
+
+use super::call::{Call, ObservedBody, method_of};
+use crate::comms::correlation::{self, CorrelationId};
+use crate::comms::propagation::{self, FromHeaders};
+use crate::comms::{SCOPE, names};
+
+/// Wraps a generated tonic service; use `tonic::service::LayerExt::named_layer` to keep its name.
+#[derive(Clone)]
+pub struct GrpcServerLayer {
+    service: Arc<str>,
+    duration: Histogram<f64>,
+}
+
+impl GrpcServerLayer {
+    pub fn new(service_name: &str) -> Self {
+        let duration = global::meter(SCOPE)
+            .f64_histogram("rpc.server.call.duration")
+            .with_unit("s")
+            .with_description("Duration of gRPC calls served")
+            .build();
+        Self { service: service_name.into(), duration }
+    }
+
+    fn start(&self, request: &Request<Body>) -> (Call, CorrelationId) {
+        let incoming = propagation::extract(&FromHeaders(request.headers()));
+        let id = incoming.correlation_id.unwrap_or_else(|| CorrelationId::generate(&self.service));
+        let method = method_of(request.uri());
+        let mut attributes = vec![
+            KeyValue::new(names::RPC_SYSTEM_NAME, "grpc"),
+            KeyValue::new(names::RPC_METHOD, method.clone()),
+            KeyValue::new(names::CORRELATION_ID, id.as_str().to_owned()),
+        ];
+        if let Some(authority) = request.uri().authority() {
+            attributes.push(KeyValue::new(names::SERVER_ADDRESS, authority.host().to_owned()));
+            attributes.extend(authority.port_u16().map(|p| KeyValue::new(names::SERVER_PORT, i64::from(p))));
+        }
+        let tracer = global::tracer(SCOPE);
+        let builder =
+            tracer.span_builder(method.clone()).with_kind(SpanKind::Server).with_attributes(attributes);
+        let span = tracer.build_with_context(builder, &incoming.context);
+        let call = Call {
+            context: incoming.context.with_span(span),
+            kind: SpanKind::Server,
+            method,
+            duration: self.duration.clone(),
+            started: Instant::now(),
+            done: false,
+        };
+        (call, id)
+    }
+}
+
+impl<S> Layer<S> for GrpcServerLayer {
+    type Service = GrpcServer<S>;
+
+    fn layer(&self, inner: S) -> GrpcServer<S> {
+        GrpcServer { inner, layer: self.clone() }
+    }
+}
+
+/// A service with [`GrpcServerLayer`] around it.
+#[derive(Clone)]
+pub struct GrpcServer<S> {
+    inner: S,
+    layer: GrpcServerLayer,
+}
+
+impl<S> Service<Request<Body>> for GrpcServer<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+    S::Future: Send + 'static,
+    S::Error: std::fmt::Display,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Response<Body>, S::Error>>;
+
+    fn poll_ready(&mut self, poller: &mut Poller<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(poller)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let (mut call, id) = self.layer.start(&request);
+        let work = self.inner.call(request).with_context(call.context.clone());
+        let work = correlation::scope(id.clone(), work);
+        Box::pin(async move {
+            let mut response = work.await.inspect_err(|error| {
+                tracing::error!(%error, "gRPC service failed");
+            })?;
+            if let Ok(value) = HeaderValue::try_from(id.as_str()) {
+                response.headers_mut().insert(names::X_CORRELATION_ID, value);
+            }
+            call.finish_from(response.headers());
+            Ok(response.map(|inner| Body::new(ObservedBody { inner, call })))
+        })
+    }
+}

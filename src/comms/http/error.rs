@@ -1,0 +1,103 @@
+//! What a failed call to another service tells: who, what, where, why, and under which correlation ID.
+
+use std::fmt;
+
+use reqwest::{Method, StatusCode};
+
+use crate::comms::correlation::CorrelationId;
+
+/// Why a call failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallErrorKind {
+    /// No connection to the service.
+    Connect,
+    /// No answer within the client's timeout.
+    Timeout,
+    /// An answer with a status of 400 or more.
+    Status(StatusCode),
+    /// An answer that is too large or not of the expected type.
+    Body,
+    /// The request could not be made or was cut off.
+    Request,
+}
+
+/// A call to another service that failed.
+#[derive(Debug, thiserror::Error)]
+pub struct CallError {
+    pub kind: CallErrorKind,
+    pub method: Method,
+    pub url: String,
+    pub correlation_id: CorrelationId,
+    /// The start of the answer's body, if there was one: at most 512 characters, no control characters.
+    pub body_excerpt: String,
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl CallError {
+    /// The answer's status, if there was an answer.
+    pub fn status(&self) -> Option<StatusCode> {
+        match self.kind {
+            CallErrorKind::Status(status) => Some(status),
+            _ => None,
+        }
+    }
+
+    /// Whether the same call may succeed a little later.
+    pub fn is_transient(&self) -> bool {
+        match self.kind {
+            CallErrorKind::Connect | CallErrorKind::Timeout => true,
+            CallErrorKind::Status(status) => matches!(status.as_u16(), 429 | 502 | 503 | 504),
+            CallErrorKind::Body | CallErrorKind::Request => false,
+        }
+    }
+
+    /// The value of `error.type` for it: low in cardinality.
+    pub fn error_type(&self) -> String {
+        match self.kind {
+            CallErrorKind::Connect => "connect".into(),
+            CallErrorKind::Timeout => "timeout".into(),
+            CallErrorKind::Status(status) => status.as_u16().to_string(),
+            CallErrorKind::Body => "body".into(),
+            CallErrorKind::Request => "request".into(),
+        }
+    }
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} ", self.method, self.url)?;
+        match self.kind {
+            CallErrorKind::Connect => f.write_str("found no connection")?,
+            CallErrorKind::Timeout => f.write_str("got no answer in time")?,
+            CallErrorKind::Status(status) => write!(f, "answered {}", status.as_u16())?,
+            CallErrorKind::Body => f.write_str("answered with an unexpected body")?,
+            CallErrorKind::Request => f.write_str("was cut off")?,
+        }
+        write!(f, " (correlation {})", self.correlation_id)?;
+        if !self.body_excerpt.is_empty() {
+            write!(f, ": {}", self.body_excerpt)?;
+        }
+        Ok(())
+    }
+}
+
+/// The start of a body for an error message: lossy text without control characters.
+pub(super) fn excerpt(body: &[u8]) -> String {
+    String::from_utf8_lossy(&body[..body.len().min(2048)])
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(512)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn excerpts_are_short_and_on_one_line() {
+        assert_eq!(excerpt(b"out\r\nof \x1b[31mstock\xff"), "out  of  [31mstock\u{fffd}");
+        assert_eq!(excerpt("ü".repeat(5000).as_bytes()).chars().count(), 512);
+    }
+}

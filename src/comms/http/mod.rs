@@ -1,0 +1,9 @@
+//! HTTP between services: a client for the services one calls, middleware for the routes one serves.
+
+pub mod client;
+pub mod error;
+pub mod server;
+
+pub use client::ServiceHttpClient;
+pub use error::{CallError, CallErrorKind};
+pub use server::instrument;

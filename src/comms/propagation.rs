@@ -1,0 +1,118 @@
+//! Trace context, baggage and correlation ID into and out of headers of any kind.
+//!
+//! The formats of trace context and baggage are whatever the process has installed as its propagator
+//! (`telemetry` installs W3C's); the correlation ID travels in `x-correlation-id` and, for services that
+//! forward baggage alone, as `correlation.id` in baggage.
+
+use std::collections::BTreeMap;
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use opentelemetry::baggage::BaggageExt as _;
+use opentelemetry::propagation::{Extractor, Injector};
+use opentelemetry::{Context, KeyValue, global};
+
+use super::correlation::CorrelationId;
+use super::names;
+
+/// What came in with a request or a message.
+pub struct Incoming {
+    /// Holds the caller's span and baggage; an empty context where there were none.
+    pub context: Context,
+    /// The caller's correlation ID, if it sent a valid one.
+    pub correlation_id: Option<CorrelationId>,
+}
+
+/// Reads the caller's context. What is malformed counts as absent.
+pub fn extract(headers: &dyn Extractor) -> Incoming {
+    let context = global::get_text_map_propagator(|p| p.extract_with_context(&Context::new(), headers));
+    let correlation_id = headers.get(names::X_CORRELATION_ID).and_then(CorrelationId::parse).or_else(|| {
+        let value = context.baggage().get(names::CORRELATION_ID)?;
+        CorrelationId::parse(value.as_str())
+    });
+    Incoming { context, correlation_id }
+}
+
+/// Writes the context of an outgoing call or message.
+pub fn inject(context: &Context, correlation_id: &CorrelationId, headers: &mut dyn Injector) {
+    let mut entries: Vec<KeyValue> = context
+        .baggage()
+        .iter()
+        .filter(|(key, _)| key.as_str() != names::CORRELATION_ID)
+        .map(|(key, (value, _))| KeyValue::new(key.clone(), value.clone()))
+        .collect();
+    entries.push(KeyValue::new(names::CORRELATION_ID, correlation_id.as_str().to_owned()));
+    let context = context.with_baggage(entries);
+    global::get_text_map_propagator(|p| p.inject_context(&context, headers));
+    headers.set(names::X_CORRELATION_ID, correlation_id.as_str().to_owned());
+}
+
+/// Reads HTTP headers, and so gRPC metadata as well.
+pub struct FromHeaders<'a>(pub &'a HeaderMap);
+
+impl Extractor for FromHeaders<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).and_then(|v| v.to_str().ok())
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(HeaderName::as_str).collect()
+    }
+}
+
+/// Writes HTTP headers; what is not a valid header is left out.
+pub struct IntoHeaders<'a>(pub &'a mut HeaderMap);
+
+impl Injector for IntoHeaders<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(key), HeaderValue::try_from(value)) {
+            self.0.insert(name, value);
+        }
+    }
+}
+
+/// Reads a message's headers.
+pub struct FromMap<'a>(pub &'a BTreeMap<String, String>);
+
+impl Extractor for FromMap<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(String::as_str).collect()
+    }
+}
+
+/// Writes a message's headers.
+pub struct IntoMap<'a>(pub &'a mut BTreeMap<String, String>);
+
+impl Injector for IntoMap<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        self.0.insert(key.to_owned(), value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_header_wins_and_nonsense_counts_as_absent() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(extract(&FromHeaders(&headers)).correlation_id, None);
+        headers.insert(names::X_CORRELATION_ID, HeaderValue::from_static("abc 17"));
+        headers.insert("traceparent", HeaderValue::from_static("nonsense"));
+        assert_eq!(extract(&FromHeaders(&headers)).correlation_id, None);
+        headers.insert(names::X_CORRELATION_ID, HeaderValue::from_static("abc-17"));
+        let incoming = extract(&FromHeaders(&headers));
+        assert_eq!(incoming.correlation_id, CorrelationId::parse("abc-17"));
+    }
+
+    #[test]
+    fn an_id_survives_message_headers() {
+        let id = CorrelationId::generate("test");
+        let mut headers = BTreeMap::new();
+        inject(&Context::new(), &id, &mut IntoMap(&mut headers));
+        assert_eq!(extract(&FromMap(&headers)).correlation_id, Some(id));
+    }
+}

@@ -1,0 +1,206 @@
+//! What a broker is to a service, whichever product it is.
+//!
+//! The trait is small on purpose: what RabbitMQ, the embedded broker and a test can all keep. Spans, retries
+//! and context are made above it, in [`super::publisher`] and [`super::consumer`], so they are the same on all.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use super::message::Message;
+
+/// What can go wrong between a service and its broker.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    #[error("there is no exchange `{0}`")]
+    NoExchange(String),
+    #[error("there is no queue `{0}`")]
+    NoQueue(String),
+    /// A mandatory publish that no binding matched: nothing was kept.
+    #[error("no queue is bound to exchange `{exchange}` for routing key `{routing_key}`")]
+    Unroutable { exchange: String, routing_key: String },
+    /// The delivery took too long and was given to another consumer.
+    #[error("the lease on message {0} was lost")]
+    LeaseLost(String),
+    #[error("the message has {size} bytes, above the limit of {limit}")]
+    TooLarge { size: usize, limit: usize },
+    #[error("the file is no broker file of this version: {0}")]
+    Incompatible(String),
+    /// The broker cannot be reached or cannot write; the same may work later.
+    #[error("the broker is not available: {0}")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A durable queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueSpec {
+    pub name: String,
+    /// Deliveries after which the broker dead-letters by itself; the last defence against a message that
+    /// kills its consumer.
+    pub max_deliveries: u32,
+    /// Where dead letters go; without one they are dropped, as with RabbitMQ.
+    pub dead_letter_queue: Option<String>,
+    /// The oldest messages make room above this many.
+    pub max_length: Option<u32>,
+}
+
+impl QueueSpec {
+    /// A queue with ten deliveries, no dead-letter queue and no limit of length.
+    pub fn durable(name: &str) -> Self {
+        Self { name: name.to_owned(), max_deliveries: 10, dead_letter_queue: None, max_length: None }
+    }
+
+    pub fn max_deliveries(self, max_deliveries: u32) -> Self {
+        Self { max_deliveries, ..self }
+    }
+
+    pub fn dead_letters_to(self, queue: &str) -> Self {
+        Self { dead_letter_queue: Some(queue.to_owned()), ..self }
+    }
+
+    pub fn max_length(self, messages: u32) -> Self {
+        Self { max_length: Some(messages), ..self }
+    }
+}
+
+/// How full a queue is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueStats {
+    pub name: String,
+    /// Could be delivered now.
+    pub ready: u64,
+    /// With a consumer, not settled yet.
+    pub unsettled: u64,
+    /// Waiting for the end of a retry's delay.
+    pub delayed: u64,
+}
+
+/// How a consumer ends a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done; the message is gone.
+    Ack,
+    /// Again after the delay. The message's headers become those given here.
+    Retry { delay: Duration, headers: std::collections::BTreeMap<String, String> },
+    /// Not again; to the queue's dead letters.
+    DeadLetter { reason: String },
+}
+
+/// What became of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settled {
+    Acked,
+    /// Back in the queue named here.
+    Retried {
+        queue: String,
+    },
+    /// In the dead-letter queue named here, or dropped where the queue has none.
+    DeadLettered {
+        queue: Option<String>,
+    },
+}
+
+/// One message with one consumer. Dropped unsettled, it is delivered again, as after a crash.
+pub struct Delivery {
+    pub message: Message,
+    pub exchange: String,
+    pub routing_key: String,
+    pub queue: String,
+    /// 1 for the first.
+    pub number: u32,
+    pub(crate) settle: Box<dyn Settle>,
+}
+
+impl Delivery {
+    /// # Errors
+    /// The broker is away, or the delivery's lease was lost; the message will be delivered again.
+    pub async fn settle(self, outcome: Outcome) -> Result<Settled, BrokerError> {
+        self.settle.settle(outcome).await
+    }
+
+    /// # Errors
+    /// As [`Self::settle`].
+    pub async fn ack(self) -> Result<(), BrokerError> {
+        self.settle(Outcome::Ack).await.map(drop)
+    }
+
+    /// # Errors
+    /// As [`Self::settle`].
+    pub async fn retry(self, delay: Duration) -> Result<Settled, BrokerError> {
+        let headers = self.message.headers.clone();
+        self.settle(Outcome::Retry { delay, headers }).await
+    }
+
+    /// # Errors
+    /// As [`Self::settle`].
+    pub async fn dead_letter(self, reason: &str) -> Result<Settled, BrokerError> {
+        self.settle(Outcome::DeadLetter { reason: reason.to_owned() }).await
+    }
+}
+
+/// The broker's side of ending a delivery.
+pub trait Settle: Send + Sync {
+    fn settle(self: Box<Self>, outcome: Outcome) -> BoxFuture<'static, Result<Settled, BrokerError>>;
+}
+
+/// The deliveries of one consumer.
+pub trait Deliveries: Send {
+    /// Waits for the next one, and for room where as many as the prefetch are unsettled. Dropping the future
+    /// loses nothing.
+    fn next(&mut self) -> BoxFuture<'_, Result<Delivery, BrokerError>>;
+}
+
+/// A message broker. Everything declared is durable, and declaring again is not an error.
+pub trait Broker: Send + Sync + 'static {
+    /// The value of `messaging.system`.
+    fn system(&self) -> &'static str;
+
+    /// # Errors
+    /// In general [`BrokerError::Unavailable`], here and below.
+    fn declare_exchange<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), BrokerError>>;
+
+    /// # Errors
+    /// See [`BrokerError`].
+    fn declare_queue<'a>(&'a self, spec: &'a QueueSpec) -> BoxFuture<'a, Result<(), BrokerError>>;
+
+    /// Sends what is published to `exchange` with a key that matches `pattern` to `queue`.
+    ///
+    /// # Errors
+    /// Exchange or queue do not exist.
+    fn bind<'a>(
+        &'a self,
+        exchange: &'a str,
+        pattern: &'a str,
+        queue: &'a str,
+    ) -> BoxFuture<'a, Result<(), BrokerError>>;
+
+    /// Publishes, mandatory and confirmed: success means that at least one queue has it durably.
+    ///
+    /// # Errors
+    /// No such exchange, no queue bound for the key, too large, or not kept for certain.
+    fn publish<'a>(
+        &'a self,
+        exchange: &'a str,
+        routing_key: &'a str,
+        message: &'a Message,
+    ) -> BoxFuture<'a, Result<(), BrokerError>>;
+
+    /// Becomes a consumer of a queue, with at most `prefetch` deliveries unsettled.
+    ///
+    /// # Errors
+    /// No such queue.
+    fn consume<'a>(
+        &'a self,
+        queue: &'a str,
+        prefetch: usize,
+    ) -> BoxFuture<'a, Result<Box<dyn Deliveries>, BrokerError>>;
+
+    /// Ends the connection in order. What is not settled by then is delivered again, to whoever consumes.
+    fn close(&self) -> BoxFuture<'_, ()>;
+
+    /// All queues, by name.
+    ///
+    /// # Errors
+    /// See [`BrokerError`].
+    fn queues(&self) -> BoxFuture<'_, Result<Vec<QueueStats>, BrokerError>>;
+}

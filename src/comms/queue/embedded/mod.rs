@@ -1,0 +1,206 @@
+//! A broker on one SQLite file: durable, shared between processes, nothing to install.
+//!
+//! It keeps the semantics of RabbitMQ that the toolkit uses: topic exchanges, durable queues, mandatory and
+//! confirmed publishes, at-least-once delivery, dead letters. Every process opens the file for itself; there is
+//! no server. A publish is committed with `synchronous=FULL`; what only a power failure can undo (a lease, an
+//! acknowledgement) is not, since it leads to another delivery at worst.
+//!
+//! A delivery holds a lease. Consumers renew the leases of what they have at hand; when a consumer is gone, or
+//! dropped a delivery unsettled, the lease runs out and the message is delivered again.
+//!
+//! | file | what lives there |
+//! |---|---|
+//! | `mod.rs` | opening the file, the [`Broker`] implementation |
+//! | `publish.rs` | declarations, routing, inserting |
+//! | `deliveries.rs` | claiming, renewing, waiting |
+//! | `settle.rs` | how deliveries end |
+//! | `watch.rs` | noticing what other processes wrote |
+
+mod deliveries;
+mod publish;
+mod settle;
+mod watch;
+
+use std::str::FromStr as _;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures_util::future::BoxFuture;
+use sqlx::SqlSafeStr as _;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{Row as _, SqlitePool as Pool};
+
+use self::watch::Watch;
+use super::broker::{Broker, BrokerError, Deliveries, QueueSpec, QueueStats};
+use super::message::Message;
+use crate::comms::names;
+use crate::comms::retry::Backoff;
+
+/// The length of a lease unless another is set: how long a crashed consumer's messages wait.
+pub const DEFAULT_LEASE: Duration = Duration::from_secs(30);
+/// Larger bodies are refused: messages are to be light.
+pub const MAX_BODY: usize = 1024 * 1024;
+
+const MIGRATION_1: &str = include_str!("../../../../migrations/broker/0001_queues.sql");
+
+/// The broker; cheap to clone.
+#[derive(Clone)]
+pub struct EmbeddedBroker {
+    inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    /// One connection, `synchronous=FULL`: publishes and declarations.
+    durable: SqlitePool,
+    /// One connection, `synchronous=NORMAL`: leases and settlements.
+    quick: SqlitePool,
+    watch: Watch,
+    lease: Duration,
+}
+
+impl EmbeddedBroker {
+    /// Opens or makes the file that `url` names, such as `sqlite://throughline-broker.db`.
+    ///
+    /// # Errors
+    /// The file cannot be opened or written, or is not a broker's.
+    pub async fn open(url: &str) -> Result<Self, BrokerError> {
+        Self::open_with_lease(url, DEFAULT_LEASE).await
+    }
+
+    /// As [`Self::open`], with another length of leases.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_with_lease(url: &str, lease: Duration) -> Result<Self, BrokerError> {
+        let options = SqliteConnectOptions::from_str(url)
+            .map_err(unavailable)?
+            .create_if_missing(true)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(5));
+        // Several processes may start at once on a new file, and each wants to be the one that prepares it.
+        let backoff =
+            Backoff { first: Duration::from_millis(20), longest: Duration::from_millis(500), retries: 10 };
+        let durable =
+            backoff.run(|| prepare(options.clone()), |e| matches!(e, BrokerError::Unavailable(_))).await?;
+        let quick = one_connection(options.clone().synchronous(SqliteSynchronous::Normal)).await?;
+        let file = options.get_filename().to_owned();
+        let watch = Watch::start(one_connection(options).await?, &file);
+        Ok(Self { inner: Arc::new(Inner { durable, quick, watch, lease }) })
+    }
+}
+
+async fn prepare(options: SqliteConnectOptions) -> Result<SqlitePool, BrokerError> {
+    let options = options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
+    let pool = one_connection(options).await?;
+    let first = Migration::new(1, "queues".into(), MigrationType::Simple, MIGRATION_1.into_sql_str(), false);
+    Migrator::with_migrations(vec![first]).run(&pool).await.map_err(|error| match error {
+        sqlx::migrate::MigrateError::VersionMismatch(_) | sqlx::migrate::MigrateError::VersionMissing(_) => {
+            BrokerError::Incompatible(error.to_string())
+        }
+        other => unavailable(other),
+    })?;
+    Ok(pool)
+}
+
+async fn one_connection(options: SqliteConnectOptions) -> Result<Pool, BrokerError> {
+    SqlitePoolOptions::new().max_connections(1).connect_with(options).await.map_err(unavailable)
+}
+
+fn unavailable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> BrokerError {
+    BrokerError::Unavailable(error.into())
+}
+
+/// Milliseconds since 1970.
+fn now_ms() -> i64 {
+    millis(SystemTime::now())
+}
+
+fn millis(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn span_ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
+}
+
+impl Broker for EmbeddedBroker {
+    fn system(&self) -> &'static str {
+        names::SYSTEM_THROUGHLINE
+    }
+
+    fn declare_exchange<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), BrokerError>> {
+        Box::pin(publish::declare_exchange(&self.inner, name))
+    }
+
+    fn declare_queue<'a>(&'a self, spec: &'a QueueSpec) -> BoxFuture<'a, Result<(), BrokerError>> {
+        Box::pin(publish::declare_queue(&self.inner, spec))
+    }
+
+    fn bind<'a>(
+        &'a self,
+        exchange: &'a str,
+        pattern: &'a str,
+        queue: &'a str,
+    ) -> BoxFuture<'a, Result<(), BrokerError>> {
+        Box::pin(publish::bind(&self.inner, exchange, pattern, queue))
+    }
+
+    fn publish<'a>(
+        &'a self,
+        exchange: &'a str,
+        routing_key: &'a str,
+        message: &'a Message,
+    ) -> BoxFuture<'a, Result<(), BrokerError>> {
+        Box::pin(publish::publish(&self.inner, exchange, routing_key, message))
+    }
+
+    fn consume<'a>(
+        &'a self,
+        queue: &'a str,
+        prefetch: usize,
+    ) -> BoxFuture<'a, Result<Box<dyn Deliveries>, BrokerError>> {
+        Box::pin(async move {
+            let deliveries = deliveries::open(Arc::clone(&self.inner), queue, prefetch).await?;
+            Ok(Box::new(deliveries) as Box<dyn Deliveries>)
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.inner.watch.stop().await;
+            // The durable one last: the last connection to a file tidies it up.
+            self.inner.quick.close().await;
+            self.inner.durable.close().await;
+        })
+    }
+
+    fn queues(&self) -> BoxFuture<'_, Result<Vec<QueueStats>, BrokerError>> {
+        Box::pin(async move {
+            let rows = sqlx::query(
+                "SELECT q.name,
+                        count(m.seq) FILTER (WHERE m.due_ms <= ?1) AS ready,
+                        count(m.seq) FILTER (WHERE m.due_ms > ?1 AND m.lease IS NOT NULL) AS unsettled,
+                        count(m.seq) FILTER (WHERE m.due_ms > ?1 AND m.lease IS NULL) AS delayed
+                 FROM queue q LEFT JOIN message m ON m.queue = q.name GROUP BY q.name ORDER BY q.name",
+            )
+            .bind(now_ms())
+            .fetch_all(&self.inner.quick)
+            .await
+            .map_err(unavailable)?;
+            let count = |row: &sqlx::sqlite::SqliteRow, column| {
+                row.get::<i64, _>(column).try_into().unwrap_or_default()
+            };
+            let stats = rows.iter().map(|row| QueueStats {
+                name: row.get("name"),
+                ready: count(row, "ready"),
+                unsettled: count(row, "unsettled"),
+                delayed: count(row, "delayed"),
+            });
+            Ok(stats.collect())
+        })
+    }
+}

@@ -1,0 +1,33 @@
+//! Messages between services: topic exchanges, durable queues, consumers that retry and give up in order.
+//!
+//! ```text
+//! Publisher ──▶ exchange ──(bindings, topic wildcards)──▶ queue ──▶ Consumer ──▶ ack
+//!                                                          ▲           │ retry, after a delay
+//!                                                          └───────────┤
+//!                                                 dead-letter queue ◀──┘ dead letter, with the reason
+//! ```
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`broker`] | the `Broker` trait and what it speaks of: specs, deliveries, settlements, errors |
+//! | [`message`] | a message: identity, type, version, correlation, causation, headers, body |
+//! | [`topic`] | the wildcards of a binding |
+//! | [`publisher`] | sending, with a PRODUCER span and the context in the headers |
+//! | [`consumer`] | the handling loop, with a CONSUMER span per delivery and the retry policy |
+//! | [`embedded`] | a broker on one SQLite file, durable and shared between processes |
+//!
+//! What must not live here: what a message means. Handlers are the services' own.
+
+pub mod broker;
+pub mod consumer;
+pub mod embedded;
+pub mod message;
+mod process_span;
+pub mod publisher;
+pub mod topic;
+
+pub use broker::{Broker, BrokerError, Delivery, Outcome, QueueSpec, QueueStats, Settled};
+pub use consumer::{Consumer, Failure, Received, RetryPolicy};
+pub use embedded::EmbeddedBroker;
+pub use message::Message;
+pub use publisher::Publisher;

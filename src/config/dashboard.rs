@@ -1,0 +1,187 @@
+//! Settings of the dashboard: each a flag with its variable, its default and its words.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Where the dashboard listens, what it keeps, whom it lets in.
+#[derive(clap::Args, Debug, Clone)]
+pub struct DashboardSettings {
+    /// Address of the pages; port 0 takes a free one
+    #[arg(long, env = "THROUGHLINE_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:7070")]
+    pub listen: SocketAddr,
+
+    /// Address of the OTLP receiver over gRPC
+    #[arg(long, env = "THROUGHLINE_OTLP_GRPC", value_name = "ADDRESS", default_value = "127.0.0.1:4317")]
+    pub otlp_grpc: SocketAddr,
+
+    /// Address of the OTLP receiver over HTTP
+    #[arg(long, env = "THROUGHLINE_OTLP_HTTP", value_name = "ADDRESS", default_value = "127.0.0.1:4318")]
+    pub otlp_http: SocketAddr,
+
+    /// Where traces and logs are kept
+    #[arg(long, env = "THROUGHLINE_STORE", value_name = "URL", default_value = "sqlite://throughline.db")]
+    pub store: StoreUrl,
+
+    /// Age after which data is removed, such as 12h, 7d or 0 for never
+    #[arg(long, env = "THROUGHLINE_KEEP", value_name = "AGE", default_value = "7d", value_parser = age)]
+    pub keep: Duration,
+
+    /// Size of the store after which the oldest data is removed, such as 500MB, 10GB or 0 for no limit
+    #[arg(long, env = "THROUGHLINE_KEEP_SIZE", value_name = "SIZE", default_value = "10GB", value_parser = size)]
+    pub keep_size: u64,
+
+    /// Largest request that is taken, after decompression
+    #[arg(long, env = "THROUGHLINE_MAX_REQUEST", value_name = "SIZE", default_value = "64MiB", value_parser = request_size)]
+    pub max_request: u64,
+
+    /// Origin whose browsers may send telemetry over HTTP, such as https://shop.example, or *; may be repeated
+    #[arg(long, env = "THROUGHLINE_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = ',', value_parser = origin)]
+    pub cors_origin: Vec<String>,
+
+    /// Attribute key that carries a correlation ID besides the known ones; may be repeated
+    #[arg(long, env = "THROUGHLINE_CORRELATION_KEY", value_name = "KEY", value_delimiter = ',')]
+    pub correlation_key: Vec<String>,
+
+    /// Key that senders must show as `Authorization: Bearer KEY`; two allow a change of keys
+    #[arg(
+        long,
+        env = "THROUGHLINE_INGEST_KEY",
+        value_name = "KEY",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    pub ingest_key: Vec<String>,
+
+    /// Host name under which the pages are reached besides localhost; may be repeated
+    #[arg(long, env = "THROUGHLINE_HOST", value_name = "NAME", value_delimiter = ',')]
+    pub host: Vec<String>,
+
+    /// Listen beyond this machine although everybody who reaches the pages may read them
+    #[arg(long, env = "THROUGHLINE_ALLOW_REMOTE")]
+    pub allow_remote: bool,
+
+    #[command(flatten)]
+    pub log: LogSettings,
+}
+
+/// How the process logs, to stderr.
+#[derive(clap::Args, Debug, Clone)]
+pub struct LogSettings {
+    /// What is logged: a level, or targets with levels
+    #[arg(long = "log", env = "THROUGHLINE_LOG", value_name = "FILTER", default_value = "info")]
+    pub filter: String,
+
+    /// Form of the log lines
+    #[arg(long, env = "THROUGHLINE_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// A log line as text for a person or as JSON for a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Where the data is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreUrl {
+    Sqlite(PathBuf),
+}
+
+impl FromStr for StoreUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let path = text.strip_prefix("sqlite://").or_else(|| text.strip_prefix("sqlite:"));
+        match path {
+            Some("") => Err("a file is missing: sqlite://FILE, such as sqlite://throughline.db".into()),
+            Some(path) => Ok(StoreUrl::Sqlite(path.into())),
+            None => Err("use sqlite://FILE, such as sqlite://throughline.db".into()),
+        }
+    }
+}
+
+/// A number with a unit after it.
+fn split(text: &str) -> Result<(f64, &str), String> {
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let number: f64 = text[..end].parse().map_err(|_| format!("{text:?} does not begin with a number"))?;
+    Ok((number, text[end..].trim()))
+}
+
+/// `90s`, `30m`, `12h`, `7d`, `4w`; `0` is never.
+fn age(text: &str) -> Result<Duration, String> {
+    let (number, unit) = split(text)?;
+    let seconds = match unit {
+        "" if number == 0.0 => 0.0,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3_600.0,
+        "d" => 86_400.0,
+        "w" => 604_800.0,
+        _ => return Err("write an age as 90s, 30m, 12h, 7d or 4w".into()),
+    };
+    Duration::try_from_secs_f64(number * seconds).map_err(|_| "that is too long".into())
+}
+
+/// `500MB`, `10GB`, `64MiB`; plain numbers are bytes.
+fn size(text: &str) -> Result<u64, String> {
+    let (number, unit) = split(text)?;
+    let factor: u64 = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" | "k" => 1_000,
+        "mb" | "m" => 1_000_000,
+        "gb" | "g" => 1_000_000_000,
+        "tb" | "t" => 1_000_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        "tib" => 1 << 40,
+        _ => return Err("write a size as 500MB, 10GB or 64MiB".into()),
+    };
+    Ok((number * factor as f64) as u64)
+}
+
+fn request_size(text: &str) -> Result<u64, String> {
+    match size(text)? {
+        bytes @ 1024..=1_073_741_824 => Ok(bytes),
+        _ => Err("choose between 1kB and 1GiB".into()),
+    }
+}
+
+fn origin(text: &str) -> Result<String, String> {
+    let plain = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let host = plain.is_some_and(|host| !host.is_empty() && !host.contains(['/', ' ']));
+    if text == "*" || host {
+        return Ok(text.to_owned());
+    }
+    Err("an origin is a scheme and a host without a path, such as https://shop.example, or *".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_ages_sizes_and_stores() {
+        assert_eq!(age("7d"), Ok(Duration::from_secs(604_800)));
+        assert_eq!(age("0"), Ok(Duration::ZERO));
+        assert_eq!(size("64MiB"), Ok(64 << 20));
+        assert_eq!(size("1.5 GB"), Ok(1_500_000_000));
+        assert_eq!("sqlite://a/b.db".parse(), Ok(StoreUrl::Sqlite("a/b.db".into())));
+        for wrong in ["7", "d", "-1d", "1y"] {
+            assert!(age(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["", "10XB", "GB"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["sqlite://", "mysql://x", "throughline.db"] {
+            assert!(wrong.parse::<StoreUrl>().is_err(), "{wrong}");
+        }
+        assert!(request_size("10B").is_err() && origin("shop.example").is_err());
+        assert_eq!(origin("https://shop.example:8443"), Ok("https://shop.example:8443".into()));
+    }
+}

@@ -1,1 +1,0 @@
-//! OTLP bytes: walked on arrival, decoded when read.

@@ -1,0 +1,46 @@
+//! OTLP messages as bytes: [`walk`]ed on arrival, [`decode`]d when somebody looks.
+//!
+//! Field numbers are those of opentelemetry-proto 1.11. Both readers take any field order and unknown fields,
+//! and neither fails on text that is not UTF-8.
+
+pub mod decode;
+pub mod metrics;
+pub mod walk;
+
+/// How deep values may be nested: the limit of prost and of the OpenTelemetry Collector.
+pub const MAX_DEPTH: usize = 100;
+
+/// Field numbers of `opentelemetry.proto.trace.v1.Span`.
+pub mod span_field {
+    pub const TRACE_ID: u32 = 1;
+    pub const SPAN_ID: u32 = 2;
+    pub const TRACE_STATE: u32 = 3;
+    pub const PARENT: u32 = 4;
+    pub const NAME: u32 = 5;
+    pub const KIND: u32 = 6;
+    pub const START: u32 = 7;
+    pub const END: u32 = 8;
+    pub const ATTRIBUTES: u32 = 9;
+    pub const DROPPED_ATTRIBUTES: u32 = 10;
+    pub const EVENTS: u32 = 11;
+    pub const DROPPED_EVENTS: u32 = 12;
+    pub const LINKS: u32 = 13;
+    pub const DROPPED_LINKS: u32 = 14;
+    pub const STATUS: u32 = 15;
+    pub const FLAGS: u32 = 16;
+}
+
+/// Field numbers of `opentelemetry.proto.logs.v1.LogRecord`.
+pub mod log_field {
+    pub const TIME: u32 = 1;
+    pub const SEVERITY: u32 = 2;
+    pub const SEVERITY_TEXT: u32 = 3;
+    pub const BODY: u32 = 5;
+    pub const ATTRIBUTES: u32 = 6;
+    pub const DROPPED_ATTRIBUTES: u32 = 7;
+    pub const FLAGS: u32 = 8;
+    pub const TRACE_ID: u32 = 9;
+    pub const SPAN_ID: u32 = 10;
+    pub const OBSERVED: u32 = 11;
+    pub const EVENT_NAME: u32 = 12;
+}

@@ -1,0 +1,209 @@
+//! OTLP over HTTP: `POST /v1/traces`, `/v1/logs` and `/v1/metrics`, protobuf or JSON.
+//!
+//! Rules: <https://opentelemetry.io/docs/specs/otlp/#otlphttp>. Every refusal is a `google.rpc.Status` in the
+//! encoding of the request; senders try again on 429, 502, 503 and 504 only.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
+
+use super::answer::{self, Code, RETRY_AFTER_S};
+use super::body::{BodyError, BodyReader};
+use super::counters::{Outcome, Transport};
+use super::{Receiver, Refusal, Signal, json};
+
+/// What a handler needs.
+#[derive(Clone)]
+struct Http {
+    receiver: Arc<Receiver>,
+    bodies: Arc<BodyReader>,
+}
+
+/// The encoding of a request and so of its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Encoding {
+    Protobuf,
+    Json,
+}
+
+impl Encoding {
+    fn of(headers: &HeaderMap) -> Option<Self> {
+        let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+        let media_type = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        match media_type.as_str() {
+            "application/x-protobuf" | "application/protobuf" => Some(Encoding::Protobuf),
+            "application/json" => Some(Encoding::Json),
+            _ => None,
+        }
+    }
+
+    fn media_type(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Encoding::Protobuf => "application/x-protobuf",
+            Encoding::Json => "application/json",
+        })
+    }
+}
+
+/// The routes of the receiver.
+pub fn router(receiver: Arc<Receiver>) -> Router {
+    let cors = cors(&receiver.settings.cors_origins);
+    let bodies = Arc::new(BodyReader::new(receiver.settings.max_request));
+    let mut router = Router::new();
+    for signal in [Signal::Traces, Signal::Logs, Signal::Metrics] {
+        let path = format!("/v1/{}", signal.word());
+        router =
+            router.route(&path, any(move |State(http): State<Http>, request| http.take(signal, request)));
+    }
+    let router = router.fallback(not_here).with_state(Http { receiver, bodies });
+    match cors {
+        Some(cors) => router.layer(cors),
+        None => router,
+    }
+}
+
+/// CORS for the origins of the settings; none, no headers.
+fn cors(origins: &[String]) -> Option<CorsLayer> {
+    let allowed = match origins {
+        [] => return None,
+        [any] if any == "*" => AllowOrigin::any(),
+        list => AllowOrigin::list(list.iter().filter_map(|origin| origin.parse().ok())),
+    };
+    let headers = AllowHeaders::mirror_request();
+    Some(CorsLayer::new().allow_origin(allowed).allow_methods([Method::POST]).allow_headers(headers))
+}
+
+async fn not_here(request: Request) -> Response {
+    let message = "OTLP/HTTP is at /v1/traces, /v1/logs and /v1/metrics; the pages are on another port";
+    let encoding = Encoding::of(request.headers()).unwrap_or(Encoding::Json);
+    refuse(encoding, StatusCode::NOT_FOUND, Code::Unimplemented, message)
+}
+
+impl Http {
+    async fn take(self, signal: Signal, request: Request) -> Response {
+        let encoding = Encoding::of(request.headers());
+        if request.method() != Method::POST {
+            let encoding = encoding.unwrap_or(Encoding::Json);
+            let mut answer = refuse(
+                encoding,
+                StatusCode::METHOD_NOT_ALLOWED,
+                Code::Unimplemented,
+                "only POST is taken here",
+            );
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+            return answer;
+        }
+        let Some(encoding) = encoding else {
+            let message = "Content-Type must be application/x-protobuf or application/json";
+            self.count(signal, Outcome::Malformed);
+            return refuse(
+                Encoding::Json,
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                Code::InvalidArgument,
+                message,
+            );
+        };
+        match self.accept(signal, encoding, request).await {
+            Ok(body) => ([(CONTENT_TYPE, encoding.media_type())], body).into_response(),
+            Err(answer) => *answer,
+        }
+    }
+
+    /// Reads, converts and stores; gives the body of the answer, or the whole answer of a refusal.
+    async fn accept(
+        &self,
+        signal: Signal,
+        encoding: Encoding,
+        request: Request,
+    ) -> Result<Vec<u8>, Box<Response>> {
+        let (parts, body) = request.into_parts();
+        let shown = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        self.receiver.may_send(shown).map_err(|refusal| {
+            self.count(signal, Outcome::of(&refusal));
+            Box::new(refusal_answer(encoding, &refusal))
+        })?;
+        let (bytes, _share) = self.bodies.read(&parts.headers, body).await.map_err(|error| {
+            self.count(signal, body_outcome(&error));
+            Box::new(body_answer(encoding, error, self.receiver.settings.max_request))
+        })?;
+        let bytes = match encoding {
+            Encoding::Protobuf => bytes,
+            Encoding::Json => json::to_protobuf(signal, &bytes).map_err(|error| {
+                self.count(signal, Outcome::Malformed);
+                Box::new(refusal_answer(encoding, &Refusal::Malformed(error)))
+            })?,
+        };
+        let taken = self.receiver.take(Transport::Http, signal, bytes).await;
+        let accepted = taken.map_err(|refusal| Box::new(refusal_answer(encoding, &refusal)))?;
+        Ok(match encoding {
+            Encoding::Protobuf => answer::success(&accepted),
+            Encoding::Json => answer::success_json(signal, &accepted),
+        })
+    }
+
+    /// Counts a request that was refused before it was read.
+    fn count(&self, signal: Signal, outcome: Outcome) {
+        self.receiver.counters.request(Transport::Http, signal, outcome, 0);
+    }
+}
+
+fn body_outcome(error: &BodyError) -> Outcome {
+    match error {
+        BodyError::TooLarge => Outcome::TooLarge,
+        BodyError::Busy => Outcome::Overloaded,
+        BodyError::UnknownEncoding(_) | BodyError::Corrupt(_) | BodyError::TooSlow => Outcome::Malformed,
+    }
+}
+
+fn body_answer(encoding: Encoding, error: BodyError, limit: usize) -> Response {
+    let (status, code, message) = match error {
+        BodyError::TooLarge => {
+            let message = format!("the request is larger than {limit} bytes after decompression");
+            (StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted, message)
+        }
+        BodyError::UnknownEncoding(name) => {
+            let message = format!("Content-Encoding {name:?} is not known; use gzip, zstd, deflate or none");
+            (StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument, message)
+        }
+        BodyError::Corrupt(message) => (StatusCode::BAD_REQUEST, Code::InvalidArgument, message),
+        BodyError::TooSlow => {
+            let message = "the body took too long".to_owned();
+            (StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded, message)
+        }
+        BodyError::Busy => {
+            let message = "too many requests at once".to_owned();
+            (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message)
+        }
+    };
+    refuse(encoding, status, code, &message)
+}
+
+fn refusal_answer(encoding: Encoding, refusal: &Refusal) -> Response {
+    let (status, code) = match refusal {
+        Refusal::Malformed(_) => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
+        Refusal::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted),
+        Refusal::Unauthenticated => (StatusCode::UNAUTHORIZED, Code::Unauthenticated),
+        Refusal::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
+    };
+    refuse(encoding, status, code, &refusal.to_string())
+}
+
+/// A `google.rpc.Status` in the encoding of the request.
+fn refuse(encoding: Encoding, status: StatusCode, code: Code, message: &str) -> Response {
+    let body = match encoding {
+        Encoding::Protobuf => answer::status(code, message),
+        Encoding::Json => answer::status_json(code, message),
+    };
+    let mut response = (status, [(CONTENT_TYPE, encoding.media_type())], Body::from(body)).into_response();
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+    }
+    response
+}

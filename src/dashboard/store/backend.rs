@@ -1,0 +1,68 @@
+//! What the store's engine needs of a database: to put bytes down together and to find them by key.
+//!
+//! All meaning (terms, entries, blocks) is the engine's; a backend sees numbers and blobs. That is what lets
+//! SQLite and PostgreSQL share one format.
+
+use async_trait::async_trait;
+
+use super::StoreError;
+use super::run::{RunMeta, SealedRun};
+
+/// A database under the store.
+#[async_trait]
+pub trait Backend: Send + Sync {
+    /// `SQLite` or `PostgreSQL`.
+    fn engine(&self) -> &'static str;
+
+    /// Where the data is, without any password.
+    fn location(&self) -> String;
+
+    /// What a start needs to know.
+    async fn load(&self) -> Result<Loaded, StoreError>;
+
+    /// Writes blocks and a row of the tail, all or nothing, durable when it returns.
+    async fn commit(&self, blocks: &[(u64, Vec<u8>)], row: (u64, Vec<u8>)) -> Result<(), StoreError>;
+
+    /// Turns the tail's rows into a run, all or nothing.
+    async fn seal(&self, seal: &Seal) -> Result<(), StoreError>;
+
+    /// One block; `None` where it was packed anew or dropped meanwhile.
+    async fn block(&self, id: u64) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Blocks of a range of IDs, in order.
+    async fn blocks(&self, first: u64, last: u64) -> Result<Vec<(u64, Vec<u8>)>, StoreError>;
+
+    /// The pages of a run that may hold pairs of `low..=high`, in order.
+    async fn pages(&self, run: u64, low: u64, high: u64) -> Result<Vec<Vec<u8>>, StoreError>;
+
+    /// A chunk of a run; `None` where the run was dropped meanwhile.
+    async fn chunk(&self, run: u64, number: u32) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Removes a run with its blocks, in steps that hold nobody up, and gives the space back.
+    async fn drop_run(&self, run: &RunMeta) -> Result<(), StoreError>;
+
+    /// Removes blocks that belong to nothing.
+    async fn drop_blocks(&self, first: u64, last: u64) -> Result<(), StoreError>;
+
+    /// Bytes on disk that hold data.
+    async fn bytes(&self) -> Result<u64, StoreError>;
+}
+
+/// What a start needs to know.
+#[derive(Default)]
+pub struct Loaded {
+    /// In order of their ID.
+    pub runs: Vec<RunMeta>,
+    /// Rows of the tail in order.
+    pub tail: Vec<Vec<u8>>,
+    pub next_block: u64,
+    pub next_row: u64,
+}
+
+/// A tail turned into a run.
+pub struct Seal {
+    pub run: SealedRun,
+    /// Small blocks that were packed into larger ones.
+    pub replaced: Vec<u64>,
+    pub blocks: Vec<(u64, Vec<u8>)>,
+}

@@ -1,0 +1,166 @@
+//! The store: opens a backend, holds the index in memory, hands batches to the writer and entries to the reads.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+
+use super::backend::Backend;
+use super::entry::Entry;
+use super::retention::{self, Limits};
+use super::run::{RunMeta, decode_chunk};
+use super::sqlite::Sqlite;
+use super::tail::Tail;
+use super::writer::{Job, Writer};
+use super::{Ingest, OpenError, StoreError, Stored};
+use crate::dashboard::model::otlp::walk::Batch;
+
+/// Batches that may wait for the writer.
+pub const QUEUE: usize = 64;
+/// KiB of batches that may wait or be written at once.
+const QUEUE_KIB: usize = 128 << 10;
+/// How long a batch waits for room before its sender is told to come again.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Decoded chunks kept.
+const CHUNKS_KEPT: usize = 64;
+
+/// What was committed and is known without asking the backend.
+#[derive(Default)]
+pub(super) struct Index {
+    pub tail: Tail,
+    /// In order of their ID.
+    pub runs: Arc<Vec<Arc<RunMeta>>>,
+}
+
+/// A decoded chunk under its run and number.
+type KeptChunk = ((u64, u32), Arc<Vec<Entry>>);
+
+/// What the writer, the reads and retention share.
+pub(super) struct Shared {
+    pub backend: Arc<dyn Backend>,
+    pub index: RwLock<Index>,
+    pub commits: watch::Sender<u64>,
+    pub limits: Limits,
+    pub latency: super::Latency,
+    chunks: Mutex<VecDeque<KeptChunk>>,
+}
+
+/// The store. Dropping it ends the writer after what is queued; [`Store::close`] waits for that.
+pub struct Store {
+    pub(super) shared: Arc<Shared>,
+    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    room: Arc<Semaphore>,
+    writer: Mutex<Option<std::thread::JoinHandle<()>>>,
+    retention: tokio::task::JoinHandle<()>,
+}
+
+impl Store {
+    /// Opens or makes a store in a SQLite file.
+    pub async fn open_sqlite(path: &Path, limits: Limits) -> Result<Self, OpenError> {
+        let backend = Arc::new(Sqlite::open(path).await?);
+        Self::open(backend, limits)
+            .await
+            .map_err(|error| OpenError::Damaged { path: path.display().to_string(), why: error.to_string() })
+    }
+
+    async fn open(backend: Arc<dyn Backend>, limits: Limits) -> Result<Self, StoreError> {
+        let loaded = backend.load().await?;
+        let mut index =
+            Index { runs: Arc::new(loaded.runs.into_iter().map(Arc::new).collect()), ..Index::default() };
+        for row in &loaded.tail {
+            index.tail.add(super::pack::decode_parts(row)?);
+        }
+        let shared = Arc::new(Shared {
+            backend,
+            index: RwLock::new(index),
+            commits: watch::Sender::new(0),
+            limits,
+            latency: super::Latency::default(),
+            chunks: Mutex::default(),
+        });
+        retention::sweep(&shared, loaded.next_block).await?;
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let writer = Writer::new(shared.clone(), loaded.next_block, loaded.next_row).await?;
+        let thread = std::thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(move || writer.run(queue))
+            .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        let retention = tokio::spawn(retention::run(shared.clone()));
+        Ok(Self {
+            shared,
+            jobs: Mutex::new(Some(jobs)),
+            room: Arc::new(Semaphore::new(QUEUE_KIB)),
+            writer: Mutex::new(Some(thread)),
+            retention,
+        })
+    }
+
+    /// Commits what is queued and ends. Batches that come later are refused.
+    pub async fn close(&self) {
+        self.retention.abort();
+        self.jobs.lock().expect("no holder panics").take();
+        let thread = self.writer.lock().expect("no holder panics").take();
+        if let Some(thread) = thread {
+            // The writer has all replies sent when it ends; a panic in it was logged by the hook.
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+    }
+
+    /// Batches waiting for the writer.
+    pub fn queued(&self) -> usize {
+        let jobs = self.jobs.lock().expect("no holder panics");
+        jobs.as_ref().map_or(0, |jobs| jobs.max_capacity() - jobs.capacity())
+    }
+
+    /// How long commits took lately.
+    pub fn latency(&self) -> &super::Latency {
+        &self.shared.latency
+    }
+}
+
+#[async_trait]
+impl Ingest for Store {
+    async fn ingest(&self, batch: Batch) -> Result<Stored, StoreError> {
+        if batch.spans.is_empty() && batch.logs.is_empty() {
+            return Ok(Stored::default());
+        }
+        let jobs = self.jobs.lock().expect("no holder panics").clone();
+        let Some(jobs) = jobs else { return Err(StoreError::Unavailable("it is shutting down".into())) };
+        let kib = (batch.buffer.len() >> 10).clamp(1, QUEUE_KIB) as u32;
+        let waited = tokio::time::timeout(PATIENCE, async {
+            let room = self.room.clone().acquire_many_owned(kib).await.ok()?;
+            Some((room, jobs.reserve().await.ok()?))
+        });
+        let Ok(Some((room, place))) = waited.await else { return Err(StoreError::Overloaded) };
+        let (reply, answer) = oneshot::channel();
+        place.send(Job { batch, reply, _room: room });
+        answer.await.map_err(|_| StoreError::Unavailable("the writer ended".into()))?
+    }
+}
+
+impl Shared {
+    /// The runs as they are now.
+    pub fn runs(&self) -> Arc<Vec<Arc<RunMeta>>> {
+        self.index.read().expect("no holder panics").runs.clone()
+    }
+
+    /// A chunk of a run, decoded; `None` where the run was dropped meanwhile.
+    pub async fn chunk(&self, run: u64, number: u32) -> Result<Option<Arc<Vec<Entry>>>, StoreError> {
+        let key = (run, number);
+        let kept = |chunks: &VecDeque<KeptChunk>| {
+            chunks.iter().find(|(known, _)| *known == key).map(|(_, chunk)| chunk.clone())
+        };
+        if let Some(chunk) = kept(&self.chunks.lock().expect("no holder panics")) {
+            return Ok(Some(chunk));
+        }
+        let Some(data) = self.backend.chunk(run, number).await? else { return Ok(None) };
+        let chunk = Arc::new(decode_chunk(&data)?);
+        let mut chunks = self.chunks.lock().expect("no holder panics");
+        chunks.truncate(CHUNKS_KEPT - 1);
+        chunks.push_front((key, chunk.clone()));
+        Ok(Some(chunk))
+    }
+}

@@ -1,0 +1,143 @@
+//! Entries by term, and the whole of a trace out of its parts.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use super::super::StoreError;
+use super::super::block::{Block, Decoder, Item};
+use super::super::engine::Shared;
+use super::super::entry::{Entry, Loc};
+use super::super::run::{CHUNK, RunMeta, find_in_pages};
+use super::super::seen::{fingerprint, resource_seed};
+use super::super::term::Term;
+use crate::dashboard::model::{LogRecord, Span, Trace, TraceId};
+
+/// Reads of a trace tried anew when its blocks were packed or dropped in between.
+const ATTEMPTS: usize = 4;
+
+/// Spans and logs of some places, or that a place is gone.
+pub(super) enum Contents {
+    Read(Vec<Span>, Vec<LogRecord>),
+    Moved,
+}
+
+impl Shared {
+    /// The entries of a run with a term, oldest first. They may include others: terms collide.
+    pub(super) async fn run_entries(&self, run: &RunMeta, term: Term) -> Result<Vec<Entry>, StoreError> {
+        let ordinals = self.run_ordinals(run, term).await?;
+        let mut entries = Vec::with_capacity(ordinals.len());
+        for ordinals in ordinals.chunk_by(|a, b| *a as usize / CHUNK == *b as usize / CHUNK) {
+            let number = (ordinals[0] as usize / CHUNK) as u32;
+            let Some(chunk) = self.chunk(run.id, number).await? else { continue };
+            entries
+                .extend(ordinals.iter().filter_map(|ordinal| chunk.get(*ordinal as usize % CHUNK).cloned()));
+        }
+        Ok(entries)
+    }
+
+    /// Ordinals of a run's entries with a term, ascending.
+    pub(super) async fn run_ordinals(&self, run: &RunMeta, term: Term) -> Result<Vec<u32>, StoreError> {
+        let (low, high) = term.bounds();
+        find_in_pages(&self.backend.pages(run.id, low, high).await?, term)
+    }
+
+    /// All entries with a term, tail and runs, in no order.
+    pub(super) async fn entries(&self, term: Term) -> Result<Vec<Entry>, StoreError> {
+        let (mut found, runs) = {
+            let index = self.index.read().expect("no holder panics");
+            (index.tail.find(term).cloned().collect::<Vec<_>>(), index.runs.clone())
+        };
+        for run in runs.iter() {
+            found.extend(self.run_entries(run, term).await?);
+        }
+        Ok(found)
+    }
+
+    /// The traces with a term, newest first.
+    pub(super) async fn candidates(&self, term: Term) -> Result<Vec<TraceId>, StoreError> {
+        let mut entries = self.entries(term).await?;
+        entries.retain(Entry::is_trace);
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.summary.start));
+        let mut known = HashSet::new();
+        let ids = entries.iter().map(|entry| entry.summary.trace_id);
+        Ok(ids.filter(|id| known.insert(*id)).collect())
+    }
+
+    /// A trace's entry out of all its parts.
+    pub(super) async fn entry(&self, id: TraceId) -> Result<Option<Entry>, StoreError> {
+        let (found, runs) = {
+            let index = self.index.read().expect("no holder panics");
+            (index.tail.trace(id).cloned(), index.runs.clone())
+        };
+        self.entry_in(id, found, &runs).await
+    }
+
+    /// The same, given what the tail has of it. Runs' parts are older, so they come first.
+    pub(super) async fn entry_in(
+        &self,
+        id: TraceId,
+        tail: Option<Entry>,
+        runs: &[Arc<RunMeta>],
+    ) -> Result<Option<Entry>, StoreError> {
+        let mut whole: Option<Entry> = None;
+        for run in runs.iter().filter(|run| run.may_hold(id)) {
+            for entry in self.run_entries(run, Term::trace(id)).await? {
+                if entry.summary.trace_id == id {
+                    merge(&mut whole, entry);
+                }
+            }
+        }
+        if let Some(entry) = tail {
+            merge(&mut whole, entry);
+        }
+        Ok(whole)
+    }
+
+    /// Everything kept of a trace.
+    pub(super) async fn whole_trace(&self, id: TraceId) -> Result<Option<Trace>, StoreError> {
+        for _ in 0..ATTEMPTS {
+            let Some(entry) = self.entry(id).await? else { return Ok(None) };
+            if let Contents::Read(spans, logs) = self.contents(&entry.locs).await? {
+                return Ok(Some(Trace { id, spans, logs }));
+            }
+        }
+        // Dropped by retention while it was being read.
+        Ok(None)
+    }
+
+    /// Decodes what lies at some places: each span once, in order of time.
+    pub(super) async fn contents(&self, locs: &[Loc]) -> Result<Contents, StoreError> {
+        let mut by_block: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
+        for loc in locs {
+            by_block.entry(loc.block).or_default().push(loc.offset);
+        }
+        let (mut spans, mut logs, mut known) = (Vec::new(), Vec::new(), HashSet::new());
+        for (id, offsets) in by_block {
+            let Some(data) = self.backend.block(id).await? else { return Ok(Contents::Moved) };
+            let block = Block::open(&data)?;
+            let mut decoder = Decoder::default();
+            for offset in offsets {
+                for item in block.part(offset)? {
+                    let seed = resource_seed(block.resource(item.resource));
+                    match decoder.item(&block, &item)? {
+                        Some(Item::Span(span)) if known.insert(fingerprint(item.message, seed)) => {
+                            spans.push(*span);
+                        }
+                        Some(Item::Log(log)) => logs.push(*log),
+                        _ => {}
+                    }
+                }
+            }
+        }
+        spans.sort_by_key(|span| span.start);
+        logs.sort_by_key(|log| log.time);
+        Ok(Contents::Read(spans, logs))
+    }
+}
+
+fn merge(whole: &mut Option<Entry>, entry: Entry) {
+    match whole {
+        Some(whole) => whole.absorb(entry),
+        None => *whole = Some(entry),
+    }
+}

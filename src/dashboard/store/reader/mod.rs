@@ -1,0 +1,111 @@
+//! Reads: the tail in memory first, then the runs that may hold something.
+//!
+//! * [`lookup`]: entries by term, and the whole of a trace out of its parts.
+//! * [`list`]: pages of traces.
+//! * [`closure`]: everything that one correlation ID ties together.
+
+mod closure;
+mod list;
+mod lookup;
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use super::engine::QUEUE;
+use super::rollup::{Folded, Rollup};
+use super::term::Term;
+use super::{Activity, Correlated, Holdings, Reader, Store, StoreError, TraceFilter, TracePage};
+use crate::dashboard::model::{Nanos, SpanId, Trace, TraceId, TraceSummary};
+
+#[async_trait]
+impl Reader for Store {
+    async fn trace(&self, id: TraceId) -> Result<Option<Trace>, StoreError> {
+        self.shared.whole_trace(id).await
+    }
+
+    async fn summary(&self, id: TraceId) -> Result<Option<TraceSummary>, StoreError> {
+        Ok(self.shared.entry(id).await?.map(|entry| entry.summary))
+    }
+
+    async fn traces_of_span(&self, id: SpanId) -> Result<Vec<TraceId>, StoreError> {
+        let mut found = Vec::new();
+        for candidate in self.shared.candidates(Term::span(id)).await? {
+            let trace = self.shared.whole_trace(candidate).await?;
+            if trace.is_some_and(|trace| trace.spans.iter().any(|span| span.span_id == id)) {
+                found.push(candidate);
+            }
+        }
+        Ok(found)
+    }
+
+    async fn traces(&self, filter: &TraceFilter) -> Result<TracePage, StoreError> {
+        self.shared.page(filter).await
+    }
+
+    async fn correlated(&self, correlation: &str) -> Result<Correlated, StoreError> {
+        self.shared.correlated(correlation).await
+    }
+
+    async fn linking_to(&self, id: TraceId) -> Result<Vec<TraceSummary>, StoreError> {
+        self.shared.linking_to(id).await
+    }
+
+    async fn services(&self, from: Nanos, to: Nanos) -> Result<Vec<String>, StoreError> {
+        let mut names = BTreeSet::new();
+        let runs = {
+            let index = self.shared.index.read().expect("no holder panics");
+            for entry in index.tail.newest(from, to) {
+                names.extend(entry.summary.services.iter().map(|share| share.name.clone()));
+            }
+            index.runs.clone()
+        };
+        for run in runs.iter().filter(|run| run.overlaps(from, to)) {
+            names.extend(run.services.iter().cloned());
+        }
+        Ok(names.into_iter().collect())
+    }
+
+    async fn activity(&self, from: Nanos, to: Nanos, steps: usize) -> Result<Vec<Activity>, StoreError> {
+        let steps = steps.clamp(1, 1000);
+        let step = (to.saturating_sub(from) / steps as u64).max(1);
+        let mut folded = vec![Folded::default(); steps];
+        let runs = {
+            let index = self.shared.index.read().expect("no holder panics");
+            let mut tail = Rollup::default();
+            index.tail.entries().iter().for_each(|entry| tail.add(entry));
+            tail.read(from, step, &mut folded);
+            index.runs.clone()
+        };
+        runs.iter().for_each(|run| run.rollup.read(from, step, &mut folded));
+        Ok(folded.into_iter().zip(0..).map(|(folded, index)| folded.finish(from + step * index)).collect())
+    }
+
+    async fn holdings(&self) -> Result<Holdings, StoreError> {
+        let shared = &self.shared;
+        let bytes = shared.backend.bytes().await?;
+        let index = shared.index.read().expect("no holder panics");
+        let entries = index.tail.entries();
+        let count = |of: fn(&TraceSummary) -> u32| {
+            entries.iter().map(|entry| u64::from(of(&entry.summary))).sum::<u64>()
+        };
+        let starts = index.runs.iter().map(|run| run.min_start);
+        Ok(Holdings {
+            engine: shared.backend.engine(),
+            location: shared.backend.location(),
+            spans: index.runs.iter().map(|run| run.spans).sum::<u64>() + count(|summary| summary.spans),
+            logs: index.runs.iter().map(|run| run.logs).sum::<u64>() + count(|summary| summary.logs),
+            bytes,
+            max_bytes: shared.limits.max_bytes,
+            max_age_s: shared.limits.max_age.as_secs(),
+            oldest: starts.chain(entries.iter().map(|entry| entry.summary.start)).min(),
+            queued: self.queued(),
+            queue_capacity: QUEUE,
+        })
+    }
+
+    fn commits(&self) -> watch::Receiver<u64> {
+        self.shared.commits.subscribe()
+    }
+}

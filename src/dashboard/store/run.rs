@@ -1,0 +1,210 @@
+//! Runs: sealed parts of the store, never changed again, only dropped when they are old.
+//!
+//! A run holds the entries of some ten thousand traces in order of their start, in chunks; sorted pages of
+//! (term, ordinal) pairs to find them by; and contiguous blocks. What every query needs of every run (its range,
+//! a filter of its trace IDs, its rates) is its [`RunMeta`], kept in memory.
+
+use std::collections::BTreeSet;
+
+use super::StoreError;
+use super::block::{compress, damaged, decompress};
+use super::entry::{self, Entry, put_text, take_text};
+use super::rollup::Rollup;
+use super::term::{ORDINAL_BITS, Term, ordinal};
+use crate::dashboard::model::proto::{WireError, put_varint, take_bytes, take_varint};
+use crate::dashboard::model::{Nanos, TraceId};
+
+/// Entries of a chunk: what is decoded to see one of them.
+pub const CHUNK: usize = 128;
+/// Pairs of a page.
+const PAGE: usize = 512;
+/// Bits of the filter for a trace: one in a hundred absent traces passes.
+const FILTER_BITS: usize = 10;
+const FILTER_HASHES: u64 = 6;
+/// Services listed for a run; more make the list "and others".
+const MAX_SERVICES: usize = 10_000;
+
+/// What is known of a run without reading it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct RunMeta {
+    pub id: u64,
+    pub first_block: u64,
+    pub last_block: u64,
+    /// Earliest and latest start of its entries.
+    pub min_start: Nanos,
+    pub max_start: Nanos,
+    /// When it was sealed: all it holds was received before.
+    pub sealed: Nanos,
+    pub entries: u32,
+    pub spans: u64,
+    pub logs: u64,
+    pub services: Vec<String>,
+    pub rollup: Rollup,
+    pub(super) filter: Vec<u8>,
+}
+
+/// A run as it is written.
+#[derive(Default)]
+pub struct SealedRun {
+    pub meta: RunMeta,
+    /// In order; the key is the first pair of the page.
+    pub pages: Vec<(u64, Vec<u8>)>,
+    /// In order of their number.
+    pub chunks: Vec<Vec<u8>>,
+}
+
+/// Seals entries; `pairs` refer to them by index.
+pub fn seal(
+    id: u64,
+    blocks: (u64, u64),
+    now: Nanos,
+    entries: &[Entry],
+    pairs: impl Iterator<Item = u64>,
+) -> Result<SealedRun, StoreError> {
+    let mut order: Vec<u32> = (0..entries.len() as u32).collect();
+    order.sort_by_key(|index| entries[*index as usize].summary.start);
+    let mut new_ordinal = vec![0u32; entries.len()];
+    for (new, old) in order.iter().enumerate() {
+        new_ordinal[*old as usize] = new as u32;
+    }
+    let mut pairs: Vec<u64> = pairs
+        .map(|pair| pair >> ORDINAL_BITS << ORDINAL_BITS | u64::from(new_ordinal[ordinal(pair) as usize]))
+        .collect();
+    pairs.sort_unstable();
+    pairs.dedup();
+    let pages = pairs.chunks(PAGE).map(|page| (page[0], encode_page(page))).collect();
+    let chunks = order
+        .chunks(CHUNK)
+        .map(|chunk| encode_chunk(chunk.iter().map(|index| &entries[*index as usize])))
+        .collect::<Result<_, _>>()?;
+    let (first, last) = (order.first().copied(), order.last().copied());
+    let start = |index: Option<u32>| index.map_or(0, |index| entries[index as usize].summary.start);
+    let mut meta = RunMeta {
+        id,
+        first_block: blocks.0,
+        last_block: blocks.1,
+        min_start: start(first),
+        max_start: start(last),
+        sealed: now,
+        entries: entries.len() as u32,
+        filter: vec![0; (entries.len() * FILTER_BITS).div_ceil(8).max(8)],
+        ..RunMeta::default()
+    };
+    let mut services = BTreeSet::new();
+    for entry in entries {
+        meta.count(entry);
+        services.extend(entry.summary.services.iter().map(|share| share.name.as_str()));
+    }
+    meta.services = services.into_iter().take(MAX_SERVICES).map(str::to_owned).collect();
+    Ok(SealedRun { meta, pages, chunks })
+}
+
+impl RunMeta {
+    fn count(&mut self, entry: &Entry) {
+        self.spans += u64::from(entry.summary.spans);
+        self.logs += u64::from(entry.summary.logs);
+        self.rollup.add(entry);
+        for bit in self.filter_bits(entry.summary.trace_id) {
+            self.filter[bit / 8] |= 1 << (bit % 8);
+        }
+    }
+
+    fn filter_bits(&self, id: TraceId) -> impl Iterator<Item = usize> + use<> {
+        let hash = xxhash_rust::xxh3::xxh3_128(&id.0);
+        let (a, b, size) = (hash as u64, (hash >> 64) as u64 | 1, self.filter.len() as u64 * 8);
+        (0..FILTER_HASHES).map(move |round| (a.wrapping_add(b.wrapping_mul(round)) % size) as usize)
+    }
+
+    /// False where the run has nothing of the trace for certain.
+    pub fn may_hold(&self, id: TraceId) -> bool {
+        !self.filter.is_empty() && self.filter_bits(id).all(|bit| self.filter[bit / 8] & 1 << (bit % 8) != 0)
+    }
+
+    /// Whether it has entries that start in a range.
+    pub fn overlaps(&self, from: Nanos, to: Nanos) -> bool {
+        self.min_start <= to && self.max_start >= from
+    }
+
+    /// The columns that need no own place: services, rates and the filter.
+    pub fn encode_rest(&self) -> Result<Vec<u8>, StoreError> {
+        let mut raw = vec![entry::VERSION];
+        put_varint(&mut raw, self.services.len() as u64);
+        for service in &self.services {
+            put_text(&mut raw, service);
+        }
+        self.rollup.put(&mut raw);
+        put_varint(&mut raw, self.filter.len() as u64);
+        raw.extend_from_slice(&self.filter);
+        compress(&raw)
+    }
+
+    /// Reads what [`RunMeta::encode_rest`] wrote.
+    pub fn with_rest(self, data: &[u8]) -> Result<Self, StoreError> {
+        self.read_rest(&decompress(data)?).map_err(damaged)
+    }
+
+    fn read_rest(mut self, mut raw: &[u8]) -> Result<Self, WireError> {
+        if take_bytes(&mut raw, 1)?[0] != entry::VERSION {
+            return Err(WireError::Tag);
+        }
+        self.services = (0..take_varint(&mut raw)?).map(|_| take_text(&mut raw)).collect::<Result<_, _>>()?;
+        self.rollup = Rollup::take(&mut raw)?;
+        let length = take_varint(&mut raw)? as usize;
+        self.filter = take_bytes(&mut raw, length)?.to_vec();
+        Ok(self)
+    }
+}
+
+fn encode_page(pairs: &[u64]) -> Vec<u8> {
+    let mut page = Vec::with_capacity(pairs.len() * 5);
+    let mut before = 0;
+    for pair in pairs {
+        put_varint(&mut page, pair - before);
+        before = *pair;
+    }
+    page
+}
+
+/// Ordinals of a term's entries out of the pages that may hold it, ascending: oldest first.
+pub fn find_in_pages(pages: &[Vec<u8>], term: Term) -> Result<Vec<u32>, StoreError> {
+    let (low, high) = term.bounds();
+    let mut found = Vec::new();
+    for page in pages {
+        let (mut rest, mut pair) = (&page[..], 0u64);
+        while !rest.is_empty() {
+            pair = pair.wrapping_add(take_varint(&mut rest).map_err(damaged)?);
+            if pair > high {
+                break;
+            }
+            if pair >= low {
+                found.push(ordinal(pair));
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn encode_chunk<'a>(entries: impl Iterator<Item = &'a Entry>) -> Result<Vec<u8>, StoreError> {
+    let mut raw = vec![entry::VERSION];
+    for entry in entries {
+        entry::put(&mut raw, entry);
+    }
+    compress(&raw)
+}
+
+/// The entries of a chunk.
+pub fn decode_chunk(data: &[u8]) -> Result<Vec<Entry>, StoreError> {
+    let raw = decompress(data)?;
+    let mut rest = &raw[..];
+    let read = |rest: &mut &[u8]| -> Result<Vec<Entry>, WireError> {
+        if take_bytes(rest, 1)?[0] != entry::VERSION {
+            return Err(WireError::Tag);
+        }
+        let mut entries = Vec::with_capacity(CHUNK);
+        while !rest.is_empty() {
+            entries.push(entry::take(rest)?);
+        }
+        Ok(entries)
+    };
+    read(&mut rest).map_err(damaged)
+}

@@ -1,0 +1,93 @@
+//! Remembers what came lately, so that a span sent twice is stored once.
+//!
+//! A sender that got no answer sends again, mostly within seconds. Two generations of fingerprints cover at least
+//! the last [`GENERATION`] items, also across a restart (the writer reads the newest blocks at start). What comes
+//! again later than that is stored twice, and shown once all the same: reads drop equal spans of a trace.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+/// Fingerprints in one generation: about 9 MB of memory when full.
+pub const GENERATION: usize = 500_000;
+
+/// Fingerprints are hashes already: hashing them again would be waste.
+#[derive(Default)]
+struct Identity(u64);
+
+impl Hasher for Identity {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("only u64 is hashed here")
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
+}
+
+type Set = HashSet<u64, BuildHasherDefault<Identity>>;
+
+/// The fingerprints of the items stored lately.
+#[derive(Default)]
+pub struct Seen {
+    young: Set,
+    old: Set,
+}
+
+impl Seen {
+    /// Whether it is new; if so it is remembered.
+    pub fn insert(&mut self, fingerprint: u64) -> bool {
+        if self.old.contains(&fingerprint) || !self.young.insert(fingerprint) {
+            return false;
+        }
+        if self.young.len() >= GENERATION {
+            self.old = std::mem::take(&mut self.young);
+        }
+        true
+    }
+
+    /// Whether it was stored lately.
+    pub fn contains(&self, fingerprint: u64) -> bool {
+        self.young.contains(&fingerprint) || self.old.contains(&fingerprint)
+    }
+
+    /// Forgets what was not stored after all.
+    pub fn forget(&mut self, fingerprints: &[u64]) {
+        for fingerprint in fingerprints {
+            if !self.young.remove(fingerprint) {
+                self.old.remove(fingerprint);
+            }
+        }
+    }
+}
+
+/// The seed that stands for a resource: equal spans of different resources are different spans.
+pub fn resource_seed(resource: &[u8]) -> u64 {
+    xxh3_64(resource)
+}
+
+/// The fingerprint of an item.
+pub fn fingerprint(message: &[u8], resource_seed: u64) -> u64 {
+    xxh3_64_with_seed(message, resource_seed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remembers_at_least_a_generation() {
+        let mut seen = Seen::default();
+        for number in 0..GENERATION as u64 + 10 {
+            assert!(seen.insert(number));
+        }
+        assert!(!seen.insert(10) && !seen.insert(GENERATION as u64 + 5));
+        seen.forget(&[10]);
+        assert!(seen.insert(10));
+    }
+}

@@ -1,0 +1,92 @@
+//! The store's tables in SQLite.
+//!
+//! One connection writes, a few read. WAL with `synchronous=FULL`: a commit is on disk when it returns.
+
+mod open;
+mod reads;
+mod writes;
+
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use sqlx::SqlitePool;
+use sqlx::sqlite::SqliteConnection;
+use tokio::sync::Mutex;
+
+use super::StoreError;
+use super::backend::{Backend, Loaded, Seal};
+use super::run::RunMeta;
+pub use open::OpenError;
+
+/// A SQLite file.
+pub struct Sqlite {
+    path: PathBuf,
+    writer: Mutex<SqliteConnection>,
+    readers: SqlitePool,
+    /// Held for as long as the store is open, so that no second process writes to the same file.
+    _lock: std::fs::File,
+}
+
+#[async_trait]
+impl Backend for Sqlite {
+    fn engine(&self) -> &'static str {
+        "SQLite"
+    }
+
+    fn location(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    async fn load(&self) -> Result<Loaded, StoreError> {
+        self.read_all().await.map_err(|error| self.error(error))
+    }
+
+    async fn commit(&self, blocks: &[(u64, Vec<u8>)], row: (u64, Vec<u8>)) -> Result<(), StoreError> {
+        self.write_flush(blocks, row).await.map_err(|error| self.error(error))
+    }
+
+    async fn seal(&self, seal: &Seal) -> Result<(), StoreError> {
+        let rest = seal.run.meta.encode_rest()?;
+        self.write_seal(seal, rest).await.map_err(|error| self.error(error))
+    }
+
+    async fn block(&self, id: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read_block(id).await.map_err(|error| self.error(error))
+    }
+
+    async fn blocks(&self, first: u64, last: u64) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        self.read_blocks(first, last).await.map_err(|error| self.error(error))
+    }
+
+    async fn pages(&self, run: u64, low: u64, high: u64) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.read_pages(run, low, high).await.map_err(|error| self.error(error))
+    }
+
+    async fn chunk(&self, run: u64, number: u32) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read_chunk(run, number).await.map_err(|error| self.error(error))
+    }
+
+    async fn drop_run(&self, run: &RunMeta) -> Result<(), StoreError> {
+        self.delete_run(run).await.map_err(|error| self.error(error))
+    }
+
+    async fn drop_blocks(&self, first: u64, last: u64) -> Result<(), StoreError> {
+        self.delete_blocks(first, last).await.map_err(|error| self.error(error))
+    }
+
+    async fn bytes(&self) -> Result<u64, StoreError> {
+        self.read_size().await.map_err(|error| self.error(error))
+    }
+}
+
+impl Sqlite {
+    /// SQLite's result codes (<https://sqlite.org/rescode.html>): 11 and 26 are damage, all else may pass.
+    fn error(&self, error: sqlx::Error) -> StoreError {
+        let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
+        let primary = code.parse::<u32>().unwrap_or(0) & 0xff;
+        if primary == 11 || primary == 26 {
+            return StoreError::Damaged(format!("{}: {error}", self.path.display()));
+        }
+        StoreError::Unavailable(error.to_string())
+    }
+}

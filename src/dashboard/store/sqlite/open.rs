@@ -1,0 +1,174 @@
+//! Opening the file: ours, whole, writable, and not in use by another process.
+
+use std::borrow::Cow;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::{
+    SqliteAutoVacuum, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions,
+    SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Connection, SqlStr};
+use tokio::sync::Mutex;
+
+use super::Sqlite;
+
+/// `PRAGMA application_id` of our files: "THLN".
+const APPLICATION_ID: i64 = 0x5448_4c4e;
+/// SQLite before this could corrupt a database when a WAL was reset.
+const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
+/// How long a write waits for a lock that another process holds.
+const BUSY: Duration = Duration::from_secs(4);
+const READERS: u32 = 4;
+
+/// Why a file cannot be the store. Each text names the file and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("cannot write to the store {path}: {why}; name another file with --store sqlite://FILE")]
+    Unwritable { path: String, why: String },
+    #[error(
+        "{path} is a database of another program; name another file with --store sqlite://FILE, it will be created"
+    )]
+    Foreign { path: String },
+    #[error(
+        "{path} is not a SQLite database; name another file with --store sqlite://FILE, it will be created"
+    )]
+    NotADatabase { path: String },
+    #[error(
+        "{path} is in use by another Throughline; end that one, or name another file with --store sqlite://FILE"
+    )]
+    InUse { path: String },
+    #[error(
+        "{path} is damaged ({why}); move it away and start again, or restore a copy; nothing was changed in it"
+    )]
+    Damaged { path: String, why: String },
+    #[error("this build has SQLite {0}, which can corrupt its files; build with 3.51.3 or newer")]
+    OldSqlite(String),
+}
+
+impl Sqlite {
+    /// Opens the file, makes it where it is missing, and brings its tables up to date.
+    pub async fn open(path: &Path) -> Result<Self, OpenError> {
+        let lock = lock(path)?;
+        if std::fs::metadata(path).is_ok_and(|file| file.len() > 0) {
+            check_owner(path).await?;
+        }
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .page_size(8192)
+            .auto_vacuum(SqliteAutoVacuum::Incremental)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY)
+            .pragma("wal_autocheckpoint", "2000")
+            .pragma("journal_size_limit", "67108864")
+            .pragma("cache_size", "-4096")
+            .disable_statement_logging();
+        let mut writer = options.connect().await.map_err(|error| trouble(path, &error))?;
+        prepare(&mut writer).await.map_err(|error| trouble(path, &error))?;
+        check_version(&mut writer).await?;
+        // Readers set nothing: even a pragma that changes nothing is a write to SQLite.
+        let reading = SqliteConnectOptions::new()
+            .filename(path)
+            .read_only(true)
+            .busy_timeout(BUSY)
+            .pragma("cache_size", "-4096")
+            .disable_statement_logging();
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .min_connections(1)
+            .connect_with(reading)
+            .await
+            .map_err(|error| trouble(path, &error))?;
+        Ok(Self { path: path.to_owned(), writer: Mutex::new(writer), readers, _lock: lock })
+    }
+}
+
+/// Takes the lock file beside the database. The system releases it however the process ends.
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let unwritable =
+        |error: std::io::Error| OpenError::Unwritable { path: show(path), why: error.to_string() };
+    if path.is_dir() {
+        return Err(OpenError::Unwritable { path: show(path), why: "it is a directory".into() });
+    }
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(PathBuf::from(name))
+        .map_err(unwritable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: show(path) }),
+        Err(TryLockError::Error(error)) => Err(unwritable(error)),
+    }
+}
+
+/// Looks at an existing file without changing it.
+async fn check_owner(path: &Path) -> Result<(), OpenError> {
+    let mut connection = SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        .connect()
+        .await
+        .map_err(|error| trouble(path, &error))?;
+    let id: i64 = sqlx::query_scalar("PRAGMA application_id")
+        .fetch_one(&mut connection)
+        .await
+        .map_err(|error| trouble(path, &error))?;
+    let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema")
+        .fetch_one(&mut connection)
+        .await
+        .map_err(|error| trouble(path, &error))?;
+    connection.close().await.map_err(|error| trouble(path, &error))?;
+    if id == APPLICATION_ID || (id == 0 && tables == 0) {
+        return Ok(());
+    }
+    Err(OpenError::Foreign { path: show(path) })
+}
+
+async fn prepare(writer: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA application_id = {APPLICATION_ID}")))
+        .execute(&mut *writer)
+        .await?;
+    let migrations =
+        [("runs and tail", include_str!("../../../../migrations/sqlite/0001_runs_and_tail.sql"))];
+    let migrations = migrations.into_iter().enumerate().map(|(index, (name, sql))| {
+        let version = index as i64 + 1;
+        Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, SqlStr::from_static(sql), false)
+    });
+    Migrator::with_migrations(migrations.collect()).run(writer).await.map_err(sqlx::Error::from)
+}
+
+async fn check_version(writer: &mut SqliteConnection) -> Result<(), OpenError> {
+    let version: String = sqlx::query_scalar("SELECT sqlite_version()")
+        .fetch_one(writer)
+        .await
+        .map_err(|error| OpenError::OldSqlite(error.to_string()))?;
+    let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
+    let mut part = || parts.next().unwrap_or(0);
+    if (part(), part(), part()) < OLDEST_SQLITE {
+        return Err(OpenError::OldSqlite(version));
+    }
+    Ok(())
+}
+
+fn show(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// Result codes: 26 is no database, 11 is damage, all else is that the file cannot be used.
+fn trouble(path: &Path, error: &sqlx::Error) -> OpenError {
+    let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
+    let path = show(path);
+    match code.parse::<u32>().unwrap_or(0) & 0xff {
+        26 => OpenError::NotADatabase { path },
+        11 => OpenError::Damaged { path, why: error.to_string() },
+        _ => OpenError::Unwritable { path, why: error.to_string() },
+    }
+}

@@ -1,0 +1,100 @@
+//! What is read.
+
+use sqlx::Row;
+
+use super::super::backend::Loaded;
+use super::super::run::RunMeta;
+use super::Sqlite;
+
+impl Sqlite {
+    pub(super) async fn read_all(&self) -> Result<Loaded, sqlx::Error> {
+        let mut loaded = Loaded::default();
+        let rows = sqlx::query("SELECT * FROM run ORDER BY id").fetch_all(&self.readers).await?;
+        for row in rows {
+            let number = |name: &str| row.try_get::<i64, _>(name).map(|value| value as u64);
+            let meta = RunMeta {
+                id: number("id")?,
+                first_block: number("first_block")?,
+                last_block: number("last_block")?,
+                min_start: number("min_start")?,
+                max_start: number("max_start")?,
+                sealed: number("sealed")?,
+                entries: number("entries")? as u32,
+                spans: number("spans")?,
+                logs: number("logs")?,
+                ..RunMeta::default()
+            };
+            let rest: Vec<u8> = row.try_get("rest")?;
+            loaded.runs.push(meta.with_rest(&rest).map_err(|error| sqlx::Error::Decode(error.into()))?);
+        }
+        let rows = sqlx::query("SELECT id, data FROM tail ORDER BY id").fetch_all(&self.readers).await?;
+        for row in rows {
+            loaded.next_row = row.try_get::<i64, _>(0)? as u64 + 1;
+            loaded.tail.push(row.try_get(1)?);
+        }
+        let last: Option<i64> =
+            sqlx::query_scalar("SELECT max(id) FROM block").fetch_one(&self.readers).await?;
+        let counter: Option<i64> = sqlx::query_scalar("SELECT value FROM counter WHERE name = 'next_block'")
+            .fetch_optional(&self.readers)
+            .await?;
+        loaded.next_block = last.map_or(1, |last| last as u64 + 1).max(counter.unwrap_or(1) as u64);
+        Ok(loaded)
+    }
+
+    pub(super) async fn read_block(&self, id: u64) -> Result<Option<Vec<u8>>, sqlx::Error> {
+        sqlx::query_scalar("SELECT data FROM block WHERE id = ?")
+            .bind(id as i64)
+            .fetch_optional(&self.readers)
+            .await
+    }
+
+    pub(super) async fn read_blocks(
+        &self,
+        first: u64,
+        last: u64,
+    ) -> Result<Vec<(u64, Vec<u8>)>, sqlx::Error> {
+        let rows = sqlx::query("SELECT id, data FROM block WHERE id BETWEEN ? AND ? ORDER BY id")
+            .bind(first as i64)
+            .bind(last.min(i64::MAX as u64) as i64)
+            .fetch_all(&self.readers)
+            .await?;
+        rows.iter().map(|row| Ok((row.try_get::<i64, _>(0)? as u64, row.try_get(1)?))).collect()
+    }
+
+    pub(super) async fn read_pages(
+        &self,
+        run: u64,
+        low: u64,
+        high: u64,
+    ) -> Result<Vec<Vec<u8>>, sqlx::Error> {
+        // The page before the first that begins above `low` may hold it too.
+        sqlx::query_scalar(
+            "SELECT data FROM run_page WHERE run = ?1 AND first <= ?3 AND first >= coalesce(
+                (SELECT first FROM run_page WHERE run = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1), 0)
+             ORDER BY first",
+        )
+        .bind(run as i64)
+        .bind(low as i64)
+        .bind(high as i64)
+        .fetch_all(&self.readers)
+        .await
+    }
+
+    pub(super) async fn read_chunk(&self, run: u64, number: u32) -> Result<Option<Vec<u8>>, sqlx::Error> {
+        sqlx::query_scalar("SELECT data FROM run_chunk WHERE run = ? AND no = ?")
+            .bind(run as i64)
+            .bind(i64::from(number))
+            .fetch_optional(&self.readers)
+            .await
+    }
+
+    pub(super) async fn read_size(&self) -> Result<u64, sqlx::Error> {
+        let row = sqlx::query(
+            "SELECT (page_count - freelist_count) * page_size
+             FROM pragma_page_count, pragma_freelist_count, pragma_page_size",
+        )
+        .fetch_one(&self.readers)
+        .await?;
+        row.try_get::<i64, _>(0).map(|bytes| bytes as u64)
+    }
+}

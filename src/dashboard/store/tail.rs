@@ -1,0 +1,93 @@
+//! The tail: what was committed lately and is not sealed into a run yet, in memory.
+//!
+//! Each flush is also a row on disk, from which a restart builds the tail again. Entries of one trace are merged
+//! here, so lists see whole traces although each service sends its own share.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::entry::Entry;
+use super::pack::Part;
+use super::term::{MAX_ENTRIES, Term, TermIndex};
+use crate::dashboard::model::{Nanos, TraceId};
+
+/// Entries after which the tail is sealed: what a run costs to look into, against how many runs there are.
+pub const SEAL_ENTRIES: usize = 16_384;
+/// Flushes after which it is sealed, so that a quiet system's many small blocks are packed together.
+pub const SEAL_FLUSHES: usize = 4_096;
+
+/// The unsealed entries.
+#[derive(Default)]
+pub struct Tail {
+    entries: Vec<Entry>,
+    by_trace: HashMap<TraceId, u32>,
+    by_start: BTreeSet<(Nanos, u32)>,
+    terms: TermIndex,
+    flushes: usize,
+}
+
+impl Tail {
+    /// Takes in a flush.
+    pub fn add(&mut self, parts: impl IntoIterator<Item = Part>) {
+        let mut pairs = Vec::new();
+        for Part { entry, terms } in parts {
+            let ordinal = self.place(entry);
+            pairs.extend(terms.into_iter().map(|term| term.with(ordinal)));
+        }
+        self.terms.add(pairs);
+        self.flushes += 1;
+    }
+
+    fn place(&mut self, entry: Entry) -> u32 {
+        let next = self.entries.len() as u32;
+        if !entry.is_orphan_logs() {
+            let ordinal = *self.by_trace.entry(entry.summary.trace_id).or_insert(next);
+            if let Some(known) = self.entries.get_mut(ordinal as usize) {
+                self.by_start.remove(&(known.summary.start, ordinal));
+                known.absorb(entry);
+                self.by_start.insert((known.summary.start, ordinal));
+                return ordinal;
+            }
+        }
+        self.by_start.insert((entry.summary.start, next));
+        self.entries.push(entry);
+        next
+    }
+
+    /// Whether it is time to seal.
+    pub fn is_full(&self) -> bool {
+        self.entries.len() >= SEAL_ENTRIES
+            || self.flushes >= SEAL_FLUSHES
+            || self.entries.len() >= MAX_ENTRIES / 2
+    }
+
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The entry of a trace.
+    pub fn trace(&self, id: TraceId) -> Option<&Entry> {
+        self.by_trace.get(&id).map(|ordinal| &self.entries[*ordinal as usize])
+    }
+
+    /// Entries with a term, in order of arrival.
+    pub fn find(&self, term: Term) -> impl Iterator<Item = &Entry> {
+        self.terms.find(term).into_iter().map(|ordinal| &self.entries[ordinal as usize])
+    }
+
+    /// Entries that start in a range, newest first.
+    pub fn newest(&self, from: Nanos, to: Nanos) -> impl Iterator<Item = &Entry> {
+        let range = if from <= to { (from, 0)..=(to, u32::MAX) } else { (1, 0)..=(1, 0) };
+        self.by_start.range(range).rev().map(|(_, ordinal)| &self.entries[*ordinal as usize])
+    }
+
+    /// All entries.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// All pairs of a term and an ordinal, the ordinal being the index into [`Tail::entries`].
+    pub fn pairs(&self) -> impl Iterator<Item = u64> {
+        self.terms.pairs()
+    }
+}

@@ -1,0 +1,197 @@
+//! The one task that writes: takes what is queued, packs it, commits it once, answers every sender.
+//!
+//! It has a thread of its own since packing is work for a processor, not waiting. While one group is being
+//! committed the next one gathers in the queue: the slower the disk, the larger the groups.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use super::backend::Seal;
+use super::block::Block;
+use super::engine::Shared;
+use super::pack::{Flush, encode_parts, pack};
+use super::seen::{Seen, fingerprint, resource_seed};
+use super::tail::Tail;
+use super::{StoreError, Stored, repack, run};
+use crate::dashboard::model::Nanos;
+use crate::dashboard::model::otlp::walk::Batch;
+
+/// Items after which a group is full.
+const GROUP_ITEMS: usize = 16_384;
+/// Batches of a group at most.
+const GROUP_BATCHES: usize = 64;
+/// Blocks read at start to know what came lately.
+const REMEMBERED_BLOCKS: u64 = 512;
+/// A tail this old is sealed although it is not full, so that it can grow old enough to be removed.
+const SEAL_AGE: Duration = Duration::from_secs(3600);
+
+/// A batch, the way back to its sender, and the room that it takes up until then.
+pub struct Job {
+    pub batch: Batch,
+    pub reply: oneshot::Sender<Result<Stored, StoreError>>,
+    pub _room: OwnedSemaphorePermit,
+}
+
+/// The writer's own state.
+pub struct Writer {
+    shared: Arc<Shared>,
+    seen: Seen,
+    next_block: u64,
+    next_row: u64,
+    next_run: u64,
+    /// Blocks of the tail with their items.
+    tail_blocks: Vec<(u64, usize)>,
+    tail_since: Instant,
+}
+
+impl Writer {
+    /// Reads the newest blocks, so that what was sent before a restart is known when it is sent again.
+    pub async fn new(shared: Arc<Shared>, next_block: u64, next_row: u64) -> Result<Self, StoreError> {
+        let runs = shared.runs();
+        let first_of_tail = runs.last().map_or(1, |run| run.last_block + 1);
+        let mut writer = Self {
+            seen: Seen::default(),
+            next_block,
+            next_row: next_row.max(1),
+            next_run: runs.last().map_or(1, |run| run.id + 1),
+            tail_blocks: Vec::new(),
+            tail_since: Instant::now(),
+            shared,
+        };
+        let mut from = first_of_tail.min(next_block.saturating_sub(REMEMBERED_BLOCKS));
+        while from < next_block {
+            let to = from + 31;
+            for (id, data) in writer.shared.backend.blocks(from, to).await? {
+                let block = Block::open(&data)?;
+                let items = block.items()?;
+                for item in &items {
+                    let seed = resource_seed(block.resource(item.resource));
+                    writer.seen.insert(fingerprint(item.message, seed));
+                }
+                if id >= first_of_tail {
+                    writer.tail_blocks.push((id, items.len()));
+                }
+            }
+            from = to + 1;
+        }
+        Ok(writer)
+    }
+
+    /// Runs until every sender is gone and everything queued is written.
+    pub fn run(mut self, mut queue: mpsc::Receiver<Job>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let Ok(runtime) = runtime else { return tracing::error!("the store's writer has no runtime") };
+        runtime.block_on(async {
+            let mut group = Vec::new();
+            while queue.recv_many(&mut group, 1).await > 0 {
+                let mut items = size(&group[0]);
+                while items < GROUP_ITEMS && group.len() < GROUP_BATCHES {
+                    let Ok(job) = queue.try_recv() else { break };
+                    items += size(&job);
+                    group.push(job);
+                }
+                self.write(std::mem::take(&mut group)).await;
+            }
+        });
+    }
+
+    async fn write(&mut self, jobs: Vec<Job>) {
+        let began = Instant::now();
+        let batches: Vec<&Batch> = jobs.iter().map(|job| &job.batch).collect();
+        let result = match pack(&batches, &mut self.seen, self.next_block, now()) {
+            Ok(flush) => self.commit(flush).await,
+            Err(error) => Err(error),
+        };
+        match &result {
+            Ok(_) => self.shared.latency.record(began.elapsed()),
+            Err(error) => {
+                tracing::warn!(%error, batches = jobs.len(), "not stored; senders were told to come again")
+            }
+        }
+        let committed = result.is_ok();
+        for (index, job) in jobs.into_iter().enumerate() {
+            let answer = result.as_ref().map(|duplicates| Stored { duplicates: duplicates[index] });
+            // A sender that is gone has no use for the answer.
+            let _ = job.reply.send(answer.map_err(StoreError::clone));
+        }
+        if committed {
+            self.shared.commits.send_modify(|count| *count += 1);
+            self.seal_if_due().await;
+        }
+    }
+
+    /// Commits a flush; gives the duplicates of each batch.
+    async fn commit(&mut self, flush: Flush) -> Result<Vec<u64>, StoreError> {
+        if flush.parts.is_empty() {
+            return Ok(flush.duplicates);
+        }
+        let written = match encode_parts(&flush.parts) {
+            Ok(row) => self.shared.backend.commit(&flush.blocks, (self.next_row, row)).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = written {
+            self.seen.forget(&flush.fingerprints);
+            return Err(error);
+        }
+        self.next_row += 1;
+        self.next_block += flush.blocks.len() as u64;
+        let items = (flush.spans + flush.logs) as usize / flush.blocks.len().max(1);
+        self.tail_blocks.extend(flush.blocks.iter().map(|(id, _)| (*id, items)));
+        let mut index = self.shared.index.write().expect("no holder panics");
+        if index.tail.is_empty() {
+            self.tail_since = Instant::now();
+        }
+        index.tail.add(flush.parts);
+        Ok(flush.duplicates)
+    }
+
+    async fn seal_if_due(&mut self) {
+        {
+            let index = self.shared.index.read().expect("no holder panics");
+            if !(index.tail.is_full() || self.tail_since.elapsed() > SEAL_AGE) || index.tail.is_empty() {
+                return;
+            }
+        }
+        if let Err(error) = self.seal().await {
+            tracing::warn!(%error, "the tail could not be sealed; it will be tried again with the next commit");
+        }
+    }
+
+    /// Turns the tail into a run. What was committed stays readable throughout.
+    async fn seal(&mut self) -> Result<(), StoreError> {
+        let (mut entries, pairs) = {
+            let index = self.shared.index.read().expect("no holder panics");
+            (index.tail.entries().to_vec(), index.tail.pairs().collect::<Vec<_>>())
+        };
+        let packed =
+            repack::repack(&*self.shared.backend, &mut entries, &self.tail_blocks, self.next_block).await?;
+        let first = self.tail_blocks.first().map_or(self.next_block, |(id, _)| *id);
+        let last = (self.next_block + packed.blocks.len() as u64).saturating_sub(1);
+        let run = run::seal(self.next_run, (first, last), now(), &entries, pairs.into_iter())?;
+        let seal = Seal { run, replaced: packed.replaced, blocks: packed.blocks };
+        self.shared.backend.seal(&seal).await?;
+        self.next_run += 1;
+        self.next_block = last + 1;
+        self.tail_blocks.clear();
+        tracing::debug!(
+            run = seal.run.meta.id,
+            entries = seal.run.meta.entries,
+            "sealed the tail into a run"
+        );
+        let mut index = self.shared.index.write().expect("no holder panics");
+        index.tail = Tail::default();
+        Arc::make_mut(&mut index.runs).push(Arc::new(seal.run.meta));
+        Ok(())
+    }
+}
+
+fn size(job: &Job) -> usize {
+    job.batch.spans.len() + job.batch.logs.len()
+}
+
+/// Nanoseconds since the epoch.
+pub fn now() -> Nanos {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as Nanos)
+}

@@ -1,0 +1,199 @@
+//! Running one service: telemetry, broker, listening, consuming, and an orderly end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::get;
+use futures_util::future::BoxFuture;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::services;
+use super::shop::{self, ServiceName};
+use super::world::Pace;
+use crate::comms::http::ServiceHttpClient;
+use crate::comms::queue::{
+    Broker, BrokerError, Consumer, EmbeddedBroker, Failure, Message, Publisher, Received, RetryPolicy,
+};
+use crate::comms::shutdown;
+use crate::config::demo::ServiceSettings;
+use crate::telemetry;
+
+/// How long requests and messages at hand may take at the end.
+const DRAIN: Duration = Duration::from_secs(8);
+
+/// What every service has at hand; cheap to clone.
+#[derive(Clone)]
+pub struct Shared {
+    pub settings: Arc<ServiceSettings>,
+    pub pace: Pace,
+    pub broker: Arc<dyn Broker>,
+    pub publisher: Publisher,
+    pub stop: CancellationToken,
+}
+
+/// A service, ready to run.
+pub struct Parts {
+    pub router: Router,
+    pub consumers: Vec<BoxFuture<'static, Result<(), BrokerError>>>,
+}
+
+impl Shared {
+    /// A client for another service of the shop.
+    ///
+    /// # Errors
+    /// The address is not a URL.
+    pub fn client(&self, peer: ServiceName, url: &str) -> anyhow::Result<ServiceHttpClient> {
+        Ok(ServiceHttpClient::new(url, self.name())?.with_peer(peer.text()))
+    }
+
+    pub fn name(&self) -> &'static str {
+        self.settings.name.text()
+    }
+
+    /// Publishes on the shop's exchange; the key is also the message's type.
+    ///
+    /// # Errors
+    /// The broker did not confirm it.
+    pub async fn publish(&self, key: &'static str, body: &impl serde::Serialize) -> anyhow::Result<()> {
+        let message = Message::json(key, 1, body)?;
+        self.publisher.publish(shop::EXCHANGE, key, message).await?;
+        Ok(())
+    }
+
+    /// A consumer of a queue with the shop's retry policy, to be run among [`Parts::consumers`].
+    pub fn consumer<H, Fut>(&self, queue: &str, handler: H) -> BoxFuture<'static, Result<(), BrokerError>>
+    where
+        H: Fn(Received) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), Failure>> + Send + 'static,
+    {
+        let policy =
+            RetryPolicy { first_delay: self.settings.behaviour.retry_delay(), ..RetryPolicy::default() };
+        let consumer = Consumer::new(Arc::clone(&self.broker), queue).policy(policy);
+        Box::pin(consumer.run(self.stop.clone(), handler))
+    }
+}
+
+/// Reads a message's body; one of another shape can never be handled.
+///
+/// # Errors
+/// A permanent failure.
+pub fn decode<T: serde::de::DeserializeOwned>(received: &Received) -> Result<T, Failure> {
+    let message = &received.message;
+    if message.version != 1 {
+        let text = format!("{} version {} is unknown here", message.kind, message.version);
+        return Err(Failure::permanent("unknown_version", text));
+    }
+    message.decode().map_err(|error| Failure::permanent("malformed_message", error.to_string()))
+}
+
+/// Runs a service until the process is asked to end.
+///
+/// # Errors
+/// A setting is wrong, the port is in use, the broker's file cannot be opened, or a part failed.
+pub async fn run(settings: ServiceSettings) -> anyhow::Result<()> {
+    let name = settings.name;
+    let guard = telemetry::init(&telemetry::Settings {
+        service_name: name.text().to_owned(),
+        service_version: env!("CARGO_PKG_VERSION").to_owned(),
+        service_namespace: Some("shop".to_owned()),
+        otlp_endpoint: Some(settings.otlp_endpoint.clone()).filter(|e| !e.is_empty()),
+        log_format: settings.log_format.into(),
+        log_filter: settings.log.clone(),
+    })?;
+    let result = serve(settings).await;
+    if let Err(error) = &result {
+        tracing::error!("{name:?} ends: {error:#}");
+    }
+    guard.shutdown().await;
+    result
+}
+
+async fn serve(settings: ServiceSettings) -> anyhow::Result<()> {
+    let stop = shutdown::token(settings.end_with_stdin);
+    let address = settings.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], settings.name.port())));
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!(
+            "{} cannot listen on {address}; choose another with --listen or THROUGHLINE_SERVICE_LISTEN",
+            settings.name.text()
+        )
+    })?;
+    let broker = EmbeddedBroker::open(&settings.broker)
+        .await
+        .with_context(|| format!("cannot open the broker's file {} (--broker)", settings.broker))?;
+    let broker: Arc<dyn Broker> = Arc::new(broker);
+    let result = consume_and_serve(settings, listener, Arc::clone(&broker), stop).await;
+    broker.close().await;
+    result
+}
+
+async fn consume_and_serve(
+    settings: ServiceSettings,
+    listener: TcpListener,
+    broker: Arc<dyn Broker>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    shop::declare(broker.as_ref()).await?;
+    let shared = Shared {
+        pace: Pace(settings.behaviour.latency),
+        publisher: Publisher::new(Arc::clone(&broker)),
+        settings: Arc::new(settings),
+        broker,
+        stop: stop.clone(),
+    };
+    let parts = services::build(&shared).await?;
+    tracing::info!(address = %listener.local_addr()?, "{} is listening", shared.name());
+    run_parts(listener, parts, stop).await
+}
+
+/// Serves and consumes until `stop`, then lets what is at hand finish. A part that fails ends the others.
+async fn run_parts(listener: TcpListener, parts: Parts, stop: CancellationToken) -> anyhow::Result<()> {
+    let health = Router::new()
+        .route("/livez", get(|| async { "ok" }))
+        .route("/readyz", get(|| async { (StatusCode::OK, "ready") }));
+    let router = parts.router.merge(health);
+    let mut running: JoinSet<anyhow::Result<()>> = JoinSet::new();
+    let stopped = stop.clone().cancelled_owned();
+    running.spawn(async move {
+        axum::serve(listener, router).with_graceful_shutdown(stopped).await?;
+        Ok(())
+    });
+    for consumer in parts.consumers {
+        running.spawn(async move { Ok(consumer.await?) });
+    }
+    let mut result = Ok(());
+    let mut deadline = None;
+    loop {
+        let ended = match deadline {
+            None => tokio::select! {
+                ended = running.join_next() => ended,
+                () = stop.cancelled() => {
+                    deadline = Some(tokio::time::Instant::now() + DRAIN);
+                    continue;
+                }
+            },
+            Some(deadline) => match tokio::time::timeout_at(deadline, running.join_next()).await {
+                Ok(ended) => ended,
+                Err(_) => {
+                    tracing::warn!("some requests or messages were still at hand at the end");
+                    break;
+                }
+            },
+        };
+        match ended {
+            None => break,
+            Some(Ok(Ok(()))) => {}
+            Some(Ok(Err(error))) => result = result.and(Err(error)),
+            Some(Err(error)) => result = result.and(Err(error.into())),
+        }
+        if result.is_err() {
+            stop.cancel();
+        }
+    }
+    result
+}

@@ -1,0 +1,38 @@
+//! Counts what happens, by type of message.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::routing::get;
+use axum::{Json, Router};
+use opentelemetry::KeyValue;
+
+use crate::comms::http::instrument;
+use crate::comms::queue::{Failure, Received};
+use crate::demo::service::{Parts, Shared};
+use crate::demo::shop::{keys, queues};
+use crate::demo::world::{Pace, step};
+
+type Counts = Arc<Mutex<BTreeMap<String, u64>>>;
+
+pub fn build(shared: &Shared) -> Parts {
+    let counts = Counts::default();
+    let (pace, counted) = (shared.pace, Arc::clone(&counts));
+    let events = shared.consumer(queues::ANALYTICS_EVENTS, move |received| {
+        let counted = Arc::clone(&counted);
+        async move { count(pace, &counted, &received).await }
+    });
+    let show = move || async move { Json(counts.lock().unwrap_or_else(PoisonError::into_inner).clone()) };
+    let router = Router::new().route("/counts", get(show));
+    Parts { router: instrument(router, shared.name()), consumers: vec![events] }
+}
+
+async fn count(pace: Pace, counts: &Counts, received: &Received) -> Result<(), Failure> {
+    let kind = match received.message.kind.as_str() {
+        known @ (keys::ORDER_PLACED | keys::PAYMENT_CAPTURED | keys::PAYMENT_FAILED) => known,
+        _ => "other",
+    };
+    step("aggregate", vec![KeyValue::new("event.type", kind.to_owned())], pace.pause(1..12)).await;
+    *counts.lock().unwrap_or_else(PoisonError::into_inner).entry(kind.to_owned()).or_default() += 1;
+    Ok(())
+}

@@ -1,0 +1,145 @@
+//! Keeps the stock: reserves it for an order, commits it when the order is placed, releases it when the
+//! payment failed. What runs low is restocked, except for what is out of print.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use opentelemetry::KeyValue;
+
+use super::errors::ShopError;
+use crate::comms::http::instrument;
+use crate::comms::queue::{Failure, Received};
+use crate::demo::api::{Item, OrderPlaced, PaymentResult, Product, Reservation, Reserve};
+use crate::demo::service::{Parts, Shared, decode};
+use crate::demo::shop::queues;
+use crate::demo::world::{note, query, step};
+
+/// SKU, name, price in cents. The last is sold out for good.
+pub const CATALOG: [(&str, &str, u64); 6] = [
+    ("desk-oak", "Oak desk", 48_900),
+    ("chair-ash", "Ash chair", 12_950),
+    ("lamp-brass", "Brass lamp", 6_400),
+    ("rug-wool", "Wool rug", 21_000),
+    ("vase-clay", "Clay vase", 3_250),
+    ("clock-first-edition", "Wall clock, first edition", 99_000),
+];
+const RESTOCKED: u32 = 500;
+
+#[derive(Clone)]
+struct Inventory {
+    shared: Shared,
+    stock: Arc<Mutex<BTreeMap<&'static str, u32>>>,
+}
+
+pub fn build(shared: &Shared) -> Parts {
+    let sold_out = CATALOG.len() - 1;
+    let full = CATALOG.iter().enumerate().map(|(n, p)| (p.0, if n == sold_out { 0 } else { RESTOCKED }));
+    let inventory = Inventory { shared: shared.clone(), stock: Arc::new(Mutex::new(full.collect())) };
+    let (committer, releaser) = (inventory.clone(), inventory.clone());
+    let commit = shared.consumer(queues::INVENTORY_COMMIT, move |received| {
+        let inventory = committer.clone();
+        async move { inventory.commit(&received).await }
+    });
+    let release = shared.consumer(queues::INVENTORY_RELEASE, move |received| {
+        let inventory = releaser.clone();
+        async move { inventory.release(&received).await }
+    });
+    let router = Router::new()
+        .route("/reservations", post(reserve))
+        .route("/products", get(products))
+        .route("/products/{sku}", get(product))
+        .with_state(inventory);
+    Parts { router: instrument(router, shared.name()), consumers: vec![commit, release] }
+}
+
+async fn reserve(
+    State(inventory): State<Inventory>,
+    Json(request): Json<Reserve>,
+) -> Result<(StatusCode, Json<Reservation>), ShopError> {
+    note([KeyValue::new("order.id", request.order_id.clone())]);
+    query(inventory.shared.pace, "SELECT", "stock", 2..14).await;
+    let amount = inventory.take(&request.items)?;
+    query(inventory.shared.pace, "UPDATE", "stock", 2..10).await;
+    tracing::info!(order.id = %request.order_id, items = request.items.len(), "stock reserved");
+    let id = format!("res-{}", uuid::Uuid::now_v7().simple());
+    Ok((StatusCode::CREATED, Json(Reservation { id, amount })))
+}
+
+async fn products(State(inventory): State<Inventory>) -> Json<Vec<Product>> {
+    // Now and then the page is not in the cache.
+    let takes = if rand::random_range(0..20) == 0 { 500..1100 } else { 5..40 };
+    query(inventory.shared.pace, "SELECT", "products", takes).await;
+    Json((0..CATALOG.len()).map(|n| inventory.product(n)).collect())
+}
+
+async fn product(
+    State(inventory): State<Inventory>,
+    Path(sku): Path<String>,
+) -> Result<Json<Product>, ShopError> {
+    query(inventory.shared.pace, "SELECT", "products", 2..12).await;
+    let found = CATALOG.iter().position(|p| p.0 == sku).ok_or_else(|| ShopError::not_found("product"))?;
+    Ok(Json(inventory.product(found)))
+}
+
+impl Inventory {
+    fn product(&self, n: usize) -> Product {
+        let (sku, name, price) = CATALOG[n];
+        let stock = self.stock.lock().unwrap_or_else(PoisonError::into_inner);
+        Product { sku: sku.into(), name: name.into(), price, in_stock: stock.get(sku).copied().unwrap_or(0) }
+    }
+
+    /// Takes all items or none, and gives the price.
+    fn take(&self, items: &[Item]) -> Result<u64, ShopError> {
+        let mut stock = self.stock.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left = stock.clone();
+        let mut amount = 0_u64;
+        for item in items {
+            let (sku, _, price) =
+                CATALOG.iter().find(|p| p.0 == item.sku).ok_or_else(|| ShopError::not_found("product"))?;
+            let there = left.get_mut(sku).ok_or_else(|| ShopError::not_found("product"))?;
+            *there = there.checked_sub(item.quantity).ok_or_else(|| {
+                tracing::warn!(sku, wanted = item.quantity, in_stock = *there, "out of stock");
+                ShopError::new(StatusCode::CONFLICT, format!("{sku} is out of stock"))
+            })?;
+            amount = amount.saturating_add(price.saturating_mul(u64::from(item.quantity)));
+        }
+        *stock = left;
+        Ok(amount)
+    }
+
+    async fn commit(&self, received: &Received) -> Result<(), Failure> {
+        let order: OrderPlaced = decode(received)?;
+        note([KeyValue::new("order.id", order.order_id.clone())]);
+        query(self.shared.pace, "UPDATE", "stock", 3..20).await;
+        let mut restocked = Vec::new();
+        for (sku, left) in self.stock.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
+            if (1..RESTOCKED / 5).contains(left) {
+                *left = RESTOCKED;
+                restocked.push(*sku);
+            }
+        }
+        tracing::info!(order.id = %order.order_id, ?restocked, "stock committed");
+        Ok(())
+    }
+
+    async fn release(&self, received: &Received) -> Result<(), Failure> {
+        let failed: PaymentResult = decode(received)?;
+        let attributes = vec![KeyValue::new("order.id", failed.order_id.clone())];
+        step("release stock", attributes, async {
+            query(self.shared.pace, "UPDATE", "stock", 3..20).await;
+            let mut stock = self.stock.lock().unwrap_or_else(PoisonError::into_inner);
+            for item in &failed.items {
+                if let Some(left) = stock.get_mut(item.sku.as_str()) {
+                    *left = left.saturating_add(item.quantity);
+                }
+            }
+        })
+        .await;
+        tracing::info!(order.id = %failed.order_id, "stock released");
+        Ok(())
+    }
+}

@@ -1,0 +1,145 @@
+//! Places orders: reserves stock, authorizes the card, tells everyone; then follows the payment.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use opentelemetry::KeyValue;
+use reqwest::Method;
+
+use super::errors::ShopError;
+use crate::comms::http::{CallError, ServiceHttpClient, instrument};
+use crate::comms::queue::{Failure, Received};
+use crate::demo::api::{
+    Authorization, Authorize, CURRENCY, Order, OrderPlaced, OrderStatus, PaymentResult, PlaceOrder,
+    Reservation, Reserve,
+};
+use crate::demo::service::{Parts, Shared, decode};
+use crate::demo::shop::{ServiceName, keys, queues};
+use crate::demo::world::{note, query};
+
+/// Orders beyond these are forgotten, oldest first.
+const KEPT: usize = 20_000;
+
+#[derive(Clone)]
+struct Orders {
+    shared: Shared,
+    inventory: ServiceHttpClient,
+    payments: ServiceHttpClient,
+    book: Arc<Mutex<Book>>,
+}
+
+#[derive(Default)]
+struct Book {
+    orders: HashMap<String, Order>,
+    oldest_first: VecDeque<String>,
+}
+
+impl Book {
+    fn insert(&mut self, order: Order) {
+        self.oldest_first.push_back(order.id.clone());
+        self.orders.insert(order.id.clone(), order);
+        if self.oldest_first.len() > KEPT
+            && let Some(oldest) = self.oldest_first.pop_front()
+        {
+            self.orders.remove(&oldest);
+        }
+    }
+}
+
+pub fn build(shared: &Shared) -> anyhow::Result<Parts> {
+    let orders = Orders {
+        inventory: shared.client(ServiceName::Inventory, &shared.settings.inventory_url)?,
+        payments: shared.client(ServiceName::Payments, &shared.settings.payments_url)?,
+        shared: shared.clone(),
+        book: Arc::default(),
+    };
+    let follower = orders.clone();
+    let payments = shared.consumer(queues::ORDERS_PAYMENTS, move |received| {
+        let orders = follower.clone();
+        async move { orders.follow_payment(received).await }
+    });
+    let router =
+        Router::new().route("/orders", post(place)).route("/orders/{id}", get(show)).with_state(orders);
+    Ok(Parts { router: instrument(router, shared.name()), consumers: vec![payments] })
+}
+
+async fn place(
+    State(orders): State<Orders>,
+    Json(request): Json<PlaceOrder>,
+) -> Result<(StatusCode, Json<Order>), ShopError> {
+    if request.items.is_empty() || request.items.iter().any(|i| i.quantity == 0) {
+        return Err(ShopError::new(StatusCode::UNPROCESSABLE_ENTITY, "an order needs items"));
+    }
+    let id = format!("o-{}", uuid::Uuid::now_v7().simple());
+    note([KeyValue::new("order.id", id.clone()), KeyValue::new("user.id", request.user_id.clone())]);
+    let reserve = Reserve { order_id: id.clone(), items: request.items.clone() };
+    let reservation: Reservation = post_to(&orders.inventory, "/reservations", &reserve).await?;
+    let authorize = Authorize {
+        order_id: id.clone(),
+        card: request.card.clone(),
+        amount: reservation.amount,
+        currency: CURRENCY.to_owned(),
+    };
+    let authorization: Authorization = post_to(&orders.payments, "/authorizations", &authorize).await?;
+    let order = Order {
+        id: id.clone(),
+        user_id: request.user_id.clone(),
+        status: OrderStatus::Placed,
+        amount: reservation.amount,
+        currency: CURRENCY.to_owned(),
+    };
+    query(orders.shared.pace, "INSERT", "orders", 2..9).await;
+    orders.book.lock().unwrap_or_else(PoisonError::into_inner).insert(order.clone());
+    let placed = OrderPlaced {
+        order_id: id,
+        user_id: request.user_id,
+        email: request.email,
+        items: request.items,
+        amount: reservation.amount,
+        currency: CURRENCY.to_owned(),
+        card: request.card,
+        authorization_id: authorization.id,
+    };
+    orders.shared.publish(keys::ORDER_PLACED, &placed).await?;
+    tracing::info!(order.id = %order.id, amount = order.amount, "order placed");
+    Ok((StatusCode::CREATED, Json(order)))
+}
+
+/// A path without variables is its own template.
+async fn post_to<T: serde::de::DeserializeOwned>(
+    service: &ServiceHttpClient,
+    path: &'static str,
+    body: &impl serde::Serialize,
+) -> Result<T, CallError> {
+    service.request(Method::POST, path).template(path).json(body).send().await
+}
+
+async fn show(State(orders): State<Orders>, Path(id): Path<String>) -> Result<Json<Order>, ShopError> {
+    query(orders.shared.pace, "SELECT", "orders", 1..6).await;
+    let book = orders.book.lock().unwrap_or_else(PoisonError::into_inner);
+    book.orders.get(&id).cloned().map(Json).ok_or_else(|| ShopError::not_found("order"))
+}
+
+impl Orders {
+    async fn follow_payment(&self, received: Received) -> Result<(), Failure> {
+        let result: PaymentResult = decode(&received)?;
+        let status = if result.reason.is_none() { OrderStatus::Paid } else { OrderStatus::PaymentFailed };
+        note([KeyValue::new("order.id", result.order_id.clone())]);
+        query(self.shared.pace, "UPDATE", "orders", 2..8).await;
+        // An order from before a restart is unknown here; there is nothing to follow then.
+        if let Some(order) =
+            self.book.lock().unwrap_or_else(PoisonError::into_inner).orders.get_mut(&result.order_id)
+        {
+            order.status = status;
+        }
+        match &result.reason {
+            None => tracing::info!(order.id = %result.order_id, "order paid"),
+            Some(reason) => tracing::warn!(order.id = %result.order_id, reason, "order could not be paid"),
+        }
+        Ok(())
+    }
+}

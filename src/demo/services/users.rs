@@ -1,0 +1,69 @@
+//! Knows the customers: the guide's `UserService` over gRPC, with fifty customers to begin with.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use opentelemetry::KeyValue;
+use tonic::service::{LayerExt as _, Routes};
+use tonic::{Request, Response, Status};
+
+use crate::comms::grpc::GrpcServerLayer;
+use crate::comms::grpc::user::user_service_server::{UserService, UserServiceServer};
+use crate::comms::grpc::user::{CreateUserRequest, GetUserRequest, User};
+use crate::demo::service::{Parts, Shared};
+use crate::demo::world::{Pace, note, query};
+
+/// No more are taken: this is a demo.
+const MOST: usize = 10_000;
+
+const FIRST_NAMES: [&str; 10] =
+    ["Ada", "Bela", "Chidi", "Dunja", "Emre", "Freya", "Goran", "Hana", "Ines", "Jonas"];
+
+struct Users {
+    pace: Pace,
+    known: Mutex<HashMap<String, User>>,
+}
+
+pub fn build(shared: &Shared) -> Parts {
+    let known = (1..=50).map(|n| {
+        let name = FIRST_NAMES[n % FIRST_NAMES.len()].to_owned();
+        let email = format!("{}.{n}@example.com", name.to_lowercase());
+        let id = format!("u-{n}");
+        (id.clone(), User { id, email, name, role: "customer".to_owned() })
+    });
+    let users = Users { pace: shared.pace, known: Mutex::new(known.collect()) };
+    let service = UserServiceServer::from_arc(Arc::new(users));
+    let layered = GrpcServerLayer::new(shared.name()).named_layer(service);
+    Parts { router: Routes::new(layered).into_axum_router(), consumers: Vec::new() }
+}
+
+#[tonic::async_trait]
+impl UserService for Users {
+    async fn get_user(&self, request: Request<GetUserRequest>) -> Result<Response<User>, Status> {
+        let id = request.into_inner().id;
+        note([KeyValue::new("user.id", id.clone())]);
+        query(self.pace, "SELECT", "users", 2..12).await;
+        let found = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+        found.map(Response::new).ok_or_else(|| {
+            tracing::warn!(user.id = %id, "unknown user");
+            Status::not_found("user")
+        })
+    }
+
+    async fn create_user(&self, request: Request<CreateUserRequest>) -> Result<Response<User>, Status> {
+        let CreateUserRequest { email, name } = request.into_inner();
+        if !(3..=254).contains(&email.len()) || !email.contains('@') || name.is_empty() || name.len() > 200 {
+            return Err(Status::invalid_argument("a user needs an e-mail address and a name"));
+        }
+        query(self.pace, "INSERT", "users", 3..15).await;
+        let id = format!("u-{}", uuid::Uuid::now_v7().simple());
+        let user = User { id: id.clone(), email, name, role: "customer".to_owned() };
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MOST {
+            return Err(Status::resource_exhausted("no more users"));
+        }
+        known.insert(id.clone(), user.clone());
+        tracing::info!(user.id = %id, "user created");
+        Ok(Response::new(user))
+    }
+}

@@ -1,0 +1,134 @@
+//! Starting, watching and ending the demo: the dashboard, the seven services, the load.
+//!
+//! Children are processes of this same executable. Each holds the reading end of a pipe as its standard input
+//! and ends when it is closed, so no child outlives the supervisor, not even one that was killed. They end in
+//! the order of the flow: load, gateway, orders, the others, and the dashboard last, so that it receives what
+//! they have to tell at the end.
+//!
+//! | file | what lives there |
+//! |---|---|
+//! | `mod.rs` | the order of things, what is printed |
+//! | `plan.rs` | addresses, checked before anything starts |
+//! | `process.rs` | one child: starting, readiness, restarting, ending |
+
+mod plan;
+mod process;
+
+use std::io::Write as _;
+
+use tokio_util::sync::CancellationToken;
+
+use self::plan::Plan;
+use self::process::{Kept, Process};
+use super::load;
+use super::shop::{SERVICES, ServiceName};
+use crate::comms::shutdown;
+use crate::config::demo::DemoSettings;
+
+/// Runs the demo until the process is asked to end.
+///
+/// # Errors
+/// A port is in use, or a child does not start; everything that was started has ended by then.
+pub async fn run(settings: DemoSettings) -> anyhow::Result<()> {
+    // For the HTTP clients; a provider that is installed already is kept.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let stop = shutdown::token(false);
+    let plan = Plan::new(&settings)?;
+    let mut running = Running::default();
+    let started = tokio::select! {
+        started = start(&plan, &mut running) => started,
+        () = stop.cancelled() => Ok(()),
+    };
+    if started.is_err() || stop.is_cancelled() {
+        running.end().await;
+        return started;
+    }
+    announce(&plan, settings.rate)?;
+    let load_stop = stop.child_token();
+    let load = tokio::spawn(load::run(plan.url(ServiceName::Gateway), settings.rate, load_stop));
+    stop.cancelled().await;
+    say("ending: the load stops, the services drain, then the dashboard");
+    let load = load.await;
+    running.end().await;
+    load??;
+    Ok(())
+}
+
+/// The children, in the order in which they were started.
+#[derive(Default)]
+struct Running {
+    dashboard: Option<Kept>,
+    services: Vec<(ServiceName, Kept)>,
+}
+
+impl Running {
+    /// Ends callers before those they call, and the dashboard last.
+    async fn end(&mut self) {
+        for caller in [ServiceName::Gateway, ServiceName::Orders] {
+            if let Some(at) = self.services.iter().position(|(name, _)| *name == caller) {
+                self.services.remove(at).1.end().await;
+            }
+        }
+        futures_util::future::join_all(self.services.drain(..).map(|(_, kept)| kept.end())).await;
+        if let Some(dashboard) = self.dashboard.take() {
+            dashboard.end().await;
+        }
+    }
+}
+
+/// The dashboard first, so that nothing is told to nobody; then all services at once.
+async fn start(plan: &Plan, running: &mut Running) -> anyhow::Result<()> {
+    if let Some(arguments) = &plan.dashboard {
+        let mut process = Process::start("dashboard", arguments.clone())?;
+        if let Err(error) = process.ready(&plan.dashboard_ready_url()).await {
+            process.end().await;
+            return Err(error);
+        }
+        running.dashboard = Some(Kept::new(process));
+    }
+    let mut processes = Vec::new();
+    for service in SERVICES {
+        processes.push((service.name, Process::start(service.text, plan.service(service.name))?));
+    }
+    let waits = processes.iter_mut().map(|(name, process)| {
+        let url = format!("{}/readyz", plan.url(*name));
+        async move { process.ready(&url).await }
+    });
+    // The first that fails is the one to tell of; the others need not be waited for.
+    if let Err(error) = futures_util::future::try_join_all(waits).await {
+        futures_util::future::join_all(processes.into_iter().map(|(_, process)| process.end())).await;
+        return Err(error);
+    }
+    running.services = processes.into_iter().map(|(name, process)| (name, Kept::new(process))).collect();
+    Ok(())
+}
+
+fn announce(plan: &Plan, rate: f64) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    if plan.dashboard.is_some() {
+        writeln!(out, "\nThroughline is at {}\n", plan.dashboard_url())?;
+    } else {
+        writeln!(out, "\nThe services export to {}\n", plan.otlp_endpoint())?;
+    }
+    writeln!(out, "  {:<14} {:<24} {:<15} ", "service", "address", "speaks")?;
+    for service in SERVICES {
+        let url = plan.url(service.name);
+        writeln!(out, "  {:<14} {url:<24} {:<15} {}", service.text, service.speaks, service.does)?;
+    }
+    writeln!(out)?;
+    if rate > 0.0 {
+        writeln!(out, "{rate} orders a second come in; one in ten has a card that is declined.")?;
+    }
+    writeln!(out, "Ctrl-C ends all of it.")?;
+    out.flush()
+}
+
+/// Tells the person at the terminal.
+fn say(text: &str) {
+    eprintln!("demo: {text}");
+}
+
+/// A token for a child's end, apart from the supervisor's own.
+fn token() -> CancellationToken {
+    CancellationToken::new()
+}

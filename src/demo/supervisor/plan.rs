@@ -1,0 +1,115 @@
+//! Which address belongs to whom, checked before anything starts.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+
+use anyhow::Context as _;
+
+use crate::config::demo::DemoSettings;
+use crate::demo::shop::{SERVICES, ServiceName};
+
+/// Who listens where, and what each child is told.
+pub(super) struct Plan {
+    settings: DemoSettings,
+    services: HashMap<ServiceName, SocketAddr>,
+    /// The dashboard's arguments; none when there is to be no dashboard.
+    pub dashboard: Option<Vec<String>>,
+}
+
+impl Plan {
+    /// Takes free ports for 0 and makes sure that the others are free.
+    ///
+    /// # Errors
+    /// A port is in use.
+    pub fn new(settings: &DemoSettings) -> anyhow::Result<Self> {
+        let mut settings = settings.clone();
+        // Held until all are known, so that no free port is taken twice.
+        let mut held = Vec::new();
+        let mut take = |address: SocketAddr, flag: &str, who: &str| {
+            let listener = TcpListener::bind(address)
+                .with_context(|| format!("{address} cannot be used for {who}; choose another with {flag}"))?;
+            let bound = listener.local_addr()?;
+            held.push(listener);
+            anyhow::Ok(bound)
+        };
+        if !settings.no_dashboard {
+            settings.listen = take(settings.listen, "--listen", "the dashboard")?;
+            settings.otlp_grpc = take(settings.otlp_grpc, "--otlp-grpc", "OTLP over gRPC")?;
+            settings.otlp_http = take(settings.otlp_http, "--otlp-http", "OTLP over HTTP")?;
+        }
+        let mut services = HashMap::new();
+        for service in SERVICES {
+            let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, settings.ports.of(service.name)));
+            let bound = take(wanted, &format!("--{}-port", service.text), service.text)?;
+            services.insert(service.name, bound);
+        }
+        drop(held);
+        let dashboard = (!settings.no_dashboard).then(|| dashboard_arguments(&settings));
+        Ok(Self { settings, services, dashboard })
+    }
+
+    /// Where a service is reached.
+    pub fn url(&self, name: ServiceName) -> String {
+        let address = self.services.get(&name).copied();
+        let address = address.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, name.port())));
+        format!("http://{address}")
+    }
+
+    pub fn dashboard_url(&self) -> String {
+        format!("http://{}", reachable(self.settings.listen))
+    }
+
+    pub fn dashboard_ready_url(&self) -> String {
+        format!("{}/readyz", self.dashboard_url())
+    }
+
+    /// Where the services export to.
+    pub fn otlp_endpoint(&self) -> String {
+        format!("http://{}", reachable(self.settings.otlp_grpc))
+    }
+
+    /// The arguments of a service.
+    pub fn service(&self, name: ServiceName) -> Vec<String> {
+        let behaviour = &self.settings.behaviour;
+        let listen = self.url(name).trim_start_matches("http://").to_owned();
+        let mut arguments = vec!["service".to_owned(), name.text().to_owned()];
+        let flags = [
+            ("--listen", listen),
+            ("--otlp-endpoint", self.otlp_endpoint()),
+            ("--broker", self.settings.broker.clone()),
+            ("--orders-url", self.url(ServiceName::Orders)),
+            ("--users-url", self.url(ServiceName::Users)),
+            ("--payments-url", self.url(ServiceName::Payments)),
+            ("--inventory-url", self.url(ServiceName::Inventory)),
+            ("--retry-delay-ms", behaviour.retry_delay_ms.to_string()),
+            ("--latency", behaviour.latency.to_string()),
+            ("--log", self.settings.service_log.clone()),
+        ];
+        arguments.extend(flags.map(|(flag, value)| format!("{flag}={value}")));
+        arguments.push("--end-with-stdin".to_owned());
+        arguments
+    }
+}
+
+fn dashboard_arguments(settings: &DemoSettings) -> Vec<String> {
+    let flags = [
+        ("--listen", settings.listen.to_string()),
+        ("--otlp-grpc", settings.otlp_grpc.to_string()),
+        ("--otlp-http", settings.otlp_http.to_string()),
+        ("--store", settings.store.clone()),
+    ];
+    let mut arguments = vec!["dashboard".to_owned()];
+    arguments.extend(flags.map(|(flag, value)| format!("{flag}={value}")));
+    arguments.extend(["--demo".to_owned(), "--end-with-stdin".to_owned()]);
+    arguments.extend(settings.dashboard.iter().cloned());
+    arguments
+}
+
+/// An address that one can connect to: a wildcard is reached over loopback.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        ip if !ip.is_unspecified() => address,
+        IpAddr::V4(_) => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port()),
+        IpAddr::V6(_) => SocketAddr::new(IpAddr::V6(std::net::Ipv6Addr::LOCALHOST), address.port()),
+    }
+}

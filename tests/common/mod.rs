@@ -1,0 +1,87 @@
+//! What the tests share: requests made by hand, and a dashboard on free ports with a store of its own.
+#![allow(dead_code)]
+
+pub mod otlp;
+pub mod raw;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use throughline::dashboard::serve::{Dashboard, Settings};
+use throughline::dashboard::store::Limits;
+
+/// Settings for a dashboard on free ports with its store in `folder`.
+pub fn settings(folder: &Path) -> Settings {
+    let free = "127.0.0.1:0".parse().expect("an address");
+    Settings {
+        listen: free,
+        otlp_grpc: free,
+        otlp_http: free,
+        store: folder.join("store.db"),
+        limits: Limits::default(),
+        receive: Default::default(),
+        hosts: Vec::new(),
+        allow_remote: false,
+        demo: false,
+    }
+}
+
+/// A dashboard in this process, with the folder that it keeps its store in.
+pub struct Running {
+    pub dashboard: Dashboard,
+    pub folder: tempfile::TempDir,
+}
+
+impl Running {
+    /// Starts one with the default settings.
+    pub async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// Starts one with settings changed.
+    pub async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut settings = settings(folder.path());
+        change(&mut settings);
+        let dashboard = Dashboard::start(settings).await.expect("the dashboard starts");
+        Self { dashboard, folder }
+    }
+
+    /// An address of the pages.
+    pub fn page(&self, path: &str) -> String {
+        format!("http://{}{path}", self.dashboard.listen)
+    }
+
+    /// An address of the OTLP/HTTP receiver.
+    pub fn otlp(&self, path: &str) -> String {
+        format!("http://{}{path}", self.dashboard.otlp_http)
+    }
+}
+
+/// The binary under test.
+pub fn binary() -> PathBuf {
+    env!("CARGO_BIN_EXE_throughline").into()
+}
+
+/// Waits until `probe` gives something, for at most `seconds`.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    seconds: u64,
+    mut probe: impl FnMut() -> F,
+) -> T {
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    loop {
+        if let Some(found) = probe().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "not within {seconds} s: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// An HTTP client. It speaks plain HTTP here, and all the same wants a TLS provider to be chosen.
+pub fn client() -> reqwest::Client {
+    // An error says that another test has chosen already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
+}

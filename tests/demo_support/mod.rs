@@ -1,0 +1,225 @@
+//! What the tests of the demo share: a small OTLP receiver that remembers, and the demo as a child process.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{LogsService, LogsServiceServer};
+use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
+    TraceService, TraceServiceServer,
+};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
+use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
+use opentelemetry_proto::tonic::trace::v1::Span;
+use tonic::{Request, Response, Status};
+
+pub const SOON: Duration = Duration::from_secs(30);
+
+/// A span with the service that sent it.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub service: String,
+    pub span: Span,
+}
+
+impl Seen {
+    /// An attribute as text; empty where there is none.
+    pub fn text(&self, key: &str) -> String {
+        text(&self.span.attributes, key)
+    }
+}
+
+pub fn text(attributes: &[KeyValue], key: &str) -> String {
+    let value = attributes.iter().find(|kv| kv.key == key).and_then(|kv| kv.value.as_ref()?.value.clone());
+    match value {
+        Some(Value::StringValue(text)) => text,
+        Some(Value::IntValue(number)) => number.to_string(),
+        Some(other) => format!("{other:?}"),
+        None => String::new(),
+    }
+}
+
+/// A log record's body and attributes.
+type Record = (String, Vec<KeyValue>);
+
+/// Remembers every span and log record that it receives.
+#[derive(Clone, Default)]
+pub struct Receiver {
+    spans: Arc<Mutex<Vec<Seen>>>,
+    logs: Arc<Mutex<Vec<Record>>>,
+}
+
+#[tonic::async_trait]
+impl TraceService for Receiver {
+    async fn export(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        for group in request.into_inner().resource_spans {
+            let resource = group.resource.unwrap_or_default();
+            let service = text(&resource.attributes, "service.name");
+            assert_eq!(text(&resource.attributes, "service.namespace"), "shop");
+            assert!(!text(&resource.attributes, "service.instance.id").is_empty());
+            let spans = group.scope_spans.into_iter().flat_map(|scope| scope.spans);
+            let seen = spans.map(|span| Seen { service: service.clone(), span });
+            self.spans.lock().expect("lock").extend(seen);
+        }
+        Ok(Response::new(ExportTraceServiceResponse::default()))
+    }
+}
+
+#[tonic::async_trait]
+impl LogsService for Receiver {
+    async fn export(
+        &self,
+        request: Request<ExportLogsServiceRequest>,
+    ) -> Result<Response<ExportLogsServiceResponse>, Status> {
+        for group in request.into_inner().resource_logs {
+            for record in group.scope_logs.into_iter().flat_map(|scope| scope.log_records) {
+                let body = match record.body.and_then(|body| body.value) {
+                    Some(Value::StringValue(text)) => text,
+                    other => format!("{other:?}"),
+                };
+                self.logs.lock().expect("lock").push((body, record.attributes));
+            }
+        }
+        Ok(Response::new(ExportLogsServiceResponse::default()))
+    }
+}
+
+impl Receiver {
+    /// Listens on a free port for as long as the test's runtime lives.
+    pub async fn start() -> (Self, SocketAddr) {
+        let receiver = Self::default();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let routes = tonic::service::Routes::new(TraceServiceServer::new(receiver.clone()))
+            .add_service(LogsServiceServer::new(receiver.clone()))
+            .into_axum_router();
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        (receiver, address)
+    }
+
+    /// The spans with a correlation ID, once `enough` is content with them.
+    pub async fn spans(&self, correlation: &str, enough: impl Fn(&[Seen]) -> bool) -> Vec<Seen> {
+        let deadline = Instant::now() + SOON;
+        loop {
+            let mut found = self.spans.lock().expect("lock").clone();
+            found.retain(|seen| seen.text("correlation.id") == correlation);
+            if enough(&found) {
+                return found;
+            }
+            if Instant::now() > deadline {
+                let names: Vec<_> = found.iter().map(|s| format!("{}: {}", s.service, s.span.name)).collect();
+                panic!("not seen in time; there are {names:#?}");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Everything received so far.
+    pub fn all_spans(&self) -> Vec<Seen> {
+        self.spans.lock().expect("lock").clone()
+    }
+
+    /// The attributes of log records whose body contains a text.
+    pub fn logs(&self, containing: &str) -> Vec<Vec<KeyValue>> {
+        let logs = self.logs.lock().expect("lock");
+        logs.iter().filter(|(body, _)| body.contains(containing)).map(|(_, a)| a.clone()).collect()
+    }
+}
+
+/// The demo without a dashboard and without load, with no latency and short retries.
+pub struct Demo {
+    pub child: Child,
+    /// The addresses of the seven services, in the order of the table.
+    pub services: Vec<String>,
+    pub dir: tempfile::TempDir,
+}
+
+impl Demo {
+    pub fn command(dir: &tempfile::TempDir) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_throughline"));
+        command.arg("demo").arg("--no-dashboard").arg(format!("--broker={}", broker_url(dir)));
+        command.args(["--rate=0", "--latency=0", "--retry-delay-ms=50"]);
+        command.current_dir(dir.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Starts it on free ports and waits until it announces that it is ready.
+    pub fn start(otlp: SocketAddr) -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut command = Self::command(&dir);
+        command.arg(format!("--otlp-grpc={otlp}"));
+        for name in ["gateway", "orders", "users", "payments", "inventory", "notifications", "analytics"] {
+            command.arg(format!("--{name}-port=0"));
+        }
+        let mut child = command.spawn().expect("the demo starts");
+        let mut services = Vec::new();
+        for line in BufReader::new(child.stdout.as_mut().expect("stdout")).lines() {
+            let line = line.expect("a line");
+            services.extend(
+                line.split_whitespace()
+                    .nth(1)
+                    .filter(|w| w.starts_with("http://127"))
+                    .map(|w| w.trim_start_matches("http://").to_owned()),
+            );
+            if line.contains("Ctrl-C") {
+                break;
+            }
+        }
+        assert_eq!(services.len(), 7, "the table names all services");
+        Self { child, services, dir }
+    }
+
+    pub fn gateway(&self) -> String {
+        format!("http://{}", self.services[0])
+    }
+
+    pub fn signal(&self, signal: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().expect("kill runs").success());
+    }
+
+    /// Waits for the end; gives the exit code and what was written to standard error.
+    pub fn wait(&mut self) -> (Option<i32>, String) {
+        let deadline = Instant::now() + SOON;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("a status") {
+                break status;
+            }
+            assert!(Instant::now() < deadline, "the demo does not end");
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        let mut text = String::new();
+        self.child.stderr.take().expect("stderr").read_to_string(&mut text).expect("text");
+        (status.code(), text)
+    }
+
+    /// Waits until nobody listens on any service's port.
+    pub fn assert_all_gone(&self) {
+        let deadline = Instant::now() + SOON;
+        for address in &self.services {
+            while std::net::TcpStream::connect(address).is_ok() {
+                assert!(Instant::now() < deadline, "{address} is still served");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn broker_url(dir: &tempfile::TempDir) -> String {
+    format!("sqlite://{}", dir.path().join("broker.db").display())
+}
