@@ -30,6 +30,8 @@ pub mod range;
 pub mod search;
 pub mod state;
 pub mod status;
+#[cfg(test)]
+mod tests;
 pub mod trace;
 pub mod traces;
 pub mod visit;
