@@ -110,7 +110,7 @@ fn times(out: &mut String, visit: &Visit, from: Nanos, to: Nanos) {
     let step = STEPS.into_iter().find(|step| seconds / step <= 6).unwrap_or(604_800) * 1_000_000_000;
     let with_seconds = step < 60_000_000_000;
     let day = |at: Nanos| visit.zone.day(at);
-    let clock = |at: Nanos| match step >= 86_400_000_000 {
+    let clock = |at: Nanos| match step >= 86_400_000_000_000 {
         true => day(at),
         false => visit.zone.clock(at, at, with_seconds),
     };

@@ -101,7 +101,7 @@ fn dashboard_arguments(settings: &DemoSettings) -> Vec<String> {
     ];
     let mut arguments = vec!["dashboard".to_owned()];
     arguments.extend(flags.map(|(flag, value)| format!("{flag}={value}")));
-    arguments.extend(["--demo", "--end-with-stdin"].map(str::to_owned));
+    arguments.extend(["--demo".to_owned(), "--end-with-stdin".to_owned()]);
     arguments.extend(settings.dashboard.iter().cloned());
     arguments
 }
