@@ -1,11 +1,12 @@
 //! `throughline dashboard`: the receiver, the store and the pages.
 
+use crate::comms::shutdown;
 use crate::config::dashboard::{DashboardSettings, StoreUrl};
 use crate::dashboard::receive;
 use crate::dashboard::serve::{Dashboard, Settings};
 use crate::dashboard::store::Limits;
 
-use super::{logs, stop};
+use super::logs;
 
 /// Receives OpenTelemetry data, keeps it and shows it
 #[derive(clap::Args, Debug)]
@@ -17,6 +18,10 @@ pub struct Args {
     /// Says on the pages that the demo shop runs beside them
     #[arg(long, hide = true)]
     pub demo: bool,
+
+    /// Ends when standard input is closed: for a supervisor that holds the other end
+    #[arg(long, hide = true)]
+    pub end_with_stdin: bool,
 }
 
 /// Serves until the process is asked to end.
@@ -45,7 +50,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     tracing::info!("OTLP over gRPC on {}", dashboard.otlp_grpc);
     tracing::info!("OTLP over HTTP on {}", dashboard.otlp_http);
     tracing::info!("store is {}", store.display());
-    stop::asked().await;
+    shutdown::requested(args.end_with_stdin).await?;
     tracing::info!("ending: no new requests, writing what has come");
     dashboard.stop().await;
     Ok(())

@@ -6,7 +6,6 @@ pub mod dashboard;
 pub mod demo;
 mod logs;
 pub mod service;
-mod stop;
 
 use std::process::ExitCode;
 

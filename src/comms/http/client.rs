@@ -266,7 +266,8 @@ fn kind_of(error: &reqwest::Error) -> CallErrorKind {
 fn record_failure(context: &Context, error: &CallError) -> Vec<KeyValue> {
     let span = context.span();
     span.set_attribute(KeyValue::new(names::ERROR_TYPE, error.error_type()));
-    span.set_status(Status::error(error.to_string()));
+    // The description is left out where the status code tells the reason (HTTP semantic conventions, "Status").
+    span.set_status(Status::error(if error.status().is_some() { String::new() } else { error.to_string() }));
     tracing::warn!(
         url = %error.url,
         status = error.status().map_or(0, |s| s.as_u16()),

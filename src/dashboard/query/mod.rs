@@ -5,18 +5,23 @@
 //! * [`facts`]: one span explained: a sentence, attributes in groups, what is hidden.
 //! * [`finding`]: one trace explained: its title and its sentence.
 //! * [`story`]: everything that carries one correlation ID, told in order.
-//! * [`overview`] and [`outcome`]: what is wrong now, and what became of what failed.
+//! * [`trouble`] and [`outcome`]: what is wrong now, and what became of what failed.
 //! * [`redact`]: secrets that are not shown.
 //! * [`prose`]: a sentence with services, codes and errors in it, without markup.
+//! * [`search`], [`grammar`]: what a text in the search box means.
+//! * [`export`]: a trace as OTLP JSON and as Jaeger JSON.
 //!
 //! What must not live here: HTML, colours, SQL, wire types.
 
+pub mod export;
 pub mod facts;
 pub mod finding;
+pub mod grammar;
 pub mod outcome;
-pub mod overview;
 pub mod prose;
 pub mod redact;
+pub mod search;
 pub mod semantics;
 pub mod story;
+pub mod trouble;
 pub mod waterfall;

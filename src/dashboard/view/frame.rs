@@ -31,6 +31,8 @@ pub struct Frame {
     pub visit: Visit,
     /// Whether the page asks for itself again when something has come. Off where the range is fixed.
     pub refresh: bool,
+    /// Whether the page hears of changes without asking for all of itself again.
+    pub stream: bool,
     /// The text in the search box.
     pub searched: String,
     /// Number of commits when the page was made: the script asks again at once where it has grown since.
@@ -41,7 +43,7 @@ impl Frame {
     /// The frame around a page; nothing in it is live until a page says so.
     pub fn new(visit: Visit, nav: Nav, title: String) -> Self {
         let seen = *visit.state.reader.commits().borrow();
-        Self { title, nav, visit, refresh: false, searched: String::new(), seen }
+        Self { title, nav, visit, refresh: false, stream: false, searched: String::new(), seen }
     }
 
     /// Makes the page live where its range moves with the clock.

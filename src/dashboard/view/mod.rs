@@ -5,6 +5,8 @@
 //! * [`format`](mod@format), [`escape`]: how numbers, times and text look. Text from outside is escaped by every
 //!   template.
 //! * [`guard`], [`error`]: hosts, cross-site requests, headers, error pages.
+//! * [`chart`]: SVG drawn here.
+//! * [`overview`], [`traces`], [`trace`], [`download`], [`search`], [`status`], [`connect`]: the pages.
 //! * [`assets`], [`live`]: embedded files and the stream of changes.
 //!
 //! A page is a file: its handler, with its template struct beside it; the template itself is in `templates/`.
@@ -12,7 +14,9 @@
 
 pub mod assets;
 pub mod chart;
+pub mod connect;
 pub mod correlation;
+pub mod download;
 pub mod error;
 pub mod escape;
 pub mod format;
@@ -22,15 +26,17 @@ pub mod html;
 pub mod live;
 pub mod overview;
 pub mod range;
+pub mod search;
 pub mod state;
 pub mod status;
 pub mod trace;
+pub mod traces;
 pub mod visit;
 pub mod zone;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::get;
+use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
@@ -41,10 +47,16 @@ pub use state::{
 /// All pages. The caller adds what is not a page (`/livez`, `/readyz`, `/metrics`) and serves it.
 pub fn router(state: PageState) -> Router {
     Router::new()
+        .route("/", get(overview::overview))
+        .route("/traces", get(traces::list))
+        .route("/traces/new", get(traces::new_rows))
         .route("/traces/{id}", get(trace::show))
         .route("/correlations/{id}", get(correlation::correlation))
-        .route("/", get(overview::show))
-        .route("/status", get(status::show))
+        .route("/traces/{id}/otlp.json", get(download::otlp))
+        .route("/traces/{id}/jaeger.json", get(download::jaeger))
+        .route("/search", get(search::search))
+        .route("/status", get(status::status))
+        .route("/test-trace", post(connect::send_test_trace))
         .route("/live", get(live::live))
         .route("/static/{hash}/{name}", get(assets::serve))
         .fallback(nothing_here)

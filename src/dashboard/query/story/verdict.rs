@@ -80,7 +80,10 @@ impl Teller<'_> {
                 };
                 self.because(say)
             }
-            State::Retried => self.because(say.words("Retried, then succeeded")),
+            State::Retried => match self.why() {
+                Some(why) => say.words(format!("Retried, then succeeded (at first: {why})")),
+                None => say.words("Retried, then succeeded"),
+            },
             State::Recovered => {
                 let service = self.ending.cause.map_or("a service", |at| self.steps.list[at].service());
                 self.because(say.words(format!("Went through, though {service} failed")))
@@ -155,7 +158,7 @@ impl Teller<'_> {
             _ => Some(super::read::shorten(&step.span.name)).filter(|name| !name.is_empty()),
         };
         let say = match what {
-            Some(what) => say.words(", ").code(&what),
+            Some(what) => say.words(format!(", {what}")),
             None => say,
         };
         match why(step.span).filter(|why| self.why().as_ref() != Some(why)) {

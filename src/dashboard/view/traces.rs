@@ -1,0 +1,264 @@
+//! The list of traces: `/traces`, and `/traces/new` for the line that counts what came since.
+
+use askama::Template;
+use axum::extract::State;
+
+use super::chart::{self, Point};
+use super::connect::Connect;
+use super::error::PageError;
+use super::escape::Html;
+use super::frame::{Frame, Nav};
+use super::html::{PageResult, page};
+use super::visit::{Params, Visit};
+use super::{PageState, format};
+use crate::dashboard::model::{Nanos, TraceId, TraceSummary};
+use crate::dashboard::query::grammar::{self, QueryError};
+use crate::dashboard::store::{Cursor, Order, StatusFilter, TraceFilter, TracePage};
+
+/// Rows of a page where the address does not say.
+const USUAL_LIMIT: usize = 50;
+/// Services named in a row.
+const MOST_SERVICES: usize = 4;
+
+/// What the address asks for, or what is wrong with its query.
+struct Asked {
+    filter: TraceFilter,
+    bad_query: Option<QueryError>,
+}
+
+/// One row.
+struct Row {
+    trace: TraceSummary,
+    href: String,
+    duration: Html,
+    bar: String,
+    more: usize,
+}
+
+#[derive(Template)]
+#[template(path = "traces.html")]
+struct ListPage {
+    frame: Frame,
+    filter: TraceFilter,
+    query: String,
+    bad_query: Option<(String, String)>,
+    orders: Vec<(String, &'static str, bool)>,
+    services: Vec<String>,
+    min: String,
+    max: String,
+    filtered: bool,
+    chart: Option<Html>,
+    page: TracePage,
+    rows: Vec<Row>,
+    next: Option<String>,
+    first: Option<String>,
+    new_rows: Option<String>,
+}
+
+/// Handler of `GET /traces`.
+pub async fn list(State(state): State<PageState>, visit: Visit) -> PageResult {
+    let asked = read(&visit)?;
+    let mut frame = visit.frame(Nav::Traces, "Traces");
+    frame.stream = visit.range.preset.is_some();
+    let nothing_kept = {
+        let holdings = state.reader.holdings().await?;
+        holdings.spans == 0 && holdings.logs == 0
+    };
+    if nothing_kept {
+        let mut frame = visit.frame(Nav::Traces, "No traces yet").live();
+        frame.refresh = true;
+        return page(&super::connect::EmptyPage { connect: Connect::new(&visit, &state), frame });
+    }
+    let services = state.reader.services(visit.range.from, visit.range.to.saturating_add(1)).await?;
+    let found = match asked.bad_query {
+        None => state.reader.traces(&asked.filter).await?,
+        Some(_) => TracePage { complete: true, ..TracePage::default() },
+    };
+    page(&draw(frame, &visit, asked, services, found))
+}
+
+fn draw(frame: Frame, visit: &Visit, asked: Asked, services: Vec<String>, found: TracePage) -> ListPage {
+    let filter = asked.filter;
+    let longest = found.rows.iter().map(TraceSummary::duration).max().unwrap_or(0);
+    let rows: Vec<Row> = found.rows.iter().map(|trace| row(&frame, trace.clone(), longest)).collect();
+    let points: Vec<Point> = found
+        .dots
+        .iter()
+        .map(|dot| Point {
+            at: dot.start,
+            duration: dot.duration,
+            failed: dot.failed,
+            href: format!("/traces/{}", dot.trace_id),
+        })
+        .collect();
+    let says = format!("Duration of {} traces over time; failed ones are larger and red", points.len());
+    let orders = [
+        ("new", "Newest", Order::Newest),
+        ("long", "Longest", Order::Longest),
+        ("spans", "Most spans", Order::MostSpans),
+    ]
+    .map(|(word, name, order)| {
+        let word = (order != Order::Newest).then_some(word);
+        (frame.here(&[("o", word), ("after", None)]), name, filter.order == order)
+    })
+    .into();
+    let shown = |ns: Option<u64>| ns.map(grammar::written).unwrap_or_default();
+    let bad_query =
+        asked.bad_query.map(|error| (error.to_string(), " ".repeat(error.column.saturating_sub(1)) + "^"));
+    let query = match &bad_query {
+        Some(_) => visit.params.get("query").unwrap_or_default().to_owned(),
+        None => grammar::write(&filter),
+    };
+    let newest = found.rows.first().map(|trace| trace.start);
+    let live = frame.stream && filter.order == Order::Newest && filter.after.is_none() && bad_query.is_none();
+    ListPage {
+        filtered: !query.is_empty(),
+        min: shown(filter.min_duration),
+        max: shown(filter.max_duration),
+        chart: (!points.is_empty()).then(|| chart::dots(&frame, &points, &says)),
+        next: found.next.map(|cursor| frame.here(&[("after", Some(&write_cursor(cursor, filter.order)))])),
+        first: filter.after.map(|_| frame.here(&[("after", None)])),
+        new_rows: live.then(|| new_rows_address(visit, newest.unwrap_or(visit.range.from))),
+        query,
+        bad_query,
+        orders,
+        services,
+        page: found,
+        rows,
+        filter,
+        frame,
+    }
+}
+
+fn row(frame: &Frame, trace: TraceSummary, longest: u64) -> Row {
+    let level = |ns: u64| (1.0 + ns as f64 / 1e5).ln();
+    let bar = if longest > 0 { level(trace.duration()) / level(longest) * 100.0 } else { 0.0 };
+    Row {
+        href: frame.trace_link(&trace.trace_id),
+        duration: frame.duration(&trace.duration()),
+        bar: format!("{:.0}%", bar.clamp(1.0, 100.0)),
+        more: trace.services.len().saturating_sub(MOST_SERVICES) + trace.more_services as usize,
+        trace,
+    }
+}
+
+/// Reads the query line and the form; what the form says comes on top of the line.
+fn read(visit: &Visit) -> Result<Asked, PageError> {
+    let params = &visit.params;
+    let (mut filter, bad_query) = match params.text("query") {
+        None => (TraceFilter::default(), None),
+        Some(text) if text.len() > 2_000 => return Err(PageError::bad("The query is too long.")),
+        Some(text) => match grammar::read(text) {
+            Ok(filter) => (filter, None),
+            Err(error) => (TraceFilter::default(), Some(error)),
+        },
+    };
+    let text = |key: &str| params.text(key).map(str::to_owned);
+    filter.service = text("service").or(filter.service);
+    filter.operation = text("name").or(filter.operation);
+    filter.correlation = text("correlation").or(filter.correlation);
+    match params.text("status") {
+        None | Some("any") => {}
+        Some("error") => filter.status = Some(StatusFilter::Error),
+        Some("ok") => filter.status = Some(StatusFilter::Ok),
+        Some(_) => return Err(PageError::bad("“status” may be error, ok or any.")),
+    }
+    let duration = |key: &str| match params.text(key) {
+        None => Ok(None),
+        Some(text) => grammar::duration(text).map(Some).ok_or_else(|| {
+            PageError::bad(format!(
+                "“{key}” is a duration such as 250ms or 1.5s, not “{}”.",
+                format::shortened(text, 20)
+            ))
+        }),
+    };
+    filter.min_duration = duration("min")?.or(filter.min_duration);
+    filter.max_duration = duration("max")?.or(filter.max_duration);
+    filter.order = match params.text("o") {
+        None | Some("new") => Order::Newest,
+        Some("long") => Order::Longest,
+        Some("spans") => Order::MostSpans,
+        Some(_) => return Err(PageError::bad("“o” may be new, long or spans.")),
+    };
+    filter.limit = params.number("limit", 1..=TraceFilter::MAX_LIMIT, USUAL_LIMIT)?;
+    filter.from = Some(visit.range.from);
+    filter.to = Some(visit.range.to);
+    filter.after = match params.text("after") {
+        None => None,
+        Some(text) => Some(read_cursor(text, filter.order).ok_or_else(|| {
+            PageError::bad(
+                "“after” is not a place in this list: it was changed on the way. Begin at the first page.",
+            )
+        })?),
+    };
+    Ok(Asked { filter, bad_query })
+}
+
+/// A cursor as text, with a check so that a changed one is noticed.
+fn write_cursor(cursor: Cursor, order: Order) -> String {
+    format!("{:x}-{}-{:08x}", cursor.key, cursor.trace_id, check(cursor, order))
+}
+
+fn read_cursor(text: &str, order: Order) -> Option<Cursor> {
+    let mut parts = text.splitn(3, '-');
+    let key = u64::from_str_radix(parts.next()?, 16).ok()?;
+    let trace_id = TraceId::parse(parts.next()?).ok()?;
+    let cursor = Cursor { key, trace_id };
+    (parts.next()? == format!("{:08x}", check(cursor, order))).then_some(cursor)
+}
+
+fn check(cursor: Cursor, order: Order) -> u32 {
+    let text = format!("{} {} {order:?}", cursor.key, cursor.trace_id);
+    xxhash_rust::xxh3::xxh3_64(text.as_bytes()) as u32
+}
+
+/// Where the count of newer traces comes from.
+fn new_rows_address(visit: &Visit, since: Nanos) -> String {
+    let params = visit.params.with(&[("since", Some(&since.to_string())), ("after", None)]);
+    format!("/traces/new{}", params.write())
+}
+
+#[derive(Template)]
+#[template(path = "traces_new.html")]
+struct NewRows {
+    count: u64,
+    number: String,
+    href: String,
+    again: String,
+}
+
+/// Handler of `GET /traces/new`: one row that says how many traces came since.
+pub async fn new_rows(State(state): State<PageState>, visit: Visit) -> PageResult {
+    let since: Nanos = visit
+        .params
+        .text("since")
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| PageError::bad("“since” is a number of nanoseconds."))?;
+    let mut asked = read(&visit)?;
+    (asked.filter.from, asked.filter.to, asked.filter.limit) = (Some(since.saturating_add(1)), None, 1);
+    let found = state.reader.traces(&asked.filter).await?;
+    let params: Params = visit.params.with(&[("since", None), ("after", None)]);
+    page(&NewRows {
+        count: found.matched,
+        number: format::count(found.matched),
+        href: format!("/traces{}", params.write()),
+        again: format!("/traces/new{}", visit.params.write()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dashboard::fixture::build::trace_id;
+
+    #[test]
+    fn a_changed_cursor_is_noticed() {
+        let cursor = Cursor { key: 1_795_440_068_000_000_000, trace_id: trace_id(7) };
+        let text = write_cursor(cursor, Order::Newest);
+        assert_eq!(read_cursor(&text, Order::Newest), Some(cursor));
+        assert_eq!(read_cursor(&text, Order::Longest), None);
+        for changed in ["", "a-b-c", &text[1..], &format!("{text}0"), &text.replace('1', "2")] {
+            assert_eq!(read_cursor(changed, Order::Newest), None, "{changed}");
+        }
+    }
+}
