@@ -282,3 +282,14 @@ async fn many_may_open_a_new_file_at_once() {
     }
     assert_eq!(depth(&shop.handle().await, "mail").await, 8);
 }
+
+#[tokio::test]
+async fn a_file_that_is_not_a_brokers_is_refused_and_kept() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("letters.db");
+    let text = "not a database at all, ".repeat(400);
+    std::fs::write(&path, &text).expect("written");
+    let error = EmbeddedBroker::open(&format!("sqlite://{}", path.display())).await.err().expect("refused");
+    assert!(matches!(error, BrokerError::Incompatible(_)), "{error}");
+    assert_eq!(std::fs::read_to_string(&path).expect("still there"), text);
+}

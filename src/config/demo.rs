@@ -150,6 +150,10 @@ pub struct DemoSettings {
     #[command(flatten)]
     pub behaviour: Behaviour,
 
+    /// What the dashboard logs on standard error
+    #[arg(long, env = "THROUGHLINE_LOG", value_name = "FILTER", default_value = "warn")]
+    pub log: String,
+
     /// What the services log on standard error; their logs are in the dashboard all the same
     #[arg(
         long,

@@ -107,9 +107,6 @@ pub async fn run(settings: ServiceSettings) -> anyhow::Result<()> {
         log_filter: settings.log.clone(),
     })?;
     let result = serve(settings).await;
-    if let Err(error) = &result {
-        tracing::error!("{name:?} ends: {error:#}");
-    }
     guard.shutdown().await;
     result
 }

@@ -102,6 +102,12 @@ pub fn init(settings: &Settings) -> anyhow::Result<Guard> {
         registry.try_init()?;
         return Ok(Guard { providers: None });
     };
+    let uri: Option<axum::http::Uri> = endpoint.parse().ok();
+    anyhow::ensure!(
+        uri.is_some_and(|uri| uri.scheme_str() == Some("http") && uri.authority().is_some()),
+        "`{endpoint}` is not an address to export to: it must be that of an OTLP/gRPC receiver, such as \
+         http://127.0.0.1:4317"
+    );
     let providers = Providers::new(endpoint, export::resource(settings))?;
     let tracer = providers.traces.tracer(crate::comms::SCOPE);
     // Events go out as log records; as span events too, each would be shown twice.

@@ -24,11 +24,11 @@ pub enum BrokerError {
     LeaseLost(String),
     #[error("the message has {size} bytes, above the limit of {limit}")]
     TooLarge { size: usize, limit: usize },
-    #[error("the file is no broker file of this version: {0}")]
+    #[error("the file is not a broker's of this version: {0}")]
     Incompatible(String),
     /// The broker cannot be reached or cannot write; the same may work later.
     #[error("the broker is not available: {0}")]
-    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Unavailable(Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// A durable queue.

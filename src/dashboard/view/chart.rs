@@ -120,7 +120,7 @@ pub(super) fn times(out: &mut String, visit: &Visit, from: Nanos, to: Nanos, y: 
     let mut number = 0;
     while at < to {
         let share = (at - from) as f64 / length * 100.0;
-        if (9.0..91.0).contains(&share) {
+        if (12.0..88.0).contains(&share) {
             let class = if number % 2 == 0 { r#" class="minor""# } else { "" };
             let text = escaped(&clock(at));
             let _ = write!(out, r#"<text{class} x="{share:.1}%" y="{y}" text-anchor="middle">{text}</text>"#);

@@ -53,9 +53,8 @@ fn figures(visit: &Visit, steps: &[Activity]) -> (Figure, Figure, Figure) {
         steps.iter().map(|step| Some(of(step) as f64 / step_s)).collect()
     };
     let per_second = |value: f64| format!("{} /s", format::rate(value));
-    // The last step has only begun; the one before it is the newest that is whole.
-    let newest =
-        |values: &[Option<f64>]| values.iter().rev().skip(1).flatten().next().copied().unwrap_or(0.0);
+    // What the last step holds is still arriving: the figure above the chart is the greater of the last two.
+    let newest = |values: &[Option<f64>]| values.iter().rev().take(2).flatten().copied().fold(0.0, f64::max);
     let spans = rates(|step| step.spans);
     let failed = rates(|step| step.failed);
     let p95: Vec<Option<f64>> = steps.iter().map(|step| step.p95.map(|p95| p95 as f64)).collect();

@@ -97,10 +97,11 @@ fn dashboard_arguments(settings: &DemoSettings) -> Vec<String> {
         ("--otlp-grpc", settings.otlp_grpc.to_string()),
         ("--otlp-http", settings.otlp_http.to_string()),
         ("--store", settings.store.clone()),
+        ("--log", settings.log.clone()),
     ];
     let mut arguments = vec!["dashboard".to_owned()];
     arguments.extend(flags.map(|(flag, value)| format!("{flag}={value}")));
-    arguments.extend(["--demo".to_owned(), "--end-with-stdin".to_owned()]);
+    arguments.extend(["--demo", "--end-with-stdin"].map(str::to_owned));
     arguments.extend(settings.dashboard.iter().cloned());
     arguments
 }

@@ -151,7 +151,7 @@ impl EmbeddedDeliveries {
         .map_err(unavailable)?;
         for seq in exhausted {
             let buried = settle::dead_letter(tx, seq, "no consumer settled it within the limit").await?;
-            tracing::error!(queue = %self.queue, seq, dead_letters = ?buried, "message gave no result too often");
+            tracing::error!(queue = %self.queue, seq, to = ?buried, "message gave no result too often");
         }
         Ok(())
     }

@@ -27,7 +27,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::BoxFuture;
 use sqlx::SqlSafeStr as _;
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -83,12 +83,37 @@ impl EmbeddedBroker {
         // Several processes may start at once on a new file, and each wants to be the one that prepares it.
         let backoff =
             Backoff { first: Duration::from_millis(20), longest: Duration::from_millis(500), retries: 10 };
-        let durable =
-            backoff.run(|| prepare(options.clone()), |e| matches!(e, BrokerError::Unavailable(_))).await?;
+        let durable = backoff
+            .run(|| prepare(options.clone()), |error| !is_no_database(error))
+            .await
+            .map_err(told_apart)?;
         let quick = one_connection(options.clone().synchronous(SqliteSynchronous::Normal)).await?;
         let file = options.get_filename().to_owned();
         let watch = Watch::start(one_connection(options).await?, &file);
         Ok(Self { inner: Arc::new(Inner { durable, quick, watch, lease }) })
+    }
+}
+
+fn code(error: &BrokerError) -> Option<String> {
+    let BrokerError::Unavailable(error) = error else { return None };
+    let database = match error.downcast_ref::<MigrateError>() {
+        Some(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => Some(error),
+        _ => error.downcast_ref::<sqlx::Error>(),
+    };
+    Some(database?.as_database_error()?.code()?.into_owned())
+}
+
+/// SQLITE_NOTADB: waiting does not help.
+fn is_no_database(error: &BrokerError) -> bool {
+    code(error).as_deref() == Some("26") || matches!(error, BrokerError::Incompatible(_))
+}
+
+/// What is still wrong after some tries is about the file, not about who else prepares it: no database at all,
+/// or one with tables of the same names (SQLITE_ERROR).
+fn told_apart(error: BrokerError) -> BrokerError {
+    match (code(&error).as_deref(), error) {
+        (Some("1" | "26"), BrokerError::Unavailable(error)) => BrokerError::Incompatible(error.to_string()),
+        (_, error) => error,
     }
 }
 
@@ -97,7 +122,7 @@ async fn prepare(options: SqliteConnectOptions) -> Result<SqlitePool, BrokerErro
     let pool = one_connection(options).await?;
     let first = Migration::new(1, "queues".into(), MigrationType::Simple, MIGRATION_1.into_sql_str(), false);
     Migrator::with_migrations(vec![first]).run(&pool).await.map_err(|error| match error {
-        sqlx::migrate::MigrateError::VersionMismatch(_) | sqlx::migrate::MigrateError::VersionMissing(_) => {
+        MigrateError::VersionMismatch(_) | MigrateError::VersionMissing(_) => {
             BrokerError::Incompatible(error.to_string())
         }
         other => unavailable(other),

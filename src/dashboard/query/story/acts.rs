@@ -23,6 +23,8 @@ pub struct Act {
     pub refs: Vec<Ref>,
     /// For a wait: how long, in ns.
     pub length: Option<u64>,
+    /// What the application says of its subject, where this act is the first to show it.
+    pub details: Vec<(String, String)>,
     /// Marked as the first failure of the story.
     pub first_failure: bool,
     /// Told only when all is asked for.
@@ -74,12 +76,15 @@ pub struct Acts {
 
 /// Details of the application told with one act.
 const MAX_DETAILS: usize = 3;
+/// A story of more acts than this is long.
+const LONG: usize = 80;
 
 /// Tells the acts that the reader wishes to see.
 pub(super) fn tell(scene: &Scene, way: &Way, wish: &Wish) -> Acts {
     let mut acts = telling::all(scene, way);
     acts.sort_by_key(|act| act.order);
     mark_first_failure(scene, &mut acts);
+    thin_out(&mut acts);
     add_details(scene, &mut acts);
     let all = acts.len();
     let wanted = |act: &Act| {
@@ -106,6 +111,18 @@ fn mark_first_failure(scene: &Scene, acts: &mut [Act]) {
     }
 }
 
+/// In a long story, calls between services that went well and are off its line are quiet too.
+fn thin_out(acts: &mut [Act]) {
+    if acts.iter().filter(|act| !act.quiet).count() <= LONG {
+        return;
+    }
+    let nested =
+        |act: &&mut Act| act.kind == ActKind::Request && act.weight == Weight::Side && act.services.len() > 1;
+    for act in acts.iter_mut().filter(nested) {
+        act.quiet = true;
+    }
+}
+
 /// Adds what the application says of its subject, each fact with the first act that shows it.
 fn add_details(scene: &Scene, acts: &mut [Act]) {
     let mut told: HashSet<(String, String)> = HashSet::new();
@@ -114,14 +131,11 @@ fn add_details(scene: &Scene, acts: &mut [Act]) {
             Ref::Span(trace, span) | Ref::Cause(trace, span) => scene.steps.find(*trace, *span),
             Ref::Log(..) => None,
         });
-        let details: Vec<(String, String)> = spans
+        act.details = spans
             .flat_map(|at| about::of_span(scene.steps.list[at].span))
             .map(|(key, value)| (key.to_owned(), value))
             .filter(|detail| told.insert(detail.clone()))
             .take(MAX_DETAILS)
             .collect();
-        for (key, value) in details {
-            act.said = std::mem::take(&mut act.said).words(format!(" {key} ")).code(&value);
-        }
     }
 }

@@ -6,6 +6,7 @@ use super::axis::{Axis, PieceKind};
 use super::chart::{Band, Bar, Head, Label, Lane, Mark, WaitLabel, WayPart};
 use super::mail::Place;
 use super::read::{shorten, why};
+use super::steps::Step;
 use super::verdict::{ids, waits_in};
 use super::way::Way;
 use super::{Scene, steps};
@@ -16,7 +17,7 @@ const MAX_BANDS: usize = 60;
 const MAX_LEVELS: usize = 3;
 const MAX_MARKS: usize = 40;
 const MAX_LABELS: usize = 6;
-const MAX_LABEL: usize = 26;
+const MAX_LABEL: usize = 30;
 const MAX_LOGS: usize = 200;
 const MAX_WAITS: usize = 12;
 /// The narrowest bar, and the distance below which bars are joined, in percent.
@@ -24,7 +25,9 @@ const MIN_BAR: f64 = 0.25;
 const JOIN: f64 = 0.1;
 const JOIN_CROWDED: f64 = 1.5;
 /// What a character of a label takes at the narrowest width of the chart, in percent.
-const CHAR: f64 = 0.72;
+const CHAR: f64 = 0.65;
+/// Half of a mark and the space beside it, in percent.
+const MARK: f64 = 1.4;
 
 /// `A`, `B`, … `Z`, then numbers.
 pub fn letter(trace: usize) -> String {
@@ -157,30 +160,29 @@ impl Artist<'_> {
 
     /// A heading for each busy piece: its trace, or how many there are.
     pub fn heads(&self) -> Vec<Head> {
+        let traces = &self.scene.material.traces;
         let extents = extents(self.scene);
         let mut heads = Vec::new();
         for piece in self.axis.pieces.iter().filter(|piece| piece.is_busy()) {
-            let inside: Vec<usize> = (0..extents.len())
-                .filter(|number| {
-                    extents[*number].is_some_and(|(from, _)| (piece.from..=piece.to).contains(&from))
-                })
-                .collect();
-            let steps = self.scene.steps.list.iter().filter(|step| inside.binary_search(&step.trace).is_ok());
-            let (spans, errors) =
-                steps.fold((0, 0), |(all, bad), step| (all + 1, bad + usize::from(step.failed())));
+            let here = |step: &&Step| step.plausible && (piece.from..=piece.to).contains(&step.start);
+            let mut inside: Vec<usize> = Vec::new();
+            let (mut spans, mut errors) = (0, 0);
+            for step in self.scene.steps.list.iter().filter(here) {
+                (spans, errors) = (spans + 1, errors + usize::from(step.failed()));
+                inside.push(step.trace);
+            }
+            inside.sort_unstable();
+            inside.dedup();
             let one = match inside[..] {
-                [only] => {
-                    let root = self.root(only);
-                    Some((self.scene.material.traces[only].id, letter(only), root))
-                }
+                [only] => Some((traces[only].id, letter(only), self.root(only))),
                 _ => None,
             };
-            let linked = |number: &usize| {
-                self.scene.material.tied_by_link.contains(&self.scene.material.traces[*number].id)
-            };
+            let began = |number: &usize| extents[*number].is_some_and(|(from, _)| from < piece.from);
+            let linked = |number: &usize| self.scene.material.tied_by_link.contains(&traces[*number].id);
             heads.push(Head {
                 x: piece.x,
                 width: piece.width,
+                goes_on: one.is_some() && inside.iter().all(began),
                 one,
                 traces: inside.len(),
                 by_link: !inside.is_empty() && inside.iter().all(linked),
@@ -229,11 +231,6 @@ impl Artist<'_> {
     }
 
     fn label(&self, why: &str, lane: usize, x: f64, bars: &[Bar]) -> Option<Label> {
-        let text = match why.char_indices().nth(MAX_LABEL) {
-            Some((end, _)) => format!("{}…", &why[..end]),
-            None => why.to_owned(),
-        };
-        let room = 1.5 + text.chars().count() as f64 * CHAR;
         let own = bars.iter().filter(|bar| bar.lane == lane);
         let own: Vec<&Bar> = own.collect();
         let bar = own.iter().find(|bar| x >= bar.x - JOIN && x <= bar.x + bar.width + JOIN)?;
@@ -243,12 +240,22 @@ impl Artist<'_> {
         };
         let on_fold =
             |x: f64| self.axis.piece_at(x).is_some_and(|piece| !matches!(piece.kind, PieceKind::Busy { .. }));
-        if free(right + JOIN, right + room) {
-            let on_fold = on_fold(right + room / 2.0);
-            return Some(Label { text, before: false, on_fold });
+        // The whole reason where there is room for it, else what stands before its colon.
+        let first = why.split(": ").next().unwrap_or(why);
+        for text in [why, first].into_iter().filter(|text| (1..=MAX_LABEL).contains(&text.chars().count())) {
+            let room = MARK + text.chars().count() as f64 * CHAR;
+            let edge = |before| if before { left.min(x) } else { right.max(x) };
+            let label = |before, middle| {
+                Some(Label { text: text.to_owned(), x: edge(before), before, on_fold: on_fold(middle) })
+            };
+            if free(right + JOIN, right + room) {
+                return label(false, right + room / 2.0);
+            }
+            if free(left - room, left - JOIN) && bar.width < 4.0 {
+                return label(true, left - room / 2.0);
+            }
         }
-        let fits = free(left - room, left - JOIN) && right - x < 2.0 && bar.width < 4.0;
-        fits.then(|| Label { text, before: true, on_fold: on_fold(left - room / 2.0) })
+        None
     }
 
     pub fn logs(&self) -> Vec<(usize, f64, bool)> {
@@ -256,12 +263,15 @@ impl Artist<'_> {
         for log in self.scene.logs.iter().filter(|log| steps::plausible(log.time, self.scene.now)) {
             let Some(lane) = self.service_row(&log.service) else { continue };
             let (x, bad) = (self.axis.x(log.time), log.severity >= 17);
-            let near = ticks.iter().rposition(|tick| tick.0 == lane && (tick.1 - x).abs() < 0.3);
-            match near {
+            match ticks.iter().rposition(|tick| tick.0 == lane && (tick.1 - x).abs() < 0.3) {
                 Some(near) => ticks[near].2 |= bad,
-                None if ticks.len() < MAX_LOGS => ticks.push((lane, x, bad)),
-                None => break,
+                None => ticks.push((lane, x, bad)),
             }
+        }
+        // Where there are too many, only those that tell of an error say anything.
+        if ticks.len() > MAX_LOGS {
+            ticks.retain(|(.., bad)| *bad);
+            ticks.truncate(MAX_LOGS);
         }
         ticks
     }
@@ -278,6 +288,9 @@ impl Artist<'_> {
                 continue;
             }
             let middle = to - from > 6.0;
+            if !middle && from < 6.0 {
+                continue;
+            }
             let x = if middle { (from + to) / 2.0 } else { from };
             let on_fold = self.axis.piece_at(x).is_some_and(|piece| !piece.is_busy());
             labels.push(WaitLabel { lane, x, length: wait.length(), middle, on_fold });

@@ -58,6 +58,8 @@ pub enum TickAt {
 
 /// Gaps are folded where they are longer than this share of the time in which something happened.
 const FOLD_SHARE: u64 = 5;
+/// And longer than this share of everything: what is short anyway is not worth a fold.
+const FOLD_OF_WHOLE: u64 = 50;
 /// Folds on one axis; shorter gaps stay to scale.
 const MAX_FOLDS: usize = 6;
 /// The narrowest piece in which something happens, in percent; one that is shorter is stretched to it.
@@ -130,10 +132,10 @@ impl Axis {
         for piece in self.pieces.iter().filter(|piece| piece.is_busy()) {
             ticks.push(Tick { x: self.x(piece.from), at: TickAt::Moment(piece.from) });
             let wanted = (piece.width / TICK_EVERY).floor().max(1.0);
-            let step = nice((piece.length() as f64 / wanted) as u64);
+            let step = nice((piece.length() as f64 / wanted * 0.8) as u64);
             for number in 1..=wanted as u64 * 2 {
                 let x = self.x(piece.from.saturating_add(step * number));
-                let free = x + TICK_ROOM <= piece.x + piece.width && x - piece.x >= TICK_EVERY * 0.9;
+                let free = x + TICK_ROOM <= piece.x + piece.width && x - piece.x >= TICK_EVERY * 0.75;
                 if free && piece.length() >= step * number {
                     ticks.push(Tick { x, at: TickAt::Plus(step * number) });
                 }
@@ -180,7 +182,8 @@ fn islands(sorted: Vec<(Nanos, Nanos)>) -> Vec<(Nanos, Nanos)> {
     let mut gaps: Vec<u64> = islands.windows(2).map(|pair| pair[1].0 - pair[0].1).collect();
     gaps.sort_unstable_by(|one, other| other.cmp(one));
     let enough = gaps.get(MAX_FOLDS).map_or(0, |gap| gap + 1);
-    let shortest = (active / FOLD_SHARE + 1).max(enough);
+    let whole = islands.last().map_or(0, |last| last.1 - islands[0].0);
+    let shortest = (active / FOLD_SHARE + 1).max(whole / FOLD_OF_WHOLE).max(enough);
     let mut joined: Vec<(Nanos, Nanos)> = Vec::new();
     for (from, to) in islands {
         match joined.last_mut() {

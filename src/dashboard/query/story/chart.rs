@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::artist::{Artist, extents};
+use super::artist::Artist;
 use super::axis::{Axis, Tick};
 use super::ending::State;
 use super::mail::Place;
@@ -60,6 +60,8 @@ pub struct Head {
     pub width: f64,
     /// The one trace in it, with its letter, and service and name of its root; `None` where there are more.
     pub one: Option<(TraceId, String, String)>,
+    /// Whether that trace began in an earlier piece.
+    pub goes_on: bool,
     pub traces: usize,
     pub by_link: bool,
     pub length: u64,
@@ -101,7 +103,9 @@ pub struct Mark {
 #[derive(Debug, Clone)]
 pub struct Label {
     pub text: String,
-    /// Left of its mark instead of right.
+    /// The end of the bar that it stands beside.
+    pub x: f64,
+    /// Left of it instead of right.
     pub before: bool,
     pub on_fold: bool,
 }
@@ -124,7 +128,8 @@ pub(super) fn draw(scene: &Scene, way: &Way, wish: &Wish) -> Chart {
     let ends_waiting = matches!(scene.ending.state, State::DeadLettered | State::Waiting | State::Overdue);
     let logs = scene.logs.iter().filter(|log| log.trace.is_none() || log.late.is_some());
     let logs = logs.filter(|log| steps::plausible(log.time, scene.now)).map(|log| (log.time, log.time));
-    let busy = extents(scene).into_iter().flatten().chain(logs).collect();
+    let work = scene.steps.list.iter().filter(|step| step.plausible).map(|step| (step.start, step.end));
+    let busy = work.chain(logs).collect();
     let axis = Axis::of(busy, ends_waiting.then_some(scene.now), wish.true_scale);
     let (lanes, more_lanes) = lanes(scene, way, wish);
     let rows: HashMap<Lane, usize> =

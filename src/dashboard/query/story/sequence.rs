@@ -335,6 +335,12 @@ impl Teller<'_> {
         } else {
             self.scene.mail.posts[post].name.clone()
         };
+        // Where it is not told what became of a failed delivery, the delivery itself is marked.
+        let marked = delivery.failed && delivery.outcome.is_none();
+        let label = match delivery_why(self.scene.steps, delivery).filter(|_| marked) {
+            Some(why) => format!("{label}: {why}"),
+            None => label,
+        };
         let worth = if delivery.failed { 0 } else { self.worth(at).min(3) };
         self.talks.push(Talk {
             at: step.order,
@@ -342,16 +348,16 @@ impl Teller<'_> {
             to: self.service(at),
             label,
             kind: Exchange::Message,
-            failed: false,
+            failed: marked,
             worth,
             ends: [None, Some(at)],
         });
         let label = match delivery.outcome {
-            Some(Outcome::Retry) => "to be retried",
+            Some(Outcome::Retry) => "retry",
             Some(Outcome::DeadLetter) => "dead-lettered",
             _ => return,
         };
-        let why = delivery_why(self.scene.steps, delivery);
+        let why = delivery_why(self.scene.steps, delivery).filter(|_| label != "retry");
         let label = why.map_or(label.to_owned(), |why| format!("{label}: {}", shorten(&why)));
         self.talks.push(Talk {
             at: step.end.max(step.order),

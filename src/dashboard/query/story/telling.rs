@@ -155,8 +155,8 @@ impl Teller<'_> {
             self.wait(at, delivery, wait);
         }
         let step = &self.scene.steps.list[at];
-        let number =
-            if delivery.numbered { format!(" delivery {} of ", delivery.number) } else { " ".to_owned() };
+        let counts = delivery.numbered && (delivery.number > 1 || delivery.failed);
+        let number = if counts { format!(" delivery {} of ", delivery.number) } else { " ".to_owned() };
         let say = Phrase::new().service(step.service()).words(" took").words(number).strong(&post.name);
         let say = match &delivery.place {
             Place::Queue(queue) if delivery.number == 1 => say.words(" from ").code(queue),
@@ -191,6 +191,7 @@ impl Teller<'_> {
             let mut act = self.failing(at, at, ActKind::Message, say);
             act.order.1 = 6;
             act.cause = None;
+            act.refs.truncate(1);
             self.acts.push(act);
         }
     }
@@ -239,7 +240,7 @@ impl Teller<'_> {
             };
             let mut act = self.failing(at, if inside { cause } else { at }, ActKind::Request, say);
             // Told by the service that broke, if that is another one.
-            act.quiet = alone && !inside;
+            act.quiet = alone && (!inside || step.cause.is_none());
             self.acts.push(act);
         } else if step.parent.is_some() {
             self.quietly(at);
@@ -307,6 +308,7 @@ impl Teller<'_> {
         wait.refs.clear();
         let mut here = self.act(delivery.step, Weight::Now, ActKind::Message, now);
         (here.order, here.at) = ((Nanos::MAX, 1), Some(scene.now));
+        here.refs.clear();
         self.acts.extend([wait, here]);
     }
 
@@ -334,6 +336,7 @@ impl Teller<'_> {
             services: vec![step.service().to_owned()],
             refs,
             length: None,
+            details: Vec::new(),
             first_failure: false,
             quiet: false,
             order: (step.order, 2),
@@ -372,6 +375,7 @@ fn log_act(index: usize, log: &LogLine, now: Nanos) -> Act {
         services: vec![log.service.clone()],
         refs: vec![Ref::Log(index, 1)],
         length: None,
+        details: Vec::new(),
         first_failure: false,
         quiet: false,
         order: (log.time, 3),

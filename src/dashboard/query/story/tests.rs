@@ -65,7 +65,7 @@ fn the_acts_are_in_order_with_waits_and_the_first_failure() {
             .unwrap_or_else(|| panic!("no {text:?} in {lines:#?}"))
     };
     let order = [
-        at("gateway answered POST /orders with 202 after 412 ms. user.id usr_18833"),
+        at("gateway answered POST /orders with 202 after 412 ms."),
         at("inventory answered POST /reservations with 201 after 56 ms for orders"),
         at("orders published order.placed; it reached 4 queues."),
         at(
@@ -87,6 +87,7 @@ fn the_acts_are_in_order_with_waits_and_the_first_failure() {
     assert_eq!(waits[1], (4_010, "waited in payments.charge".to_owned()));
     assert_eq!(waits[2].0, 52_850);
     assert!(story.acts.quiet > 8, "{}", story.acts.quiet);
+    assert_eq!(story.acts.list[0].details, [("user.id".to_owned(), "usr_18833".to_owned())]);
     let failed = story.acts.list.iter().find(|act| act.first_failure).unwrap();
     assert!(failed.refs.iter().any(|reference| matches!(reference, Ref::Log(..))), "{:?}", failed.refs);
 }
@@ -164,7 +165,10 @@ fn the_sequence_names_deliveries_and_the_dead_letter() {
 fn a_retry_that_succeeds_is_no_failure() {
     let story = told(&fixture::retried(), 60_000);
     assert_eq!(story.verdict.state, State::Retried);
-    assert_eq!(plain(&story.verdict.headline), "Retried, then succeeded: card_declined: do_not_honor");
+    assert_eq!(
+        plain(&story.verdict.headline),
+        "Retried, then succeeded (at first: card_declined: do_not_honor)"
+    );
     assert!(plain(&story.verdict.lede).contains("payments succeeded with delivery 2 at +2900"));
     assert!(story.chart.here.is_none());
     has(&story, "payments took delivery 2 of order.placed.");
@@ -204,6 +208,9 @@ fn pika_doubles_producers_and_hides_queues() {
     has(&story, "shipper took orders: no carrier.");
     has(&story, "shipper took delivery 2 of orders.");
     has(&story, "shop answered POST /orders with 200 after 40 ms.");
+    // One trace, two pieces: the wait between them is folded.
+    let heads: Vec<bool> = story.chart.heads.iter().map(|head| head.goes_on).collect();
+    assert_eq!(heads, [false, true]);
     let text = lines(&story).join("\n");
     assert!(!text.contains("Back to") && !text.contains("dead"), "{text}");
 }
@@ -245,11 +252,46 @@ fn only_logs_and_nothing_at_all_are_stories_too() {
 }
 
 #[test]
+fn what_was_not_found_is_an_answer_and_not_a_failure() {
+    let story = told(&fixture::not_found(), 600_000);
+    assert_eq!(story.verdict.state, State::Refused);
+    assert_eq!(plain(&story.verdict.headline), "gateway answered 404 to GET /orders/{id}");
+    assert!(!plain(&story.verdict.lede).contains("failed"));
+    assert!(story.acts.list.iter().all(|act| act.weight != Weight::Bad && !act.first_failure));
+    assert!(story.chart.marks.is_empty());
+}
+
+#[test]
+fn a_call_that_failed_is_told_where_its_caller_went_on() {
+    let story = told(&fixture::gone_on(), 600_000);
+    assert_eq!(story.verdict.state, State::Recovered);
+    assert_eq!(
+        plain(&story.verdict.headline),
+        "Went through, though gateway’s call to orders failed: connection refused"
+    );
+    has(&story, "gateway went on without GET /orders/{id} of orders: connection refused.");
+}
+
+#[test]
+fn secrets_are_masked_wherever_they_stand() {
+    let token = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJtZSJ9.c2lnbmF0dXJl";
+    let mut sheet = Sheet::new(1);
+    let span =
+        sheet.span((1, 0), "web", (Kind::Server, "GET /"), (0, 9), "user.password=hunter2|login.token=abc");
+    fixture::fail(span, &format!("refused Bearer {token} by http://me:hunter2@db.example/x"));
+    sheet.log(1, "web", 17, 5, &format!("Authorization: Bearer {token}"));
+    let story = told(&story_of(vec![sheet]), 100_000);
+    let all = format!("{:?}{:?}{:?}", story.verdict, story.acts.list, story.logs);
+    assert!(all.contains("refused") && !all.contains(token) && !all.contains("hunter2"), "{all}");
+    assert!(!all.contains("login.token"), "{all}");
+}
+
+#[test]
 fn filters_narrow_acts_but_not_the_verdict() {
     let wish = Wish { service: Some("inventory".into()), kind: Some(ActKind::Message), ..Wish::default() };
     let story = tell(&fixture::dead_lettered(), &wish, T0 + 60_000 * MS);
     assert_eq!(story.verdict.state, State::DeadLettered);
-    assert_eq!(lines(&story), ["inventory took delivery 1 of order.placed from inventory.commit."]);
+    assert_eq!(lines(&story), ["inventory took order.placed from inventory.commit."]);
     assert!(story.acts.filtered > 5);
     let all = Wish { quiet: true, ..Wish::default() };
     let story = tell(&fixture::dead_lettered(), &all, T0 + 60_000 * MS);

@@ -295,11 +295,13 @@ impl Pen<'_> {
         );
         let Some(label) = &mark.label else { return };
         let class = if label.on_fold { "halo err on-fold" } else { "halo err" };
-        let (anchor, dx) = if label.before { ("end", -12) } else { ("start", 12) };
+        // Clear of the mark where that sits at the bar's end.
+        let clear = if (label.x - mark.x).abs() < 1.0 { 12 } else { 6 };
+        let (anchor, dx) = if label.before { ("end", -clear) } else { ("start", clear) };
         let _ = write!(
             out,
             r#"<text class="{class}" x="{}" dx="{dx}" y="{}" text-anchor="{anchor}">{}</text>"#,
-            pc(mark.x),
+            pc(label.x),
             y + 12.0,
             escaped(&label.text)
         );
@@ -309,6 +311,10 @@ impl Pen<'_> {
 /// A heading that fits, and the whole of it.
 fn title(head: &Head, room: usize) -> (String, String) {
     match &head.one {
+        Some((_, letter, root)) if head.goes_on => {
+            let whole = format!("Trace {letter} goes on");
+            (if room < 14 { letter.clone() } else { whole.clone() }, format!("{whole} · {root}"))
+        }
         Some((_, letter, root)) => {
             let whole = format!("Trace {letter} · {root}");
             let tie = if head.by_link { ", tied by a link" } else { "" };

@@ -169,6 +169,8 @@ async fn every_fixture_makes_a_page() {
         fixture::pika(),
         fixture::old_names(),
         fixture::tied_by_link(),
+        fixture::not_found(),
+        fixture::gone_on(),
     ] {
         for query in
             ["", "?all=1", "?scale=true", "?service=payments", "?kind=messages", "?kind=logs&last=7d"]
@@ -277,7 +279,10 @@ async fn a_story_of_many_traces_is_bounded_and_paged() {
         sheets.push(sheet);
     }
     let begin = std::time::Instant::now();
-    let body = story(fixture::story_of(sheets), "").await;
+    let copies = sheets.iter().map(|sheet| Sheet { trace: sheet.trace.clone() }).collect();
+    let body = story(fixture::story_of(copies), "").await;
+    assert!(body.contains("50\u{a0}traces") && !body.contains("Later acts"), "only the 50 roots are told");
+    let body = story(fixture::story_of(sheets), "?all=1").await;
     assert!(begin.elapsed().as_secs() < 5, "{:?}", begin.elapsed());
     assert!(body.len() < 200_000, "{} bytes", body.len());
     assert!(body.contains("Later acts") && body.contains("Later logs"));

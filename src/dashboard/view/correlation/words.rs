@@ -98,7 +98,7 @@ pub fn when(frame: &Frame, act: &Act, begin: Nanos, now: Nanos) -> Html {
     ))
 }
 
-/// Links of an act; logs only where they are on the page.
+/// Links of an act, logs only where they are on the page, and what the application says of its subject.
 pub fn refs(frame: &Frame, act: &Act, logs: &Range<usize>) -> Html {
     let mut out = String::new();
     for reference in &act.refs {
@@ -110,6 +110,9 @@ pub fn refs(frame: &Frame, act: &Act, logs: &Range<usize>) -> Html {
             Ref::Log(index, count) => (format!("#log-{index}"), format!("{count} logs")),
         };
         let _ = write!(out, "<a href=\"{}\">{word}</a> ", escaped(&to));
+    }
+    for (key, value) in &act.details {
+        let _ = write!(out, r#"<span class="note">{} <code>{}</code></span> "#, escaped(key), escaped(value));
     }
     askama::filters::Safe(out)
 }
@@ -162,7 +165,8 @@ fn md_when(visit: &Visit, act: &Act) -> String {
 
 fn md_act(visit: &Visit, act: &Act) -> String {
     let mark = if act.first_failure { " **First failure.**" } else { "" };
-    format!("{}{mark}", md(visit, &act.said))
+    let details = act.details.iter().map(|(key, value)| format!(" {} {}", md_text(key), md_code(value)));
+    format!("{}{mark}{}", md(visit, &act.said), details.collect::<String>())
 }
 
 fn md(visit: &Visit, phrase: &Phrase) -> String {

@@ -1,0 +1,133 @@
+//! The rules of the house, as tables. `docs/ARCHITECTURE.md` says why each is there.
+
+/// A room and all that it may use of this crate. A longer room's rule stands beside that of the room around it.
+pub struct Layer {
+    pub room: &'static str,
+    /// Paths below `crate`; the room itself goes without saying.
+    pub may_use: &'static [&'static str],
+    /// Paths that it may not, although `may_use` holds something above them.
+    pub never: &'static [&'static str],
+}
+
+pub const LAYERS: &[Layer] = &[
+    // receive → model → store → query → view.
+    Layer { room: "dashboard::model", may_use: &[], never: &[] },
+    Layer {
+        room: "dashboard::receive",
+        may_use: &[
+            "dashboard::model",
+            "dashboard::store::Ingest",
+            "dashboard::store::Stored",
+            "dashboard::store::StoreError",
+        ],
+        never: &[],
+    },
+    Layer { room: "dashboard::store", may_use: &["dashboard::model"], never: &[] },
+    Layer {
+        room: "dashboard::query",
+        may_use: &["dashboard::model", "dashboard::store"],
+        never: &["dashboard::store::Store", "dashboard::store::Ingest", "dashboard::model::otlp"],
+    },
+    Layer {
+        room: "dashboard::view",
+        may_use: &["dashboard::model", "dashboard::store", "dashboard::query"],
+        never: &[
+            "dashboard::store::Store",
+            "dashboard::store::Ingest",
+            "dashboard::model::otlp",
+            "dashboard::model::proto",
+        ],
+    },
+    // The dashboard shares with the toolkit the names on the wire and nothing else.
+    Layer { room: "dashboard", may_use: &["comms::names"], never: &[] },
+    // The toolkit is built alone and by others.
+    Layer { room: "comms", may_use: &[], never: &[] },
+    Layer { room: "telemetry", may_use: &["comms"], never: &[] },
+    // The shop knows the dashboard as an address to send to.
+    Layer { room: "demo", may_use: &["comms", "telemetry", "config"], never: &["config::dashboard"] },
+    // Settings name types of those they are for, and do nothing.
+    Layer { room: "config", may_use: &["demo::shop", "telemetry", "dashboard::store"], never: &[] },
+];
+
+/// A path from outside that only some rooms may use.
+pub struct Owned {
+    pub path: &'static str,
+    pub rooms: &'static [&'static str],
+    pub why: &'static str,
+}
+
+pub const OWNED: &[Owned] = &[
+    Owned {
+        path: "opentelemetry_sdk",
+        rooms: &["telemetry"],
+        why: "how telemetry is exported is decided in one place",
+    },
+    Owned {
+        path: "opentelemetry_otlp",
+        rooms: &["telemetry"],
+        why: "how telemetry is exported is decided in one place",
+    },
+    Owned {
+        path: "sqlx",
+        rooms: &["dashboard::store::sqlite", "comms::queue::embedded"],
+        why: "SQL lives behind the traits of the store and the broker",
+    },
+    Owned { path: "askama", rooms: &["dashboard::view"], why: "HTML is made in the view" },
+    Owned { path: "clap", rooms: &["cli", "config", "demo::shop"], why: "flags are read at the door" },
+    Owned {
+        path: "prometheus_client",
+        rooms: &["dashboard::receive", "dashboard::store::latency", "dashboard::ops"],
+        why: "only who counts and who shows counters knows their format",
+    },
+    Owned {
+        path: "axum",
+        rooms: &[
+            "dashboard::receive",
+            "dashboard::view",
+            "dashboard::ops",
+            "dashboard::serve",
+            "comms",
+            "demo",
+        ],
+        why: "model, store and query know no HTTP",
+    },
+    Owned {
+        path: "tonic",
+        rooms: &["dashboard::receive", "dashboard::serve", "comms", "demo"],
+        why: "model, store, query and view know no gRPC",
+    },
+    Owned { path: "tokio::sync::mpsc::unbounded_channel", rooms: &[], why: "a channel has a bound" },
+    Owned { path: "tokio::sync::mpsc::UnboundedSender", rooms: &[], why: "a channel has a bound" },
+    Owned { path: "tokio::sync::mpsc::UnboundedReceiver", rooms: &[], why: "a channel has a bound" },
+    Owned { path: "std::sync::mpsc::channel", rooms: &[], why: "a channel has a bound: sync_channel" },
+    Owned { path: "futures_util::mpsc", rooms: &[], why: "channels are tokio's" },
+    Owned { path: "std::process::exit", rooms: &["cli"], why: "only the command line ends the process" },
+];
+
+/// What of `std::env` is no setting, and so may be asked anywhere.
+pub const NO_SETTING: &[&str] = &["std::env::current_exe", "std::env::consts", "std::env::temp_dir"];
+
+/// The rooms that may read the environment.
+pub const READS_ENVIRONMENT: &[&str] = &["config"];
+
+/// Functions that start a task or a thread and give the handle that owns it.
+pub const SPAWN: &[&str] =
+    &["tokio::spawn", "tokio::task::spawn", "std::thread::spawn", "tokio::task::spawn_local"];
+
+/// Most lines of a file: beyond it holds more than one idea.
+pub const MAX_LINES: usize = 500;
+
+/// Shipped migrations with the FNV-1a sum of their bytes. A database out there has run them as they are:
+/// to change the layout, add a file and its line here.
+pub const MIGRATIONS: &[(&str, u64)] = &[
+    ("migrations/broker/0001_queues.sql", 0x22c0_79ab_cc32_76dd),
+    ("migrations/sqlite/0001_runs_and_tail.sql", 0x3aab_06dc_a38b_f00c),
+];
+
+/// A break that is meant: the file, a part of what is said about it, and why. One that is no longer needed is
+/// itself a break.
+pub const EXCUSED: &[(&str, &str, &str)] = &[(
+    "src/comms/shutdown.rs",
+    "the handle of `tokio::spawn` is dropped",
+    "the wait for signals outlives every other task; the token that it gives ends it",
+)];
