@@ -9,6 +9,7 @@ use super::read::shorten;
 use super::steps::Steps;
 use crate::dashboard::model::Span;
 use crate::dashboard::model::correlation::Keys;
+use crate::dashboard::query::redact;
 
 /// First names of keys that conventions and frameworks use, never an application's subject.
 const NOT_THE_SUBJECT: &[&str] = &[
@@ -107,6 +108,7 @@ fn is_the_subject(key: &str) -> bool {
     (lower.contains('.') || lower.ends_with("_id"))
         && lower.len() <= MAX_VALUE
         && !NOT_THE_SUBJECT.contains(&first)
+        && !redact::whole_is_secret(&lower)
         && !SECRET.iter().any(|secret| lower.contains(secret))
         && Keys::default().origin(key.as_bytes()).is_none()
 }

@@ -74,8 +74,8 @@ impl Ending {
             .or_else(|| failed_root(steps, mail))
             .or_else(|| pending(steps, mail, now))
             .or_else(|| retried(steps, mail))
+            .or_else(|| refused(steps).filter(|_| first.is_none()))
             .or_else(|| first.map(|at| Fate::step(State::Recovered, at)))
-            .or_else(|| refused(steps))
             .unwrap_or_else(|| quiet(steps, facts, now));
         let at = fate.spot.map(|spot| mail.delivery(spot).step).or(fate.at);
         let cause = match fate.state {

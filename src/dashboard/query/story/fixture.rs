@@ -378,3 +378,26 @@ pub fn tied_by_link() -> Material {
     story.tied_by_link.insert(trace_id(0xf7));
     story
 }
+
+/// A request for what is not there: the caller's client span failed, no server did.
+pub fn not_found() -> Material {
+    use Kind::{Client, Server};
+    let mut a = Sheet::new(0xe7);
+    let http = "http.request.method=GET|http.route=/orders/{id}|http.response.status_code=404";
+    a.span((1, 0), "gateway", (Server, "GET /orders/{id}"), (0, 14), http);
+    let call = format!("{http}|service.peer.name=orders");
+    a.span((2, 1), "gateway", (Client, "GET"), (1, 12), &call).status = StatusCode::Error;
+    a.span((3, 2), "orders", (Server, "GET /orders/{id}"), (3, 10), http);
+    story_of(vec![a])
+}
+
+/// The same call to a server that is not there, from a service that goes on without it.
+pub fn gone_on() -> Material {
+    let mut story = not_found();
+    let spans = &mut story.traces[0].spans;
+    spans.pop();
+    spans[0].attributes.retain(|(key, _)| key != "http.response.status_code");
+    spans[1].attributes.retain(|(key, _)| key != "http.response.status_code");
+    spans[1].status_message = "connection refused".into();
+    story
+}

@@ -39,6 +39,7 @@ mod tests;
 use std::collections::{BTreeSet, HashSet};
 
 use crate::dashboard::model::{LogRecord, Nanos, SpanId, Trace, TraceId};
+use crate::dashboard::query::redact;
 pub use acts::{Act, ActKind, Acts, Ref, Weight};
 pub use chart::Chart;
 pub use ending::State;
@@ -178,6 +179,7 @@ fn line(log: &LogRecord, trace_end: Option<Nanos>) -> LogLine {
         body if body.is_empty() => log.event_name.clone(),
         body => body,
     };
+    let text = redact::shown("", &text).0;
     let text = match text.char_indices().nth(MAX_LOG_TEXT) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,

@@ -5,6 +5,7 @@
 //! What must not live here: anything that looks at more than one span.
 
 use crate::dashboard::model::{Kind, Span, Value};
+use crate::dashboard::query::redact;
 
 /// What a span stands for.
 #[derive(Debug, Clone, PartialEq)]
@@ -172,7 +173,7 @@ fn letter(span: &Span) -> Letter {
         _ => None,
     };
     Letter {
-        id: text(span, &["messaging.message.id", "messaging.message_id"]),
+        id: identity(span, &["messaging.message.id", "messaging.message_id"]),
         routing_key: text(
             span,
             &["messaging.rabbitmq.destination.routing_key", "messaging.rabbitmq.routing_key"],
@@ -222,6 +223,12 @@ pub fn text(span: &Span, keys: &[&str]) -> Option<String> {
     Some(shorten(&value.to_text())).filter(|text| !text.is_empty())
 }
 
+/// The first of `keys` that is not empty, whole: IDs may differ in their last character only.
+fn identity(span: &Span, keys: &[&str]) -> Option<String> {
+    let value = keys.iter().find_map(|key| span.attribute(key))?;
+    Some(value.to_text()).filter(|text| !text.is_empty())
+}
+
 fn has(span: &Span, keys: &[&str]) -> bool {
     keys.iter().any(|key| span.attribute(key).is_some())
 }
@@ -230,8 +237,9 @@ fn has_prefix(span: &Span, prefix: &str) -> bool {
     span.attributes.iter().any(|(key, _)| key.starts_with(prefix))
 }
 
-/// Cuts a text that is too long for a sentence, and makes it one line.
+/// Cuts a text that is too long for a sentence, makes it one line, and masks secrets in it.
 pub fn shorten(text: &str) -> String {
+    let text = redact::shown("", text).0;
     let line = text.trim().split(['\n', '\r']).next().unwrap_or_default();
     match line.char_indices().nth(MAX_TEXT) {
         Some((end, _)) => format!("{}…", &line[..end]),

@@ -4,7 +4,7 @@
 //! implausible times are replaced by their trace's begin. No recursion: a chain may be as long as a trace.
 //! What must not live here: messages and words.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::read::{Deed, deed};
 use crate::dashboard::model::{Kind, Nanos, Span, SpanId, Trace, TraceId};
@@ -27,7 +27,8 @@ pub struct Step<'a> {
     pub deed: Deed,
     /// Where it stands in the story: its start, but never before its parent's.
     pub order: Nanos,
-    /// The failed step that made this one fail: itself, or one further in. Only for failed steps.
+    /// The failed step that made this one fail: itself, or one further in. Only for
+    /// failed steps, and not for a refusal that its caller took as an answer.
     pub cause: Option<usize>,
 }
 
@@ -42,6 +43,11 @@ impl Step<'_> {
 
     pub fn duration(&self) -> u64 {
         self.end - self.start
+    }
+
+    /// Whether it was answered with a 4xx status, which says that the caller erred.
+    fn refused(&self) -> bool {
+        matches!(&self.deed, Deed::Called(call) if call.http_status.is_some_and(|code| (400..500).contains(&code)))
     }
 }
 
@@ -173,11 +179,20 @@ impl<'a> Steps<'a> {
 
     /// A failed step failed because of the failed child that ended last, if it has one. Taking a message is
     /// not part of sending it, so a failure does not pass from a consumer to its producer.
+    ///
+    /// Clients count a 4xx answer as their failure, servers do not (HTTP semantic conventions). Where the
+    /// caller then went on without failing, it was an answer like any other and has no cause.
     fn find_causes(&mut self) {
         let mut latest: Vec<Option<usize>> = vec![None; self.list.len()];
+        let mut served: HashSet<usize> = HashSet::new();
         for &at in self.parents_first.iter().rev() {
             let step = &self.list[at];
             if !step.failed() {
+                served.extend(step.parent.filter(|_| matches!(step.deed, Deed::Served(_))));
+                continue;
+            }
+            let went_on = step.parent.is_some_and(|parent| !self.list[parent].failed());
+            if went_on && served.contains(&at) && step.refused() {
                 continue;
             }
             let inner = latest[at].and_then(|child| self.list[child].cause);
@@ -193,7 +208,7 @@ impl<'a> Steps<'a> {
 
     /// The step that failed first: the failed one that ended first, the innermost of those.
     pub fn first_failure(&self) -> Option<usize> {
-        let failed = self.list.iter().enumerate().filter(|(_, step)| step.failed());
+        let failed = self.list.iter().enumerate().filter(|(_, step)| step.cause.is_some());
         let first = failed.min_by_key(|(_, step)| (!step.plausible, step.end))?.0;
         self.list[first].cause
     }

@@ -240,7 +240,7 @@ impl Teller<'_> {
             };
             let mut act = self.failing(at, if inside { cause } else { at }, ActKind::Request, say);
             // Told by the service that broke, if that is another one.
-            act.quiet = alone && !inside;
+            act.quiet = alone && (!inside || step.cause.is_none());
             self.acts.push(act);
         } else if step.parent.is_some() {
             self.quietly(at);

@@ -252,6 +252,41 @@ fn only_logs_and_nothing_at_all_are_stories_too() {
 }
 
 #[test]
+fn what_was_not_found_is_an_answer_and_not_a_failure() {
+    let story = told(&fixture::not_found(), 600_000);
+    assert_eq!(story.verdict.state, State::Refused);
+    assert_eq!(plain(&story.verdict.headline), "gateway answered 404 to GET /orders/{id}");
+    assert!(!plain(&story.verdict.lede).contains("failed"));
+    assert!(story.acts.list.iter().all(|act| act.weight != Weight::Bad && !act.first_failure));
+    assert!(story.chart.marks.is_empty());
+}
+
+#[test]
+fn a_call_that_failed_is_told_where_its_caller_went_on() {
+    let story = told(&fixture::gone_on(), 600_000);
+    assert_eq!(story.verdict.state, State::Recovered);
+    assert_eq!(
+        plain(&story.verdict.headline),
+        "Went through, though gateway’s call to orders failed: connection refused"
+    );
+    has(&story, "gateway went on without GET /orders/{id} of orders: connection refused.");
+}
+
+#[test]
+fn secrets_are_masked_wherever_they_stand() {
+    let token = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJtZSJ9.c2lnbmF0dXJl";
+    let mut sheet = Sheet::new(1);
+    let span =
+        sheet.span((1, 0), "web", (Kind::Server, "GET /"), (0, 9), "user.password=hunter2|login.token=abc");
+    fixture::fail(span, &format!("refused Bearer {token} by http://me:hunter2@db.example/x"));
+    sheet.log(1, "web", 17, 5, &format!("Authorization: Bearer {token}"));
+    let story = told(&story_of(vec![sheet]), 100_000);
+    let all = format!("{:?}{:?}{:?}", story.verdict, story.acts.list, story.logs);
+    assert!(all.contains("refused") && !all.contains(token) && !all.contains("hunter2"), "{all}");
+    assert!(!all.contains("login.token"), "{all}");
+}
+
+#[test]
 fn filters_narrow_acts_but_not_the_verdict() {
     let wish = Wish { service: Some("inventory".into()), kind: Some(ActKind::Message), ..Wish::default() };
     let story = tell(&fixture::dead_lettered(), &wish, T0 + 60_000 * MS);

@@ -4,7 +4,7 @@ use super::Facts;
 use super::ending::{Ending, State};
 use super::mail::{Delivery, Mail, Place};
 use super::phrase::{Phrase, counted};
-use super::read::{Deed, why};
+use super::read::{Call, Deed, why};
 use super::steps::Steps;
 use crate::dashboard::model::{Nanos, SpanId, TraceId};
 
@@ -85,8 +85,15 @@ impl Teller<'_> {
                 None => say.words("Retried, then succeeded"),
             },
             State::Recovered => {
-                let service = self.ending.cause.map_or("a service", |at| self.steps.list[at].service());
-                self.because(say.words(format!("Went through, though {service} failed")))
+                let step = self.ending.cause.map(|at| &self.steps.list[at]);
+                let service = step.map_or("a service", |step| step.service());
+                let who = match step.map(|step| &step.deed) {
+                    Some(Deed::Called(Call { peer: Some(peer), .. })) => {
+                        format!("{service}’s call to {peer}")
+                    }
+                    _ => service.to_owned(),
+                };
+                self.because(say.words(format!("Went through, though {who} failed")))
             }
             State::Refused => self.refused(),
             State::Running => extent(say.words("All well so far: ")),

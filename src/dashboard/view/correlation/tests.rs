@@ -169,6 +169,8 @@ async fn every_fixture_makes_a_page() {
         fixture::pika(),
         fixture::old_names(),
         fixture::tied_by_link(),
+        fixture::not_found(),
+        fixture::gone_on(),
     ] {
         for query in
             ["", "?all=1", "?scale=true", "?service=payments", "?kind=messages", "?kind=logs&last=7d"]

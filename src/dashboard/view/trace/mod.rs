@@ -11,7 +11,7 @@ mod minimap;
 pub mod panel;
 mod rows;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use askama::Template;
 use axum::extract::{Path, State};
@@ -39,6 +39,8 @@ const YOUNG: Nanos = 120_000_000_000;
 const MOST_LOGS: usize = 200;
 /// Collapsed spans in one address.
 const MOST_COLLAPSED: usize = 200;
+/// Traces linked from this one that are looked up.
+const MOST_LINKS: usize = 50;
 
 /// What the address asks for.
 #[derive(Clone)]
@@ -178,8 +180,7 @@ struct TracePage {
     panel: Option<Panel>,
     logs: Vec<LogLine>,
     log_count: usize,
-    links_in: Vec<TraceSummary>,
-    links_out: Vec<TraceId>,
+    links: Links,
     adjusted: bool,
 }
 
@@ -204,10 +205,30 @@ pub async fn show(State(state): State<PageState>, Path(id): Path<String>, visit:
     let address = Address::read(&visit.params)?;
     let trace = load(&state, id).await?;
     let summary = state.reader.summary(id).await?;
-    let links_in = state.reader.linking_to(id).await?;
+    let links = Links { into: state.reader.linking_to(id).await?, out: linked_from(&state, &trace).await? };
     let clocks = if address.adjusted { Clocks::Adjusted } else { Clocks::AsSent };
     let waterfall = Waterfall::new(&trace, visit.now, clocks);
-    page(&draw(&visit, &address, &waterfall, summary, links_in))
+    page(&draw(&visit, &address, &waterfall, summary, links))
+}
+
+/// Traces that link here, and traces linked from here with what is known of them.
+struct Links {
+    into: Vec<TraceSummary>,
+    out: Vec<(TraceId, Option<TraceSummary>)>,
+}
+
+/// The traces that this one's spans link to.
+async fn linked_from(
+    state: &PageState,
+    trace: &Trace,
+) -> Result<Vec<(TraceId, Option<TraceSummary>)>, PageError> {
+    let links = trace.spans.iter().flat_map(|span| &span.links).map(|link| link.trace_id);
+    let targets: BTreeSet<TraceId> = links.filter(|id| *id != trace.id).collect();
+    let mut known = Vec::new();
+    for id in targets.into_iter().take(MOST_LINKS) {
+        known.push((id, state.reader.summary(id).await?));
+    }
+    Ok(known)
 }
 
 fn draw(
@@ -215,7 +236,7 @@ fn draw(
     address: &Address,
     waterfall: &Waterfall<'_>,
     summary: Option<TraceSummary>,
-    links_in: Vec<TraceSummary>,
+    links: Links,
 ) -> TracePage {
     let trace = waterfall.trace;
     let finding = finding::of(waterfall);
@@ -251,15 +272,6 @@ fn draw(
     let mut services: Vec<_> = trace.spans.iter().map(|span| span.service()).collect();
     services.sort_unstable();
     services.dedup();
-    let mut links_out: Vec<TraceId> = trace
-        .spans
-        .iter()
-        .flat_map(|span| &span.links)
-        .map(|link| link.trace_id)
-        .filter(|id| *id != trace.id)
-        .collect();
-    links_out.sort_unstable();
-    links_out.dedup();
     TracePage {
         id: trace.id,
         answer,
@@ -293,8 +305,7 @@ fn draw(
         panel: selected.map(|row| panel::open(&frame, waterfall, row, finding.broke_at)),
         logs: trace.logs.iter().take(MOST_LOGS).map(|log| panel::log_line(&frame, log)).collect(),
         log_count: trace.logs.len(),
-        links_in,
-        links_out,
+        links,
         adjusted: waterfall.adjusted,
         title,
         finding,
