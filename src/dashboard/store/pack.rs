@@ -173,7 +173,7 @@ impl Packer<'_> {
     fn close_block(&mut self) -> Result<(), StoreError> {
         if self.block.items() > 0 {
             let id = self.first_block + self.flush.blocks.len() as u64;
-            self.flush.blocks.push((id, std::mem::take(&mut self.block).finish()?));
+            self.flush.blocks.push((id, self.block.finish()?));
             self.tables = tables(self.batches);
         }
         Ok(())

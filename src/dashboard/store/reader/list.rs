@@ -121,6 +121,7 @@ struct Search<'a> {
 impl<'a> Search<'a> {
     fn new(filter: &'a TraceFilter) -> Self {
         let newest = filter.order == Order::Newest;
+        let dots = if filter.dots { TracePage::MAX_DOTS } else { 0 };
         let to = filter.to.unwrap_or(Nanos::MAX);
         let before = filter.after.filter(|_| newest).map_or(Nanos::MAX, |after| after.key);
         let service_error = |service: &String| match filter.status {
@@ -139,7 +140,7 @@ impl<'a> Search<'a> {
             from: filter.from.unwrap_or(0),
             to: to.min(before),
             term,
-            want: filter.limit.clamp(1, TraceFilter::MAX_LIMIT).max(TracePage::MAX_DOTS) + 1,
+            want: filter.limit.clamp(1, TraceFilter::MAX_LIMIT).max(dots) + 1,
             found: HashMap::new(),
             examined: 0,
             complete: true,
