@@ -150,7 +150,10 @@ impl<'a> Search<'a> {
     /// Looks at an entry; true where it matches.
     fn offer(&mut self, entry: &Entry) -> bool {
         self.examined += 1;
-        if !matches(entry, self.filter, self.from, self.to) {
+        // A page of the newest goes on below its cursor; what is above must not use up what is wanted.
+        let above = |after: Cursor| (entry.summary.start, entry.summary.trace_id) >= (after.key, after.trace_id);
+        let newest = self.filter.order == Order::Newest;
+        if newest && self.filter.after.is_some_and(above) || !matches(entry, self.filter, self.from, self.to) {
             return false;
         }
         match self.found.get_mut(&entry.summary.trace_id) {
