@@ -2,7 +2,7 @@
 //
 // It knows nothing of OpenTelemetry; telemetry.js, loaded before it, brings that. Prints the port that it listens on.
 //
-//   GET /price/:sku  asks the checkout for the stock; the price of `gone` is an error
+//   GET /price/:sku?stock=URL  asks the URL for the stock; the price of `gone` is an error
 
 'use strict';
 
@@ -11,12 +11,11 @@ const pino = require('pino');
 
 const log = pino({ level: 'info' }, pino.destination(2));
 const app = express();
-const checkout = process.env.CHECKOUT_URL || 'http://127.0.0.1:9';
 
 app.get('/price/:sku', async (request, response) => {
   const correlation = request.get('x-correlation-id') || 'none';
   const headers = { 'x-correlation-id': correlation };
-  const stock = await fetch(`${checkout}/stock/${request.params.sku}`, { headers });
+  const stock = await fetch(request.query.stock, { headers });
   const { left } = await stock.json();
   if (request.params.sku === 'gone') {
     log.error({ correlation_id: correlation }, 'no price is known for gone');

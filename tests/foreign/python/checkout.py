@@ -27,7 +27,8 @@ def correlation():
 @app.get("/checkout/<sku>")
 def checkout(sku):
     headers = {"x-correlation-id": correlation()}
-    answer = requests.get(f"{PRICES}/price/{sku}", headers=headers, timeout=10)
+    stock = f"{request.host_url}stock/{sku}"
+    answer = requests.get(f"{PRICES}/price/{sku}", params={"stock": stock}, headers=headers, timeout=10)
     if answer.status_code != 200:
         log.error("no price for %s", sku, extra={"correlation.id": correlation()})
         raise RuntimeError(f"prices answered {answer.status_code} for {sku}")
