@@ -1,6 +1,7 @@
 //! The pages over the fixtures: every case that breaks viewers, hostile texts, bad addresses, headers.
 
 mod cases_in_html;
+mod serve;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -9,7 +10,7 @@ use tower::ServiceExt;
 
 use super::format;
 use crate::dashboard::fixture::build::{MS, trace_id};
-use crate::dashboard::fixture::{cases, serve, shop};
+use crate::dashboard::fixture::{cases, shop};
 use crate::dashboard::model::Trace;
 use crate::dashboard::view::visit::now;
 
