@@ -32,7 +32,12 @@ pub fn of(waterfall: &Waterfall<'_>) -> Finding {
         None => Prose::new().text(format!("{} {}", span.service(), name)),
         Some(row) => {
             let broken = waterfall.span(row);
-            let verb = if in_background(waterfall, root, row) { "went on, then failed" } else { "failed" };
+            let answered = Semantics(span).http_status().is_some() || Semantics(span).rpc_status().is_some();
+            let verb = match (in_background(waterfall, root, row), answered) {
+                (true, true) => "answered, then failed",
+                (true, false) => "ended, then failed",
+                (false, _) => "failed",
+            };
             let place = if broken.service() == span.service() {
                 String::new()
             } else {

@@ -5,7 +5,7 @@
 //! * [`facts`]: one span explained: a sentence, attributes in groups, what is hidden.
 //! * [`finding`]: one trace explained: its title and its sentence.
 //! * [`story`]: everything that carries one correlation ID, told in order.
-//! * [`trouble`] and [`outcome`]: what is wrong now, and what became of what failed.
+//! * [`overview`] and [`outcome`]: what is wrong now, and what became of what failed.
 //! * [`redact`]: secrets that are not shown.
 //! * [`prose`]: a sentence with services, codes and errors in it, without markup.
 //! * [`search`], [`grammar`]: what a text in the search box means.
@@ -18,10 +18,10 @@ pub mod facts;
 pub mod finding;
 pub mod grammar;
 pub mod outcome;
+pub mod overview;
 pub mod prose;
 pub mod redact;
 pub mod search;
 pub mod semantics;
 pub mod story;
-pub mod trouble;
 pub mod waterfall;

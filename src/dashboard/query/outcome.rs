@@ -18,7 +18,7 @@ pub enum Outcome {
     Failed,
 }
 
-/// Reads the outcome off the newest failed trace and all of the story's traces.
+/// Reads the outcome off the newest failed trace and the story's other traces, `all` of which are newest first.
 pub async fn of(
     reader: &dyn Reader,
     failed: &TraceSummary,

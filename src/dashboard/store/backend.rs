@@ -35,8 +35,8 @@ pub trait Backend: Send + Sync {
     /// The pages of a run that may hold pairs of `low..=high`, in order.
     async fn pages(&self, run: u64, low: u64, high: u64) -> Result<Vec<Vec<u8>>, StoreError>;
 
-    /// A chunk of a run; `None` where the run was dropped meanwhile.
-    async fn chunk(&self, run: u64, number: u32) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Chunks `first..=last` of a run with their numbers; none where the run was dropped meanwhile.
+    async fn chunks(&self, run: u64, first: u32, last: u32) -> Result<Vec<(u32, Vec<u8>)>, StoreError>;
 
     /// Removes a run with its blocks, in steps that hold nobody up, and gives the space back.
     async fn drop_run(&self, run: &RunMeta) -> Result<(), StoreError>;

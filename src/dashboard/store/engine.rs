@@ -9,9 +9,8 @@ use async_trait::async_trait;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::backend::Backend;
-use super::entry::Entry;
 use super::retention::{self, Limits};
-use super::run::{RunMeta, decode_chunk};
+use super::run::{Chunk, RunMeta};
 use super::sqlite::Sqlite;
 use super::tail::Tail;
 use super::writer::{Job, Writer};
@@ -24,8 +23,10 @@ pub const QUEUE: usize = 64;
 const QUEUE_KIB: usize = 128 << 10;
 /// How long a batch waits for room before its sender is told to come again.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// Decoded chunks kept.
-const CHUNKS_KEPT: usize = 64;
+/// Open chunks kept.
+const CHUNKS_KEPT: usize = 128;
+/// Chunks read at once where neighbours are likely to be wanted.
+const CHUNKS_AHEAD: u32 = 16;
 
 /// What was committed and is known without asking the backend.
 #[derive(Default)]
@@ -35,8 +36,8 @@ pub(super) struct Index {
     pub runs: Arc<Vec<Arc<RunMeta>>>,
 }
 
-/// A decoded chunk under its run and number.
-type KeptChunk = ((u64, u32), Arc<Vec<Entry>>);
+/// An open chunk under its run and number.
+type KeptChunk = ((u64, u32), Arc<Chunk>);
 
 /// What the writer, the reads and retention share.
 pub(super) struct Shared {
@@ -147,20 +148,28 @@ impl Shared {
         self.index.read().expect("no holder panics").runs.clone()
     }
 
-    /// A chunk of a run, decoded; `None` where the run was dropped meanwhile.
-    pub async fn chunk(&self, run: u64, number: u32) -> Result<Option<Arc<Vec<Entry>>>, StoreError> {
-        let key = (run, number);
-        let kept = |chunks: &VecDeque<KeptChunk>| {
-            chunks.iter().find(|(known, _)| *known == key).map(|(_, chunk)| chunk.clone())
-        };
-        if let Some(chunk) = kept(&self.chunks.lock().expect("no holder panics")) {
+    /// A chunk of a run; `None` where the run was dropped meanwhile. With `dense` its older neighbours, which a
+    /// walk from the newest to the oldest wants next, are read with it.
+    pub async fn chunk(&self, run: u64, number: u32, dense: bool) -> Result<Option<Arc<Chunk>>, StoreError> {
+        if let Some(chunk) = self.kept_chunk((run, number)) {
             return Ok(Some(chunk));
         }
-        let Some(data) = self.backend.chunk(run, number).await? else { return Ok(None) };
-        let chunk = Arc::new(decode_chunk(&data)?);
-        let mut chunks = self.chunks.lock().expect("no holder panics");
-        chunks.truncate(CHUNKS_KEPT - 1);
-        chunks.push_front((key, chunk.clone()));
-        Ok(Some(chunk))
+        let first = if dense { number.saturating_sub(CHUNKS_AHEAD - 1) } else { number };
+        let mut wanted = None;
+        for (number_read, data) in self.backend.chunks(run, first, number).await? {
+            let chunk = Arc::new(Chunk::open(&data)?);
+            if number_read == number {
+                wanted = Some(chunk.clone());
+            }
+            let mut chunks = self.chunks.lock().expect("no holder panics");
+            chunks.truncate(CHUNKS_KEPT - 1);
+            chunks.push_front(((run, number_read), chunk));
+        }
+        Ok(wanted)
+    }
+
+    fn kept_chunk(&self, key: (u64, u32)) -> Option<Arc<Chunk>> {
+        let chunks = self.chunks.lock().expect("no holder panics");
+        chunks.iter().find(|(known, _)| *known == key).map(|(_, chunk)| chunk.clone())
     }
 }

@@ -185,26 +185,57 @@ pub fn find_in_pages(pages: &[Vec<u8>], term: Term) -> Result<Vec<u32>, StoreErr
 }
 
 fn encode_chunk<'a>(entries: impl Iterator<Item = &'a Entry>) -> Result<Vec<u8>, StoreError> {
-    let mut raw = vec![entry::VERSION];
+    let (mut body, mut lengths) = (Vec::new(), Vec::new());
     for entry in entries {
-        entry::put(&mut raw, entry);
+        let before = body.len();
+        entry::put(&mut body, entry);
+        lengths.push(body.len() - before);
     }
+    let mut raw = vec![entry::VERSION];
+    put_varint(&mut raw, lengths.len() as u64);
+    lengths.into_iter().for_each(|length| put_varint(&mut raw, length as u64));
+    raw.extend_from_slice(&body);
     compress(&raw)
 }
 
-/// The entries of a chunk.
-pub fn decode_chunk(data: &[u8]) -> Result<Vec<Entry>, StoreError> {
-    let raw = decompress(data)?;
-    let mut rest = &raw[..];
-    let read = |rest: &mut &[u8]| -> Result<Vec<Entry>, WireError> {
-        if take_bytes(rest, 1)?[0] != entry::VERSION {
+/// A chunk, decompressed; its entries are decoded one by one, since few of them are looked at.
+pub struct Chunk {
+    raw: Vec<u8>,
+    entries: Vec<std::ops::Range<usize>>,
+}
+
+impl Chunk {
+    /// Opens a chunk: version, count, a length for each entry, the entries.
+    pub fn open(data: &[u8]) -> Result<Self, StoreError> {
+        let raw = decompress(data)?;
+        let entries = Self::places(&raw).map_err(damaged)?;
+        Ok(Self { raw, entries })
+    }
+
+    fn places(raw: &[u8]) -> Result<Vec<std::ops::Range<usize>>, WireError> {
+        let mut rest = raw;
+        if take_bytes(&mut rest, 1)?[0] != entry::VERSION {
             return Err(WireError::Tag);
         }
-        let mut entries = Vec::with_capacity(CHUNK);
-        while !rest.is_empty() {
-            entries.push(entry::take(rest)?);
+        let count = take_varint(&mut rest)?;
+        let lengths: Vec<usize> = (0..count)
+            .map(|_| take_varint(&mut rest).map(|length| length as usize))
+            .collect::<Result<_, _>>()?;
+        let mut at = raw.len() - rest.len();
+        let mut places = Vec::with_capacity(lengths.len());
+        for length in lengths {
+            if at + length > raw.len() {
+                return Err(WireError::Truncated);
+            }
+            places.push(at..at + length);
+            at += length;
         }
-        Ok(entries)
-    };
-    read(&mut rest).map_err(damaged)
+        Ok(places)
+    }
+
+    /// The entry with this ordinal of the run; `None` past the end.
+    pub fn entry(&self, ordinal: u32) -> Result<Option<Entry>, StoreError> {
+        let Some(place) = self.entries.get(ordinal as usize % CHUNK) else { return Ok(None) };
+        entry::take(&mut &self.raw[place.clone()]).map(Some).map_err(damaged)
+    }
 }

@@ -5,7 +5,8 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::error::PageError;
-use super::frame::Frame;
+use super::frame::{Frame, Nav};
+use super::html::{PageResult, page};
 use super::visit::Visit;
 use super::{PageState, format};
 use crate::dashboard::store::StoreError;
@@ -176,6 +177,13 @@ impl Connect {
 pub struct EmptyPage {
     pub frame: Frame,
     pub connect: Connect,
+}
+
+/// The page that stands in for `nav` while nothing is kept; it looks again when something has come.
+pub fn empty(visit: &Visit, state: &PageState, nav: Nav) -> PageResult {
+    let mut frame = visit.frame(nav, "No traces yet");
+    frame.refresh = true;
+    page(&EmptyPage { connect: Connect::new(visit, state), frame })
 }
 
 /// Handler of `POST /test-trace`: sends one through the receiver and opens it.

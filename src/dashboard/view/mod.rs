@@ -5,8 +5,8 @@
 //! * [`format`](mod@format), [`escape`]: how numbers, times and text look. Text from outside is escaped by every
 //!   template.
 //! * [`guard`], [`error`]: hosts, cross-site requests, headers, error pages.
-//! * [`chart`]: SVG drawn here.
-//! * [`overview`], [`traces`], [`trace`], [`download`], [`search`], [`status`], [`connect`]: the pages.
+//! * [`chart`], [`dots`]: SVG drawn here.
+//! * [`overview`], [`traces`], [`trace`], [`download`], [`correlation`](mod@correlation), [`search`], [`status`], [`connect`]: the pages.
 //! * [`assets`], [`live`]: embedded files and the stream of changes.
 //!
 //! A page is a file: its handler, with its template struct beside it; the template itself is in `templates/`.
@@ -16,6 +16,7 @@ pub mod assets;
 pub mod chart;
 pub mod connect;
 pub mod correlation;
+pub mod dots;
 pub mod download;
 pub mod error;
 pub mod escape;
@@ -29,6 +30,8 @@ pub mod range;
 pub mod search;
 pub mod state;
 pub mod status;
+#[cfg(test)]
+mod tests;
 pub mod trace;
 pub mod traces;
 pub mod visit;
@@ -47,16 +50,16 @@ pub use state::{
 /// All pages. The caller adds what is not a page (`/livez`, `/readyz`, `/metrics`) and serves it.
 pub fn router(state: PageState) -> Router {
     Router::new()
-        .route("/", get(overview::overview))
         .route("/traces", get(traces::list))
         .route("/traces/new", get(traces::new_rows))
         .route("/traces/{id}", get(trace::show))
-        .route("/correlations/{id}", get(correlation::correlation))
         .route("/traces/{id}/otlp.json", get(download::otlp))
         .route("/traces/{id}/jaeger.json", get(download::jaeger))
         .route("/search", get(search::search))
-        .route("/status", get(status::status))
         .route("/test-trace", post(connect::send_test_trace))
+        .route("/correlations/{id}", get(correlation::correlation))
+        .route("/", get(overview::show))
+        .route("/status", get(status::show))
         .route("/live", get(live::live))
         .route("/static/{hash}/{name}", get(assets::serve))
         .fallback(nothing_here)

@@ -1,89 +1,126 @@
-//! What is received, refused and kept: `/status`.
+//! `GET /status`: what Throughline receives and refuses, and how its store does.
 
 use askama::Template;
 use axum::extract::State;
 
-use super::chart::{self, Series};
+use super::chart::{self, Line};
 use super::escape::Html;
+use super::format;
 use super::frame::{Frame, Nav};
 use super::html::{PageResult, page};
-use super::range::Range;
-use super::state::{Health, ReceiveStatus};
 use super::visit::Visit;
-use super::{PageState, format};
+use super::{Health, PageState, ReceiveStatus};
+use crate::dashboard::model::Nanos;
 use crate::dashboard::store::Holdings;
 
+/// What the charts cover, by minute.
+const HOUR: Nanos = 3_600_000_000_000;
+const MINUTE: Nanos = 60_000_000_000;
+
+/// The page.
 #[derive(Template)]
 #[template(path = "status.html")]
 struct StatusPage {
     frame: Frame,
-    title: &'static str,
     status: ReceiveStatus,
     holdings: Holdings,
-    accepted: Option<Html>,
-    refused: Option<Html>,
-    refused_total: u64,
+    accepted: Html,
+    refused: Html,
+    refused_in_hour: u64,
 }
 
 /// Handler of `GET /status`.
-pub async fn status(State(state): State<PageState>, visit: Visit) -> PageResult {
-    let mut status = state.status.status();
+pub async fn show(State(state): State<PageState>, visit: Visit) -> PageResult {
+    let status = state.status.status();
     let holdings = state.reader.holdings().await?;
-    let rank = |health: Health| match health {
-        Health::Broken => 0,
-        Health::Silent => 1,
-        Health::Well => 2,
+    let range = (visit.now.saturating_sub(HOUR), visit.now);
+    let first = range.0 / MINUTE + 1;
+    let minute = |number: u64| status.minutes.iter().find(|minute| minute.start / MINUTE == number);
+    let series = |of: fn(&super::Minute) -> f64| -> Vec<Option<f64>> {
+        (first..first + 60).map(|number| Some(minute(number).map_or(0.0, of))).collect()
     };
-    status.sources.sort_by_key(|source| rank(source.health));
-    let title = match status.sources.first().map(|source| source.health) {
-        Some(Health::Broken) => "Something cannot be received",
-        _ if status.turned_away > 0 => "Receiving, and at times more than can be written",
-        _ if status.sources.iter().all(|source| source.health != Health::Well) => {
-            "Listening; nothing comes at the moment"
-        }
-        _ => "Receiving well",
+    let accepted = series(|minute| minute.accepted as f64 / 60.0);
+    let refused = series(|minute| minute.refused as f64);
+    let per_second = |value: f64| format!("{} /s", format::rate(value));
+    let per_minute = |value: f64| format!("{} /min", format::rate(value));
+    let draw = |label, values: &[Option<f64>], class, unit| {
+        chart::line(&visit, range, &Line { label, values, class, unit })
     };
-    let mut frame = visit.frame(Nav::Status, "Status").live();
-    if let (Some(first), Some(last)) = (status.minutes.first(), status.minutes.last()) {
-        // These charts show the hour that the receivers remember, whatever the page's range is.
-        frame.visit.range = Range { from: first.start, to: last.start + 60_000_000_000, preset: Some("1h") };
-    }
-    let chart = |values: Vec<Option<f64>>, class, says| {
-        let write = |value: f64| format::rate(value);
-        (!values.is_empty()).then(|| chart::line(&frame, &Series { values: &values, class, write, says }))
-    };
-    let accepted = chart(
-        status.minutes.iter().map(|minute| Some(minute.accepted as f64 / 60.0)).collect(),
-        "",
-        "Spans and logs accepted per second",
-    );
-    let refused = chart(
-        status.minutes.iter().map(|minute| Some(minute.refused as f64)).collect(),
-        "e",
-        "Spans and logs refused per minute",
-    );
-    frame.visit.range = visit.range.clone();
-    let refused_total = status.refused_total();
-    page(&StatusPage { frame, title, status, holdings, accepted, refused, refused_total })
+    let accepted = draw("Spans and logs accepted a second", &accepted, "", per_second);
+    let refused_chart = draw("Refused a minute", &refused, "e", per_minute);
+    let refused_in_hour = refused.iter().flatten().sum::<f64>() as u64;
+    let mut frame = visit.frame(Nav::Status, "What Throughline receives");
+    frame.refresh = true;
+    page(&StatusPage { frame, status, holdings, accepted, refused: refused_chart, refused_in_hour })
 }
 
 impl StatusPage {
-    fn is(&self, health: &Health, word: &str) -> bool {
-        matches!(
-            (health, word),
-            (Health::Well, "well") | (Health::Silent, "silent") | (Health::Broken, "broken")
-        )
+    /// The sentence that the page opens with.
+    fn verdict(&self) -> &'static str {
+        if self.status.sources.iter().any(|source| source.health == Health::Broken) {
+            "A source does not work"
+        } else if self.status.sources.iter().all(|source| source.last_heard.is_none()) {
+            "Listening; nothing has come yet"
+        } else if self.status.sources.iter().all(|source| source.health == Health::Silent) {
+            "Listening; nothing comes at the moment"
+        } else if self.status.turned_away > 0 {
+            "Receiving; some requests had to come again"
+        } else {
+            "Receiving well"
+        }
     }
 
-    fn bytes(&self, bytes: &u64) -> String {
-        format::bytes(*bytes)
+    /// The sentence below it.
+    fn lede(&self) -> String {
+        let taken = format!(
+            "{} and {} since the start {} ago",
+            format::counted(self.status.accepted_spans, "span", "spans"),
+            format::counted(self.status.accepted_logs, "log", "logs"),
+            format::age(self.frame.visit.state.settings.started, self.frame.visit.now)
+        );
+        match self.status.refused_total() {
+            0 => format!("{taken}; nothing was refused."),
+            refused => format!("{taken}; {} refused, reasons below.", format::count(refused)),
+        }
     }
 
     fn rate(&self, rate: &f64) -> String {
         format::rate(*rate)
     }
 
-    fn seconds(&self, seconds: &u64) -> String {
-        format::duration(seconds.saturating_mul(1_000_000_000))
+    fn bytes(&self, bytes: &u64) -> String {
+        format::bytes(*bytes)
+    }
+
+    /// `1.20 GB of 10.0 GB`.
+    fn disk(&self) -> String {
+        match self.holdings.max_bytes {
+            0 => format!("{}, no limit set", format::bytes(self.holdings.bytes)),
+            most => format!("{} of {}", format::bytes(self.holdings.bytes), format::bytes(most)),
+        }
+    }
+
+    /// How long data is kept.
+    fn keeps(&self) -> String {
+        match self.holdings.max_age_s {
+            0 => "for ever".to_owned(),
+            seconds => format::duration(seconds * 1_000_000_000),
+        }
+    }
+
+    /// The whole of it as text, to be copied into a report.
+    fn report(&self) -> String {
+        let mut lines = vec![
+            format!("Throughline {}: {}", self.frame.version(), self.verdict()),
+            self.lede(),
+            format!("store: {} {}, {}", self.holdings.engine, self.holdings.location, self.disk()),
+        ];
+        lines.extend(self.status.sources.iter().map(|source| format!("{}: {}", source.name, source.note)));
+        let refused = |refused: &super::Refused| {
+            let sender = refused.service.as_deref().unwrap_or("unknown sender");
+            format!("refused: {} x {} ({sender})", refused.count, refused.reason)
+        };
+        lines.extend(self.status.refused.iter().map(refused));
+        lines.join("\n")
     }
 }

@@ -3,8 +3,8 @@
 use askama::Template;
 use axum::extract::State;
 
-use super::chart::{self, Point};
-use super::connect::Connect;
+use super::connect;
+use super::dots::{self, Point};
 use super::error::PageError;
 use super::escape::Html;
 use super::frame::{Frame, Nav};
@@ -65,9 +65,7 @@ pub async fn list(State(state): State<PageState>, visit: Visit) -> PageResult {
         holdings.spans == 0 && holdings.logs == 0
     };
     if nothing_kept {
-        let mut frame = visit.frame(Nav::Traces, "No traces yet").live();
-        frame.refresh = true;
-        return page(&super::connect::EmptyPage { connect: Connect::new(&visit, &state), frame });
+        return connect::empty(&visit, &state, Nav::Traces);
     }
     let services = state.reader.services(visit.range.from, visit.range.to.saturating_add(1)).await?;
     let found = match asked.bad_query {
@@ -93,13 +91,13 @@ fn draw(frame: Frame, visit: &Visit, asked: Asked, services: Vec<String>, found:
         .collect();
     let says = format!("Duration of {} traces over time; failed ones are larger and red", points.len());
     let orders = [
-        ("new", "Newest", Order::Newest),
-        ("long", "Longest", Order::Longest),
+        ("newest", "Newest", Order::Newest),
+        ("longest", "Longest", Order::Longest),
         ("spans", "Most spans", Order::MostSpans),
     ]
     .map(|(word, name, order)| {
         let word = (order != Order::Newest).then_some(word);
-        (frame.here(&[("o", word), ("after", None)]), name, filter.order == order)
+        (frame.here(&[("order", word), ("after", None)]), name, filter.order == order)
     })
     .into();
     let shown = |ns: Option<u64>| ns.map(grammar::written).unwrap_or_default();
@@ -115,7 +113,7 @@ fn draw(frame: Frame, visit: &Visit, asked: Asked, services: Vec<String>, found:
         filtered: !query.is_empty(),
         min: shown(filter.min_duration),
         max: shown(filter.max_duration),
-        chart: (!points.is_empty()).then(|| chart::dots(&frame, &points, &says)),
+        chart: (!points.is_empty()).then(|| dots::dots(visit, &points, &says)),
         next: found.next.map(|cursor| frame.here(&[("after", Some(&write_cursor(cursor, filter.order)))])),
         first: filter.after.map(|_| frame.here(&[("after", None)])),
         new_rows: live.then(|| new_rows_address(visit, newest.unwrap_or(visit.range.from))),
@@ -130,7 +128,11 @@ fn draw(frame: Frame, visit: &Visit, asked: Asked, services: Vec<String>, found:
     }
 }
 
-fn row(frame: &Frame, trace: TraceSummary, longest: u64) -> Row {
+fn row(frame: &Frame, mut trace: TraceSummary, longest: u64) -> Row {
+    // They come in the order of arrival, which is nobody's; the one that the trace began in goes first.
+    if let Some(root) = &trace.root {
+        trace.services.sort_by_key(|share| share.name != root.service);
+    }
     let level = |ns: u64| (1.0 + ns as f64 / 1e5).ln();
     let bar = if longest > 0 { level(trace.duration()) / level(longest) * 100.0 } else { 0.0 };
     Row {
@@ -174,13 +176,14 @@ fn read(visit: &Visit) -> Result<Asked, PageError> {
     };
     filter.min_duration = duration("min")?.or(filter.min_duration);
     filter.max_duration = duration("max")?.or(filter.max_duration);
-    filter.order = match params.text("o") {
-        None | Some("new") => Order::Newest,
-        Some("long") => Order::Longest,
+    filter.order = match params.text("order") {
+        None | Some("newest") => Order::Newest,
+        Some("longest") => Order::Longest,
         Some("spans") => Order::MostSpans,
-        Some(_) => return Err(PageError::bad("“o” may be new, long or spans.")),
+        Some(_) => return Err(PageError::bad("“order” may be newest, longest or spans.")),
     };
     filter.limit = params.number("limit", 1..=TraceFilter::MAX_LIMIT, USUAL_LIMIT)?;
+    filter.dots = true;
     filter.from = Some(visit.range.from);
     filter.to = Some(visit.range.to);
     filter.after = match params.text("after") {

@@ -44,14 +44,17 @@ impl Shared {
             None => (0..run.entries).collect(),
         };
         let mut taken = 0;
+        // Entries wanted in every fourth chunk or more often: then it pays to read neighbours along.
+        let dense = ordinals.len() * CHUNK * 4 >= run.entries as usize;
         for ordinals in ordinals.chunk_by(|a, b| *a as usize / CHUNK == *b as usize / CHUNK).rev() {
             let number = (ordinals[0] as usize / CHUNK) as u32;
-            let Some(chunk) = self.chunk(run.id, number).await? else { return Ok(()) };
-            for entry in ordinals.iter().rev().filter_map(|ordinal| chunk.get(*ordinal as usize % CHUNK)) {
+            let Some(chunk) = self.chunk(run.id, number, dense).await? else { return Ok(()) };
+            for ordinal in ordinals.iter().rev() {
+                let Some(entry) = chunk.entry(*ordinal)? else { continue };
                 if entry.summary.start < search.from {
                     return Ok(());
                 }
-                taken += u64::from(search.offer(entry));
+                taken += u64::from(search.offer(&entry));
                 if search.filter.order == Order::Newest && taken >= search.want as u64 {
                     search.complete = false;
                     return Ok(());
@@ -91,8 +94,10 @@ impl Shared {
             .map(|last| Cursor { key: key(&last.summary, filter.order), trace_id: last.summary.trace_id });
         for row in rows {
             let id = row.summary.trace_id;
-            let others = runs.iter().any(|run| run.may_hold(id));
-            let whole = if others { self.entry(id).await?.unwrap_or(row) } else { row };
+            let in_tail = self.index.read().expect("no holder panics").tail.trace(id).is_some();
+            let places = usize::from(in_tail) + runs.iter().filter(|run| run.may_hold(id)).count();
+            // In one place only: then the row is whole as it is.
+            let whole = if places > 1 { self.entry(id).await?.unwrap_or(row) } else { row };
             page.rows.push(whole.summary);
         }
         Ok(page)
@@ -116,6 +121,7 @@ struct Search<'a> {
 impl<'a> Search<'a> {
     fn new(filter: &'a TraceFilter) -> Self {
         let newest = filter.order == Order::Newest;
+        let dots = if filter.dots { TracePage::MAX_DOTS } else { 0 };
         let to = filter.to.unwrap_or(Nanos::MAX);
         let before = filter.after.filter(|_| newest).map_or(Nanos::MAX, |after| after.key);
         let service_error = |service: &String| match filter.status {
@@ -134,7 +140,7 @@ impl<'a> Search<'a> {
             from: filter.from.unwrap_or(0),
             to: to.min(before),
             term,
-            want: filter.limit.clamp(1, TraceFilter::MAX_LIMIT).max(TracePage::MAX_DOTS) + 1,
+            want: filter.limit.clamp(1, TraceFilter::MAX_LIMIT).max(dots) + 1,
             found: HashMap::new(),
             examined: 0,
             complete: true,

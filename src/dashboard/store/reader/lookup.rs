@@ -28,9 +28,10 @@ impl Shared {
         let mut entries = Vec::with_capacity(ordinals.len());
         for ordinals in ordinals.chunk_by(|a, b| *a as usize / CHUNK == *b as usize / CHUNK) {
             let number = (ordinals[0] as usize / CHUNK) as u32;
-            let Some(chunk) = self.chunk(run.id, number).await? else { continue };
-            entries
-                .extend(ordinals.iter().filter_map(|ordinal| chunk.get(*ordinal as usize % CHUNK).cloned()));
+            let Some(chunk) = self.chunk(run.id, number, false).await? else { continue };
+            for ordinal in ordinals {
+                entries.extend(chunk.entry(*ordinal)?);
+            }
         }
         Ok(entries)
     }

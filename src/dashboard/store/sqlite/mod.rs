@@ -62,8 +62,8 @@ impl Backend for Sqlite {
         self.read_pages(run, low, high).await.map_err(|error| self.error(error))
     }
 
-    async fn chunk(&self, run: u64, number: u32) -> Result<Option<Vec<u8>>, StoreError> {
-        self.read_chunk(run, number).await.map_err(|error| self.error(error))
+    async fn chunks(&self, run: u64, first: u32, last: u32) -> Result<Vec<(u32, Vec<u8>)>, StoreError> {
+        self.read_chunks(run, first, last).await.map_err(|error| self.error(error))
     }
 
     async fn drop_run(&self, run: &RunMeta) -> Result<(), StoreError> {

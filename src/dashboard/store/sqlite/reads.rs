@@ -80,12 +80,20 @@ impl Sqlite {
         .await
     }
 
-    pub(super) async fn read_chunk(&self, run: u64, number: u32) -> Result<Option<Vec<u8>>, sqlx::Error> {
-        sqlx::query_scalar("SELECT data FROM run_chunk WHERE run = ? AND no = ?")
-            .bind(run as i64)
-            .bind(i64::from(number))
-            .fetch_optional(&self.readers)
-            .await
+    pub(super) async fn read_chunks(
+        &self,
+        run: u64,
+        first: u32,
+        last: u32,
+    ) -> Result<Vec<(u32, Vec<u8>)>, sqlx::Error> {
+        let rows =
+            sqlx::query("SELECT no, data FROM run_chunk WHERE run = ? AND no BETWEEN ? AND ? ORDER BY no")
+                .bind(run as i64)
+                .bind(i64::from(first))
+                .bind(i64::from(last))
+                .fetch_all(&self.readers)
+                .await?;
+        rows.iter().map(|row| Ok((row.try_get::<i64, _>(0)? as u32, row.try_get(1)?))).collect()
     }
 
     pub(super) async fn read_size(&self) -> Result<u64, sqlx::Error> {

@@ -1,0 +1,191 @@
+//! Services of other languages under their own OpenTelemetry SDKs, as their teams would run them: a checkout in Python
+//! and a price service in Node, over each transport and encoding, compressed. What the pages show is the test.
+#![cfg(all(unix, feature = "dashboard", feature = "demo"))]
+
+mod common;
+mod process;
+
+use std::process::Command;
+
+use common::{client, eventually};
+use process::{Dashboard, Process, root, tool};
+use serde_json::Value;
+
+/// How an SDK is told to send.
+#[derive(Clone, Copy)]
+enum Protocol {
+    Grpc,
+    HttpProtobuf,
+    HttpJson,
+}
+
+impl Protocol {
+    /// The environment variables that a README tells of, with small delays of the batches.
+    fn variables(self, service: &str, dashboard: &Dashboard) -> Vec<(&'static str, String)> {
+        let (protocol, address) = match self {
+            Protocol::Grpc => ("grpc", &dashboard.grpc),
+            Protocol::HttpProtobuf => ("http/protobuf", &dashboard.http),
+            Protocol::HttpJson => ("http/json", &dashboard.http),
+        };
+        vec![
+            ("OTEL_SERVICE_NAME", service.into()),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{address}")),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol.into()),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip".into()),
+            ("OTEL_TRACES_EXPORTER", "otlp".into()),
+            ("OTEL_LOGS_EXPORTER", "otlp".into()),
+            ("OTEL_METRICS_EXPORTER", "otlp".into()),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "500".into()),
+            ("OTEL_METRIC_EXPORT_TIMEOUT", "400".into()),
+            ("OTEL_BSP_SCHEDULE_DELAY", "200".into()),
+            ("OTEL_BLRP_SCHEDULE_DELAY", "200".into()),
+        ]
+    }
+
+    fn transport(self) -> &'static str {
+        match self {
+            Protocol::Grpc => "grpc",
+            Protocol::HttpProtobuf | Protocol::HttpJson => "http",
+        }
+    }
+}
+
+/// The price service in Node; gives its address.
+fn prices(protocol: Protocol, dashboard: &Dashboard) -> (Process, String) {
+    let folder = root().join("tests/foreign/node");
+    tool(folder.join("node_modules"), "run scripts/prepare, with Node 20 or newer and npm installed");
+    let mut command = Command::new("node");
+    command.current_dir(&folder).args(["--require", "./telemetry.js", "prices.js"]);
+    let process = Process::start("prices", command.envs(protocol.variables("prices", dashboard)));
+    let address = format!("http://127.0.0.1:{}", process.told("listening on ", 60));
+    (process, address)
+}
+
+/// The checkout in Python; gives its address.
+fn checkout(protocol: Protocol, dashboard: &Dashboard, prices: &str) -> (Process, String) {
+    let folder = root().join("tests/foreign/python");
+    let bin = tool(folder.join(".venv/bin"), "run scripts/prepare, with Python 3.11 or newer installed");
+    let mut command = Command::new(bin.join("opentelemetry-instrument"));
+    command.current_dir(&folder).arg(bin.join("python")).arg("checkout.py");
+    command.envs(protocol.variables("checkout", dashboard));
+    command.env("OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST", "x-correlation-id");
+    command.env("OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_REQUEST", "x-correlation-id");
+    let process = Process::start("checkout", command.env("PRICES_URL", prices));
+    let address = format!("http://127.0.0.1:{}", process.told("listening on ", 60));
+    (process, address)
+}
+
+/// A page's status and text.
+async fn page(dashboard: &Dashboard, path: &str) -> (u16, String) {
+    let answer = client().get(format!("{}{path}", dashboard.pages)).send().await.expect("the pages answer");
+    (answer.status().as_u16(), answer.text().await.expect("text"))
+}
+
+/// The trace that carries a correlation ID, as OTLP/JSON, once `services` have told all of it.
+async fn trace(dashboard: &Dashboard, correlation: &str, spans: &[&str]) -> (String, Value) {
+    eventually(&format!("a trace with {spans:?}"), 30, || async {
+        let (_, story) = page(dashboard, &format!("/correlations/{correlation}")).await;
+        let (_, rest) = story.split_once("/traces/")?;
+        let id: String = rest.chars().take_while(char::is_ascii_hexdigit).collect();
+        let (status, json) = page(dashboard, &format!("/traces/{id}/otlp.json")).await;
+        let json: Value = serde_json::from_str(&json).ok().filter(|_| status == 200)?;
+        let names = names(&json);
+        spans.iter().all(|span| names.iter().any(|name| name == span)).then_some((id, json))
+    })
+    .await
+}
+
+/// `service: span` of every span.
+fn names(trace: &Value) -> Vec<String> {
+    let mut out = Vec::new();
+    for group in trace["resourceSpans"].as_array().into_iter().flatten() {
+        let attributes = group["resource"]["attributes"].as_array();
+        let service = attributes.into_iter().flatten().find(|attribute| attribute["key"] == "service.name");
+        let service = service.and_then(|attribute| attribute["value"]["stringValue"].as_str());
+        for scope in group["scopeSpans"].as_array().into_iter().flatten() {
+            for span in scope["spans"].as_array().into_iter().flatten() {
+                let name = span["name"].as_str().unwrap_or_default();
+                out.push(format!("{}: {name}", service.unwrap_or_default()));
+            }
+        }
+    }
+    out
+}
+
+/// One order that fails and one that goes well, through both services.
+async fn follow(python: Protocol, node: Protocol) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dashboard = Dashboard::start(folder.path());
+    let (mut prices, prices_at) = prices(node, &dashboard);
+    let (mut checkout, checkout_at) = checkout(python, &dashboard, &prices_at);
+
+    for (sku, correlation, status) in [("gone", "order-42/b", 500), ("tea", "order-43", 200)] {
+        let request = client().get(format!("{checkout_at}/checkout/{sku}"));
+        let answer = request.header("x-correlation-id", correlation).send().await.expect("an answer");
+        assert_eq!(answer.status(), status, "{}\n{}", checkout.output(), prices.output());
+    }
+
+    let chain = ["checkout: GET /checkout/<sku>", "prices: GET /price/:sku", "checkout: GET /stock/<sku>"];
+    let (failed, json) = trace(&dashboard, "order-42%2Fb", &chain).await;
+    let text = json.to_string();
+    assert!(text.contains("prices answered 500 for gone"), "Python's exception: {text}");
+    assert!(text.contains("no price is known for gone"), "Node's exception: {text}");
+
+    let (status, html) = page(&dashboard, &format!("/traces/{failed}")).await;
+    assert_eq!(status, 200);
+    for shown in ["checkout", "prices", "GET /price/:sku", "order-42"] {
+        assert!(html.contains(shown), "the page of the trace shows {shown}");
+    }
+    eventually("a story with the failure and both logs", 30, || async {
+        let (_, story) = page(&dashboard, "/correlations/order-42%2Fb").await;
+        let all = ["prices", "no price for gone", "no price is known for gone"];
+        all.iter().all(|text| story.contains(text)).then_some(())
+    })
+    .await;
+    let (_, markdown) = page(&dashboard, "/correlations/order-42%2Fb?format=markdown").await;
+    assert!(markdown.starts_with("# Failed in prices"), "{markdown}");
+
+    let (well, _) = trace(&dashboard, "order-43", &chain).await;
+    assert_ne!(well, failed);
+    let (_, list) = page(&dashboard, "/traces?status=error").await;
+    assert!(list.contains(&failed) && !list.contains(&well), "the list of failed traces");
+    assert_nothing_refused(&dashboard, &[python, node]).await;
+
+    assert_eq!(prices.terminate(20), Some(0), "{}", prices.output());
+    checkout.terminate(20);
+}
+
+/// Every request was taken whole, over the transports that were asked for, metrics too.
+async fn assert_nothing_refused(dashboard: &Dashboard, protocols: &[Protocol]) {
+    for protocol in protocols {
+        let asked = format!("transport=\"{}\"", protocol.transport());
+        eventually(&format!("traces, logs and metrics with {asked}"), 20, || async {
+            let (_, metrics) = page(dashboard, "/metrics").await;
+            let taken = |signal: &str| {
+                let signal = format!("signal=\"{signal}\"");
+                metrics.lines().any(|line| line.contains(&asked) && line.contains(&signal))
+            };
+            (taken("traces") && taken("logs") && taken("metrics")).then_some(())
+        })
+        .await;
+    }
+    let (_, metrics) = page(dashboard, "/metrics").await;
+    let requests = metrics.lines().filter(|line| line.starts_with("throughline_receive_requests_total{"));
+    let refused: Vec<_> = requests.filter(|line| !line.contains("outcome=\"ok\"")).collect();
+    assert!(refused.is_empty(), "{refused:?}");
+}
+
+#[tokio::test]
+async fn python_over_grpc_and_node_over_http_json() {
+    follow(Protocol::Grpc, Protocol::HttpJson).await;
+}
+
+#[tokio::test]
+async fn python_and_node_over_http_protobuf() {
+    follow(Protocol::HttpProtobuf, Protocol::HttpProtobuf).await;
+}
+
+#[tokio::test]
+async fn node_over_grpc() {
+    follow(Protocol::Grpc, Protocol::Grpc).await;
+}
