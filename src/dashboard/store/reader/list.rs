@@ -151,9 +151,11 @@ impl<'a> Search<'a> {
     fn offer(&mut self, entry: &Entry) -> bool {
         self.examined += 1;
         // A page of the newest goes on below its cursor; what is above must not use up what is wanted.
-        let above = |after: Cursor| (entry.summary.start, entry.summary.trace_id) >= (after.key, after.trace_id);
+        let above =
+            |after: Cursor| (entry.summary.start, entry.summary.trace_id) >= (after.key, after.trace_id);
         let newest = self.filter.order == Order::Newest;
-        if newest && self.filter.after.is_some_and(above) || !matches(entry, self.filter, self.from, self.to) {
+        if newest && self.filter.after.is_some_and(above) || !matches(entry, self.filter, self.from, self.to)
+        {
             return false;
         }
         match self.found.get_mut(&entry.summary.trace_id) {
