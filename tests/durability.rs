@@ -134,10 +134,10 @@ async fn killed_under_load_twenty_times_nothing_acknowledged_is_lost() {
         assert!(began.elapsed() < Duration::from_secs(5), "ready again within 5 s");
     }
     let client = common::client();
-    let Ledger { sent, acknowledged } = &*ledger.lock().unwrap();
+    let Ledger { sent, acknowledged } = std::mem::take(&mut *ledger.lock().unwrap());
     assert!(acknowledged.len() > 500);
     let mut stored = 0;
-    for number in sent {
+    for number in &sent {
         let address = format!("{}/traces/{}/otlp.json", process.pages, trace_hex(*number));
         let answer = client.get(address).send().await.unwrap();
         let found = answer.status() == 200;

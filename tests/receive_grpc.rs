@@ -72,7 +72,8 @@ async fn refusals_have_the_codes_that_senders_act_on() {
     let channel = channel(&server).await;
     let large = vec![0u8; 2 << 20];
     let good = request("grpc", &[span(1, 1, "x", 10)]);
-    let cases: Vec<(&str, &'static str, Vec<u8>, Option<CompressionEncoding>, Code)> = vec![
+    type Case = (&'static str, &'static str, Vec<u8>, Option<CompressionEncoding>, Code);
+    let cases: Vec<Case> = vec![
         ("truncated", TRACES, good[..good.len() - 1].to_vec(), None, Code::InvalidArgument),
         ("random", TRACES, vec![0xff; 40], None, Code::InvalidArgument),
         ("oversize", TRACES, large.clone(), None, Code::ResourceExhausted),

@@ -41,7 +41,7 @@ async fn a_trace_sent_in_shares_is_one_trace_also_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path()).await;
     send(&store, "orders", &[span(1, 2, "charge", 90).parent(1).failed("card declined")]).await;
-    send(&store, "gateway", &[span(1, 1, "POST /orders", 100).with("correlation.id", "c-1")]).await;
+    send(&store, "gateway", &[span(1, 1, "POST /orders", 10_000).with("correlation.id", "c-1")]).await;
     send_logs(&store, "orders", &[("declined", Some(1), Some("c-1")), ("lost", None, Some("c-1"))]).await;
     for round in 0..2 {
         let store = if round == 0 { &store } else { &open_after_close(&store, folder.path()).await };

@@ -25,12 +25,13 @@ pub const LAYERS: &[Layer] = &[
     Layer { room: "dashboard::store", may_use: &["dashboard::model"], never: &[] },
     Layer {
         room: "dashboard::query",
-        may_use: &["dashboard::model", "dashboard::store"],
+        // The fixtures are there in tests only.
+        may_use: &["dashboard::model", "dashboard::store", "dashboard::fixture"],
         never: &["dashboard::store::Store", "dashboard::store::Ingest", "dashboard::model::otlp"],
     },
     Layer {
         room: "dashboard::view",
-        may_use: &["dashboard::model", "dashboard::store", "dashboard::query"],
+        may_use: &["dashboard::model", "dashboard::store", "dashboard::query", "dashboard::fixture"],
         never: &[
             "dashboard::store::Store",
             "dashboard::store::Ingest",

@@ -33,8 +33,11 @@ pub fn read(text: &str) -> Result<TraceFilter, QueryError> {
             tokens.next().ok_or_else(|| QueryError { column: end, what: format!("here {wanted} is missing") })
         };
         let key = next("a key such as service.name")?;
+        if key.kind == Kind::Operator {
+            return Err(key.error("a condition begins with a key such as service.name".to_owned()));
+        }
         let operator = next("= or < or >")?;
-        if key.kind != Kind::Operator && operator.kind != Kind::Operator {
+        if operator.kind != Kind::Operator {
             return Err(operator.error(format!("after “{}” comes =, < or >", cut(&key.text))));
         }
         let value = next("a value")?;
@@ -136,9 +139,6 @@ fn quoted(signs: &[char], begin: usize) -> Result<(String, usize), QueryError> {
 }
 
 fn apply(filter: &mut TraceFilter, key: &Token, operator: &Token, value: &Token) -> Result<(), QueryError> {
-    if key.kind == Kind::Operator {
-        return Err(key.error("a condition begins with a key such as service.name".to_owned()));
-    }
     if value.kind == Kind::Operator {
         return Err(value.error("here a value is missing".to_owned()));
     }

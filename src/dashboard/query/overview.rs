@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::outcome::{self, Outcome};
-use crate::dashboard::model::{Failure, Nanos, TraceSummary};
+use crate::dashboard::model::{Failure, Nanos, TraceId, TraceSummary};
 use crate::dashboard::store::{Activity, Reader, StatusFilter, StoreError, TraceFilter, TracePage};
 
 /// "Now" is this long before the end of the range.
@@ -55,7 +55,7 @@ pub enum Trouble {
         /// When the oldest of them broke.
         since: Nanos,
         /// The newest of them.
-        newest: TraceSummary,
+        newest: TraceId,
     },
     /// Requests take longer than usual.
     Slow { now: u64, usual: u64, since: Nanos },
@@ -136,7 +136,7 @@ fn broken_services(recent: &[TraceSummary]) -> Vec<Trouble> {
                 broke: traces.len() as u64,
                 touched: recent.iter().filter(touches).count() as u64,
                 since: traces.iter().map(|(_, failure)| failure.time).min().unwrap_or_default(),
-                newest: traces[0].0.clone(),
+                newest: traces[0].0.trace_id,
             }
         })
         .collect();

@@ -12,6 +12,7 @@
 //! An entry points to a part by block and offset from the begin of the parts. Items stay the bytes that were
 //! received: whatever OTLP adds later is kept, and decoding can improve after the fact.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -99,8 +100,8 @@ impl BlockBuilder {
         self.items += 1;
     }
 
-    /// Compresses the block.
-    pub fn finish(self) -> Result<Vec<u8>, StoreError> {
+    /// Compresses the block and begins the next one in the same memory.
+    pub fn finish(&mut self) -> Result<Vec<u8>, StoreError> {
         let tables = self.resources.bytes.len() + self.scopes.bytes.len() + 10;
         let mut raw = Vec::with_capacity(16 + tables + self.parts.len());
         raw.push(VERSION);
@@ -112,13 +113,32 @@ impl BlockBuilder {
         let length = (raw.len() - 5) as u32;
         raw[1..5].copy_from_slice(&length.to_le_bytes());
         raw.extend_from_slice(&self.parts);
+        for table in [&mut self.resources, &mut self.scopes] {
+            table.known.clear();
+            table.bytes.clear();
+        }
+        self.parts.clear();
+        self.items = 0;
         compress(&raw)
     }
 }
 
+thread_local! {
+    // A context is some hundred KiB of tables: making one for every block would cost as much as small blocks do.
+    static COMPRESSOR: RefCell<Option<zstd::bulk::Compressor<'static>>> = const { RefCell::new(None) };
+    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
 /// Compresses as everything in the store is: one zstd frame that tells its size.
 pub fn compress(raw: &[u8]) -> Result<Vec<u8>, StoreError> {
-    zstd::bulk::compress(raw, ZSTD_LEVEL).map_err(|error| StoreError::Unavailable(error.to_string()))
+    let compressed = COMPRESSOR.with_borrow_mut(|kept| {
+        let compressor = match kept {
+            Some(compressor) => compressor,
+            None => kept.insert(zstd::bulk::Compressor::new(ZSTD_LEVEL)?),
+        };
+        compressor.compress(raw)
+    });
+    compressed.map_err(|error| StoreError::Unavailable(error.to_string()))
 }
 
 /// Undoes [`compress`]; refuses a frame that claims to be larger than any of ours.
@@ -127,8 +147,16 @@ pub fn decompress(data: &[u8]) -> Result<Vec<u8>, StoreError> {
     if size > MAX_RAW {
         return Err(StoreError::Damaged("a record is no zstd frame of a plausible size".into()));
     }
-    zstd::bulk::decompress(data, size as usize)
-        .map_err(|error| StoreError::Damaged(format!("a record cannot be decompressed: {error}")))
+    let raw = DECOMPRESSOR.with_borrow_mut(|kept| {
+        let decompressor = match kept {
+            Some(decompressor) => decompressor,
+            None => kept.insert(zstd::bulk::Decompressor::new()?),
+        };
+        decompressor.decompress(data, size as usize)
+    });
+    raw.map_err(|error: std::io::Error| {
+        StoreError::Damaged(format!("a record cannot be decompressed: {error}"))
+    })
 }
 
 /// An item of a block, still bytes.

@@ -20,6 +20,8 @@ pub struct TraceFilter {
     pub order: Order,
     /// Rows wanted, 1 to [`TraceFilter::MAX_LIMIT`].
     pub limit: usize,
+    /// Whether to look on for the chart's sake, up to [`TracePage::MAX_DOTS`] matches.
+    pub dots: bool,
     /// Goes on after this row of the page before.
     pub after: Option<Cursor>,
 }

@@ -113,14 +113,17 @@ fn fresh(index: u32, batch: &Batch, seen: &mut Seen, slots: &mut Vec<Slot>, flus
     }
 }
 
+/// A batch's resources and scopes: their indexes in the open block, where they are in it.
+type Indexes = (Vec<Option<u32>>, Vec<Option<u32>>);
+
 /// Each batch's resources and scopes as indexes of the open block, once they are in it.
-fn tables(batches: &[&Batch]) -> Vec<(Vec<Option<u32>>, Vec<Option<u32>>)> {
+fn tables(batches: &[&Batch]) -> Vec<Indexes> {
     batches.iter().map(|batch| (vec![None; batch.resources.len()], vec![None; batch.scopes.len()])).collect()
 }
 
 struct Packer<'a> {
     batches: &'a [&'a Batch],
-    tables: Vec<(Vec<Option<u32>>, Vec<Option<u32>>)>,
+    tables: Vec<Indexes>,
     block: BlockBuilder,
     now: Nanos,
     first_block: u64,
@@ -170,7 +173,7 @@ impl Packer<'_> {
     fn close_block(&mut self) -> Result<(), StoreError> {
         if self.block.items() > 0 {
             let id = self.first_block + self.flush.blocks.len() as u64;
-            self.flush.blocks.push((id, std::mem::take(&mut self.block).finish()?));
+            self.flush.blocks.push((id, self.block.finish()?));
             self.tables = tables(self.batches);
         }
         Ok(())

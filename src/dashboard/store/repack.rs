@@ -83,7 +83,7 @@ async fn pack_group(
             builder.item(item.kind, resource, scope, item.message);
         }
         if builder.items() >= BLOCK_ITEMS {
-            packed.blocks.push((block, std::mem::take(&mut builder).finish()?));
+            packed.blocks.push((block, builder.finish()?));
         }
     }
     if builder.items() > 0 {

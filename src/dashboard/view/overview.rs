@@ -114,6 +114,7 @@ impl OverviewPage {
             None if self.overview.requests == 0 => {
                 format!("Nothing came {}", self.frame.visit.range.phrase())
             }
+            None if self.overview.failed > 0 => "No service keeps failing".to_owned(),
             None => "All quiet".to_owned(),
         }
     }

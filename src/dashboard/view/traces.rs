@@ -183,6 +183,7 @@ fn read(visit: &Visit) -> Result<Asked, PageError> {
         Some(_) => return Err(PageError::bad("“order” may be newest, longest or spans.")),
     };
     filter.limit = params.number("limit", 1..=TraceFilter::MAX_LIMIT, USUAL_LIMIT)?;
+    filter.dots = true;
     filter.from = Some(visit.range.from);
     filter.to = Some(visit.range.to);
     filter.after = match params.text("after") {

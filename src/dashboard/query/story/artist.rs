@@ -260,12 +260,17 @@ impl Artist<'_> {
 
     pub fn logs(&self) -> Vec<(usize, f64, bool)> {
         let mut ticks: Vec<(usize, f64, bool)> = Vec::new();
+        // Logs come by time, so only the last tick of a lane can be near.
+        let mut last: HashMap<usize, usize> = HashMap::new();
         for log in self.scene.logs.iter().filter(|log| steps::plausible(log.time, self.scene.now)) {
             let Some(lane) = self.service_row(&log.service) else { continue };
             let (x, bad) = (self.axis.x(log.time), log.severity >= 17);
-            match ticks.iter().rposition(|tick| tick.0 == lane && (tick.1 - x).abs() < 0.3) {
-                Some(near) => ticks[near].2 |= bad,
-                None => ticks.push((lane, x, bad)),
+            match last.get(&lane).filter(|tick| (ticks[**tick].1 - x).abs() < 0.3) {
+                Some(tick) => ticks[*tick].2 |= bad,
+                None => {
+                    last.insert(lane, ticks.len());
+                    ticks.push((lane, x, bad));
+                }
             }
         }
         // Where there are too many, only those that tell of an error say anything.

@@ -1,5 +1,7 @@
 //! Where the story broke, or where it is now: a state and the step that shows it. Words are the verdict's.
 
+use std::collections::HashMap;
+
 use super::Facts;
 use super::mail::{Mail, Spot};
 use super::read::{Deed, Outcome};
@@ -148,9 +150,10 @@ fn failed_delivery(mail: &Mail) -> Option<Fate> {
 
 /// A failed root that nobody tried again with success.
 fn failed_root(steps: &Steps, mail: &Mail) -> Option<Fate> {
+    let successes = Successes::of(steps);
     let failed: Vec<usize> = roots(steps)
         .filter(|at| steps.list[*at].failed() && !mail.taken.contains_key(at))
-        .filter(|at| later_success(steps, *at).is_none())
+        .filter(|at| successes.after(steps, *at).is_none())
         .collect();
     let last = *failed.iter().max_by_key(|at| steps.list[**at].end)?;
     Some(Fate { more: failed.len() - 1, ..Fate::step(State::Failed, last) })
@@ -160,16 +163,28 @@ fn roots<'a>(steps: &'a Steps) -> impl Iterator<Item = usize> + 'a {
     (0..steps.list.len()).filter(|at| steps.is_root(*at))
 }
 
-/// A later root of the same service and name that did not fail: the same request, tried again.
-fn later_success(steps: &Steps, failed: usize) -> Option<usize> {
-    let before = &steps.list[failed];
-    roots(steps).find(|at| {
-        let step = &steps.list[*at];
-        !step.failed()
-            && step.start > before.start
-            && step.span.name == before.span.name
-            && step.service() == before.service()
-    })
+/// The last root of each service and name that did not fail.
+struct Successes<'a>(HashMap<(&'a str, &'a str), usize>);
+
+impl<'a> Successes<'a> {
+    fn of(steps: &'a Steps) -> Self {
+        let mut last: HashMap<(&str, &str), usize> = HashMap::new();
+        for at in roots(steps).filter(|at| !steps.list[*at].failed()) {
+            let step = &steps.list[at];
+            let known = last.entry((step.service(), &step.span.name)).or_insert(at);
+            if steps.list[*known].start < step.start {
+                *known = at;
+            }
+        }
+        Self(last)
+    }
+
+    /// The same request, tried again later with success.
+    fn after(&self, steps: &Steps, failed: usize) -> Option<usize> {
+        let before = &steps.list[failed];
+        let success = self.0.get(&(before.service(), before.span.name.as_str()))?;
+        (steps.list[*success].start > before.start).then_some(*success)
+    }
 }
 
 fn pending(steps: &Steps, mail: &Mail, now: Nanos) -> Option<Fate> {
@@ -195,8 +210,9 @@ fn retried(steps: &Steps, mail: &Mail) -> Option<Fate> {
     let mended = |spot: Spot| mail.delivery(spot).failed && mended(mail, spot);
     let spots = last_deliveries(mail, |spot| again(spot) || mended(spot));
     Fate::spots(State::Retried, &spots).or_else(|| {
+        let successes = Successes::of(steps);
         let success =
-            roots(steps).filter(|at| steps.list[*at].failed()).find_map(|at| later_success(steps, at))?;
+            roots(steps).filter(|at| steps.list[*at].failed()).find_map(|at| successes.after(steps, at))?;
         Some(Fate::step(State::Retried, success))
     })
 }

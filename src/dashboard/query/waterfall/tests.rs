@@ -1,3 +1,5 @@
+//! Every case that breaks trace viewers, as rows.
+
 use super::*;
 use crate::dashboard::fixture::build::{MS, NOW, SpanExt, TraceBuilder};
 use crate::dashboard::fixture::{cases, shop};

@@ -182,7 +182,7 @@ impl From<Loose> for Option<u64> {
             Loose::Unsigned(number) => Some(number),
             Loose::Signed(number) => number.try_into().ok(),
             Loose::Float(number) => {
-                (number.fract() == 0.0 && number >= 0.0 && number < 1.9e19).then_some(number as u64)
+                (number.fract() == 0.0 && (0.0..1.9e19).contains(&number)).then_some(number as u64)
             }
         }
     }

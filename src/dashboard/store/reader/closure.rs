@@ -1,10 +1,11 @@
 //! Everything that one correlation ID ties together: the traces and logs that carry it, and the traces tied to
 //! those by span links, in either direction.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::super::engine::Shared;
-use super::super::entry::Entry;
+use super::super::entry::Entry as Stored;
 use super::super::term::Term;
 use super::super::{Correlated, CorrelatedTrace, StoreError};
 use super::lookup::Contents;
@@ -41,8 +42,8 @@ impl Shared {
             }
             let Some(entry) = self.entry(id).await? else { continue };
             for tied in self.tied(id, &entry).await? {
-                if !carriers.contains_key(&tied) {
-                    carriers.insert(tied, false);
+                if let Entry::Vacant(place) = carriers.entry(tied) {
+                    place.insert(false);
                     queue.push_back(tied);
                 }
             }
@@ -54,7 +55,7 @@ impl Shared {
     }
 
     /// Whether an entry that was found by the term really carries the ID.
-    async fn carries(&self, entry: &Entry, value: &str) -> Result<bool, StoreError> {
+    async fn carries(&self, entry: &Stored, value: &str) -> Result<bool, StoreError> {
         if let Some(sure) = entry.carries(value) {
             return Ok(sure);
         }
@@ -64,7 +65,7 @@ impl Shared {
 
     async fn orphan_logs(
         &self,
-        groups: Vec<Entry>,
+        groups: Vec<Stored>,
         value: &str,
         answer: &mut Correlated,
     ) -> Result<(), StoreError> {
@@ -79,7 +80,7 @@ impl Shared {
     }
 
     /// Traces that a trace links to, and those that link to it.
-    async fn tied(&self, id: TraceId, entry: &Entry) -> Result<Vec<TraceId>, StoreError> {
+    async fn tied(&self, id: TraceId, entry: &Stored) -> Result<Vec<TraceId>, StoreError> {
         let mut tied: Vec<TraceId> = Vec::new();
         if entry.summary.spans > 0
             && let Some(trace) = self.whole_trace(id).await?

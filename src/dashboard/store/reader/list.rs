@@ -121,6 +121,7 @@ struct Search<'a> {
 impl<'a> Search<'a> {
     fn new(filter: &'a TraceFilter) -> Self {
         let newest = filter.order == Order::Newest;
+        let dots = if filter.dots { TracePage::MAX_DOTS } else { 0 };
         let to = filter.to.unwrap_or(Nanos::MAX);
         let before = filter.after.filter(|_| newest).map_or(Nanos::MAX, |after| after.key);
         let service_error = |service: &String| match filter.status {
@@ -139,7 +140,7 @@ impl<'a> Search<'a> {
             from: filter.from.unwrap_or(0),
             to: to.min(before),
             term,
-            want: filter.limit.clamp(1, TraceFilter::MAX_LIMIT).max(TracePage::MAX_DOTS) + 1,
+            want: filter.limit.clamp(1, TraceFilter::MAX_LIMIT).max(dots) + 1,
             found: HashMap::new(),
             examined: 0,
             complete: true,
@@ -149,7 +150,10 @@ impl<'a> Search<'a> {
     /// Looks at an entry; true where it matches.
     fn offer(&mut self, entry: &Entry) -> bool {
         self.examined += 1;
-        if !matches(entry, self.filter, self.from, self.to) {
+        // A page of the newest goes on below its cursor; what is above must not use up what is wanted.
+        let above = |after: Cursor| (entry.summary.start, entry.summary.trace_id) >= (after.key, after.trace_id);
+        let newest = self.filter.order == Order::Newest;
+        if newest && self.filter.after.is_some_and(above) || !matches(entry, self.filter, self.from, self.to) {
             return false;
         }
         match self.found.get_mut(&entry.summary.trace_id) {

@@ -283,7 +283,7 @@ async fn a_story_of_many_traces_is_bounded_and_paged() {
     let body = story(fixture::story_of(copies), "").await;
     assert!(body.contains("50\u{a0}traces") && !body.contains("Later acts"), "only the 50 roots are told");
     let body = story(fixture::story_of(sheets), "?all=1").await;
-    assert!(begin.elapsed().as_secs() < 5, "{:?}", begin.elapsed());
+    assert!(begin.elapsed().as_secs() < 20, "{:?}", begin.elapsed());
     assert!(body.len() < 200_000, "{} bytes", body.len());
     assert!(body.contains("Later acts") && body.contains("Later logs"));
     assert!(body.contains("act=120") && body.contains("log=80"));

@@ -5,11 +5,13 @@
 //! the critical path, `collapse` hides children, `clock=adjusted` moves clocks, `zoom` draws a part of the time,
 //! `row` begins further down. 100,000 spans are sent in portions of [`PORTION`] rows.
 
+mod address;
 mod axis;
 mod line;
 mod minimap;
 pub mod panel;
 mod rows;
+mod tools;
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -20,14 +22,16 @@ use super::error::PageError;
 use super::escape::Html;
 use super::frame::{Frame, Nav};
 use super::html::{PageResult, page};
-use super::visit::{Params, Visit};
+use super::visit::Visit;
 use super::{PageState, format};
-use crate::dashboard::model::{Nanos, SpanId, Trace, TraceId, TraceSummary};
+use crate::dashboard::model::{Nanos, Trace, TraceId, TraceSummary};
 use crate::dashboard::query::finding::{self, Finding};
-use crate::dashboard::query::waterfall::{Clocks, Hide, Waterfall};
+use crate::dashboard::query::waterfall::{Clocks, Waterfall};
+use address::Address;
 use axis::{Axis, Tick};
 use panel::{LogLine, Panel};
 use rows::{Drawing, Row};
+use tools::Tools;
 
 /// Rows sent at once.
 const PORTION: usize = 150;
@@ -37,114 +41,43 @@ const ABOVE: usize = 12;
 const YOUNG: Nanos = 120_000_000_000;
 /// Logs listed below the timeline.
 const MOST_LOGS: usize = 200;
-/// Collapsed spans in one address.
-const MOST_COLLAPSED: usize = 200;
 /// Traces linked from this one that are looked up.
 const MOST_LINKS: usize = 50;
 
-/// What the address asks for.
-#[derive(Clone)]
-pub struct Address {
-    pub span: Option<SpanId>,
-    find: String,
-    wanted_match: Option<usize>,
-    collapse: Vec<SpanId>,
-    depth: Option<u32>,
-    errors: bool,
-    path: bool,
-    adjusted: bool,
-    zoom: Option<(u64, u64)>,
-    row: Option<usize>,
+/// The line of facts under the title.
+struct Figures {
+    begin: Nanos,
+    length: u64,
+    /// How long the first root took, where its times are plausible.
+    answer: Option<u64>,
+    /// The last end, where that is later.
+    last_end: Option<u64>,
+    spans: u64,
+    services: u64,
+    errors: u64,
+    messages: u64,
+    waited: u64,
 }
 
-impl Address {
-    fn read(params: &Params) -> Result<Self, PageError> {
-        let span = match params.text("span") {
-            None => None,
-            Some(id) => Some(SpanId::parse(id).map_err(|error| PageError::bad(format!("“span”: {error}.")))?),
-        };
-        let (mut collapse, mut depth) = (Vec::new(), None);
-        for part in params.text("collapse").unwrap_or_default().split(',').filter(|part| !part.is_empty()) {
-            match part.strip_prefix("depth:").map(str::parse) {
-                Some(Ok(number)) => depth = Some(number),
-                Some(Err(_)) => {
-                    return Err(PageError::bad("“collapse”: after “depth:” comes a whole number."));
-                }
-                None => collapse.push(
-                    SpanId::parse(part).map_err(|error| PageError::bad(format!("“collapse”: {error}.")))?,
-                ),
-            }
-        }
-        if collapse.len() > MOST_COLLAPSED {
-            return Err(PageError::bad("“collapse” names too many spans."));
-        }
-        let zoom = match params.text("zoom") {
-            None => None,
-            Some(text) => Some(
-                text.split_once('-')
-                    .and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)))
-                    .filter(|(from, to)| from < to)
-                    .ok_or_else(|| {
-                        PageError::bad("“zoom” is two numbers of nanoseconds, as in 1000-2000.")
-                    })?,
-            ),
-        };
-        let adjusted = match params.text("clock") {
-            None | Some("sent") => false,
-            Some("adjusted") => true,
-            Some(_) => return Err(PageError::bad("“clock” may be “sent” or “adjusted”.")),
-        };
-        let number = |key: &str| match params.text(key) {
-            None => Ok(None),
-            Some(_) => params.number(key, 0..=10_000_000, 0).map(Some),
-        };
-        Ok(Self {
-            span,
-            find: params.text("find").unwrap_or_default().to_owned(),
-            wanted_match: number("match")?,
-            collapse,
-            depth,
-            errors: params.on("errors"),
-            path: params.get("path") != Some("0"),
-            adjusted,
-            zoom,
-            row: number("row")?,
-        })
-    }
-
-    fn hide(&self) -> Hide {
-        Hide {
-            collapsed: self.collapse.iter().copied().collect(),
-            below_depth: self.depth,
-            all_but_errors: self.errors,
+impl Figures {
+    fn of(waterfall: &Waterfall<'_>) -> Self {
+        let nodes = &waterfall.nodes;
+        let root = nodes.iter().find(|node| node.parent.is_none());
+        let answer = root.filter(|node| node.time.words().is_none()).map(|node| node.end - node.start);
+        let length = waterfall.end - waterfall.begin;
+        let services: BTreeSet<&str> = waterfall.trace.spans.iter().map(|span| span.service()).collect();
+        Self {
+            begin: waterfall.begin,
+            length,
+            answer,
+            last_end: answer.filter(|answer| *answer < length).map(|_| length),
+            spans: nodes.len() as u64,
+            services: services.len() as u64,
+            errors: (0..nodes.len()).filter(|row| waterfall.span(*row).failed()).count() as u64,
+            messages: waterfall.messages() as u64,
+            waited: waterfall.waited(),
         }
     }
-
-    /// `collapse` with one span added or taken away; a depth gives way to single spans.
-    pub fn toggled(&self, id: SpanId) -> Option<String> {
-        let mut ids: Vec<String> =
-            self.collapse.iter().filter(|other| **other != id).map(SpanId::to_string).collect();
-        if ids.len() == self.collapse.len() && self.depth.is_none() {
-            ids.push(id.to_string());
-        }
-        (!ids.is_empty()).then(|| ids.join(","))
-    }
-}
-
-/// A switch in the bar: its address when pressed, and whether it is on.
-struct Switch {
-    href: String,
-    on: bool,
-}
-
-/// Where one stands in what was found.
-struct Found {
-    text: String,
-    count: usize,
-    /// Counted from 1; 0 where none is chosen.
-    current: usize,
-    previous: Option<String>,
-    next: Option<String>,
 }
 
 #[derive(Template)]
@@ -155,15 +88,7 @@ struct TracePage {
     title: String,
     finding: Finding,
     summary: Option<TraceSummary>,
-    answer: Option<u64>,
-    last_end: Option<u64>,
-    spans: u64,
-    services: u64,
-    errors: u64,
-    messages: u64,
-    waited: u64,
-    begin: Nanos,
-    length: u64,
+    figures: Figures,
     ticks: Vec<Tick>,
     minimap: Html,
     rows: Vec<Row>,
@@ -171,12 +96,7 @@ struct TracePage {
     first_row: usize,
     before: Option<String>,
     after: Option<String>,
-    found: Found,
-    errors_only: Switch,
-    path: Switch,
-    collapse: Switch,
-    clocks: Option<Switch>,
-    whole: Option<String>,
+    tools: Tools,
     panel: Option<Panel>,
     logs: Vec<LogLine>,
     log_count: usize,
@@ -264,25 +184,10 @@ fn draw(
         path: &path,
     }
     .rows(window.clone());
-    let root = waterfall.nodes.iter().position(|node| node.parent.is_none());
-    let plausible = |row: &usize| waterfall.nodes[*row].time.words().is_none();
-    let answer = root.filter(plausible).map(|row| waterfall.nodes[row].end - waterfall.nodes[row].start);
-    let length = waterfall.end - waterfall.begin;
     let go = |row: usize| frame.here(&[("row", Some(&row.to_string())), ("span", None), ("match", None)]);
-    let mut services: Vec<_> = trace.spans.iter().map(|span| span.service()).collect();
-    services.sort_unstable();
-    services.dedup();
     TracePage {
         id: trace.id,
-        answer,
-        last_end: answer.filter(|answer| *answer < length).map(|_| length),
-        spans: waterfall.nodes.len() as u64,
-        services: services.len() as u64,
-        errors: (0..waterfall.nodes.len()).filter(|row| waterfall.span(*row).failed()).count() as u64,
-        messages: waterfall.messages() as u64,
-        waited: waterfall.waited(),
-        begin: waterfall.begin,
-        length,
+        figures: Figures::of(waterfall),
         ticks: axis.ticks(),
         minimap: minimap::draw(waterfall, &axis),
         before: (window.start > 0).then(|| go(window.start.saturating_sub(PORTION))),
@@ -290,18 +195,7 @@ fn draw(
         first_row: window.start,
         shown: shown.rows.len(),
         rows,
-        found: found(&frame, address, waterfall, &matches, selected),
-        errors_only: switch(&frame, "errors", "1", address.errors),
-        path: Switch { href: frame.here(&[("path", address.path.then_some("0"))]), on: address.path },
-        collapse: Switch {
-            href: frame.here(&[
-                ("collapse", (address.depth.is_none() && address.collapse.is_empty()).then_some("depth:1")),
-                ("row", None),
-            ]),
-            on: address.depth.is_some() || !address.collapse.is_empty(),
-        },
-        clocks: waterfall.skewed.then(|| switch(&frame, "clock", "adjusted", address.adjusted)),
-        whole: address.zoom.map(|_| frame.here(&[("zoom", None)])),
+        tools: Tools::new(&frame, address, waterfall, &matches, selected),
         panel: selected.map(|row| panel::open(&frame, waterfall, row, finding.broke_at)),
         logs: trace.logs.iter().take(MOST_LOGS).map(|log| panel::log_line(&frame, log)).collect(),
         log_count: trace.logs.len(),
@@ -312,10 +206,6 @@ fn draw(
         summary,
         frame,
     }
-}
-
-fn switch(frame: &Frame, key: &str, value: &str, on: bool) -> Switch {
-    Switch { href: frame.here(&[(key, (!on).then_some(value)), ("row", None)]), on }
 }
 
 /// The opened row: the span of the address, else the chosen match.
@@ -335,35 +225,4 @@ fn window(address: &Address, rows: &[usize], selected: Option<usize>) -> std::op
         _ => 0,
     };
     start..(start + PORTION).min(rows.len())
-}
-
-fn found(
-    frame: &Frame,
-    address: &Address,
-    waterfall: &Waterfall<'_>,
-    matches: &[usize],
-    selected: Option<usize>,
-) -> Found {
-    let count = matches.len();
-    let current = selected.and_then(|row| matches.iter().position(|at| *at == row)).map_or(0, |at| at + 1);
-    let open = |number: usize| {
-        let id = waterfall.span(matches[number - 1]).span_id.to_string();
-        frame.here(&[("span", Some(&id)), ("match", None), ("row", None)])
-    };
-    let wrap = |number: usize| {
-        if number == 0 {
-            count
-        } else if number > count {
-            1
-        } else {
-            number
-        }
-    };
-    Found {
-        text: address.find.clone(),
-        count,
-        current,
-        previous: (count > 0).then(|| open(wrap(current.saturating_sub(1)))),
-        next: (count > 0).then(|| open(wrap(current + 1))),
-    }
 }

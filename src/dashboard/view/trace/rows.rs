@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt::Write;
 use std::ops::Range;
 
-use super::Address;
+use super::address::Address;
 use super::axis::{Axis, percent};
 use super::line::{self, Pieces};
 use crate::dashboard::model::Kind;
