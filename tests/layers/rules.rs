@@ -89,6 +89,7 @@ pub const OWNED: &[Owned] = &[
             "dashboard::serve",
             "comms",
             "demo",
+            "telemetry",
         ],
         why: "model, store and query know no HTTP",
     },

@@ -170,11 +170,4 @@ impl Dashboard {
         let http = process.told("OTLP over HTTP on ", 30);
         Self { process, pages, grpc, http }
     }
-
-    /// Ends it and starts it again at the same addresses with the same store.
-    pub fn restart(mut self, folder: &Path) -> Self {
-        assert_eq!(self.process.terminate(20), Some(0), "{}", self.process.output());
-        let listen = self.pages.trim_start_matches("http://").to_owned();
-        Self::at(folder, &listen, &self.grpc, &self.http)
-    }
 }

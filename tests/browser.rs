@@ -1,0 +1,83 @@
+//! The pages in a real browser, with the data of the demo shop and with none: `browser/*.mjs` look, this starts what
+//! they look at. Screenshots of the run are in `target/screenshots`.
+#![cfg(all(unix, feature = "dashboard", feature = "demo"))]
+
+mod common;
+mod process;
+
+use std::path::Path;
+use std::process::Command;
+
+use common::{client, eventually, otlp};
+use process::{Dashboard, Process, root, tool};
+
+/// A script of the browser, looking at `base`.
+fn script(name: &str, base: &str, folder: &Path) -> Process {
+    let scripts = root().join("tests/browser");
+    tool(scripts.join("node_modules"), "run scripts/prepare, with Node 20 or newer and npm installed");
+    let chromium = std::env::var_os("CHROMIUM").unwrap_or_else(|| "/usr/bin/chromium".into());
+    tool(chromium.into(), "install Chromium (Debian: apt-get install chromium), or name it with CHROMIUM");
+    Process::start(name, Command::new("node").current_dir(scripts).arg(name).arg(base).arg(folder))
+}
+
+/// Waits for the script's verdict.
+fn verdict(mut script: Process, seconds: u64) {
+    let code = script.ended(seconds);
+    println!("{}", script.output());
+    assert_eq!(code, Some(0), "{}", script.output());
+}
+
+/// The demo shop on free ports, with short waits before retries; gives the address of its pages.
+fn demo(folder: &Path) -> (Process, String) {
+    let ports = ["gateway", "orders", "users", "payments", "inventory", "notifications", "analytics"]
+        .map(|service| format!("--{service}-port=0"));
+    let mut command = Command::new(common::binary());
+    command.current_dir(folder).arg("demo").args(ports);
+    command.args(["--listen=127.0.0.1:0", "--otlp-grpc=127.0.0.1:0", "--otlp-http=127.0.0.1:0"]);
+    let process = Process::start("the demo", command.args(["--rate=5", "--retry-delay-ms=300"]));
+    let pages = process.told("Throughline is at ", 60);
+    (process, pages)
+}
+
+#[tokio::test]
+async fn every_page_with_the_demo_shop() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut demo, pages) = demo(folder.path());
+    eventually("an order among the dead letters on the Overview", 60, || async {
+        let page = client().get(&pages).send().await.ok()?.text().await.ok()?;
+        page.contains("orders.dlq").then_some(())
+    })
+    .await;
+    let shots = root().join("target/screenshots");
+    std::fs::create_dir_all(&shots).expect("a folder for screenshots");
+    verdict(script("pages.mjs", &pages, &shots), 240);
+    assert_eq!(demo.terminate(30), Some(0), "{}", demo.output());
+}
+
+#[tokio::test]
+async fn live_from_empty_and_through_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut dashboard = Dashboard::start(folder.path());
+    let (base, otlp_http) = (dashboard.pages.clone(), dashboard.http.clone());
+    let script = script("live.mjs", &base, folder.path());
+    for (number, name) in (1..).zip(["first-light", "second-wind"]) {
+        script.told(&format!("please: send {name}"), 60);
+        send(&otlp_http, number, name).await;
+    }
+    script.told("please: end", 60);
+    let addresses = (base.trim_start_matches("http://").to_owned(), dashboard.grpc.clone());
+    assert_eq!(dashboard.process.terminate(20), Some(0), "{}", dashboard.process.output());
+    script.told("please: start", 60);
+    let dashboard = Dashboard::at(folder.path(), &addresses.0, &addresses.1, &otlp_http);
+    script.told("please: send third-time", 60);
+    send(&dashboard.http, 3, "third-time").await;
+    verdict(script, 60);
+}
+
+/// Sends a trace of one span.
+async fn send(otlp_http: &str, number: u64, name: &str) {
+    let body = otlp::request("watched", &[otlp::span(number, 1, name, 30)]);
+    let request = client().post(format!("http://{otlp_http}/v1/traces")).body(body);
+    let answer = request.header("content-type", "application/x-protobuf").send().await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+}

@@ -1,0 +1,69 @@
+// Watches an empty dashboard come to life. Whoever runs this does what it asks for by a line:
+//
+//   node live.mjs BASE     "please: send NAME" a trace with a root of this name; "please: end", "please: start" the dashboard
+
+import assert from 'node:assert/strict';
+import { clean, launch, open, run, visit } from './browser.mjs';
+
+const [base] = process.argv.slice(2);
+const browser = await launch();
+const page = await open(browser, base);
+const please = what => console.log(`please: ${what}`);
+
+await run({
+  async 'an empty dashboard tells how to get data in'() {
+    await visit(page, `${base}/`);
+    assert.match(await page.locator('main').innerText(), /OTEL_EXPORTER_OTLP_ENDPOINT/);
+    clean(page);
+  },
+
+  async 'what comes first appears without a reload'() {
+    await mark();
+    please('send first-light');
+    await page.locator('main', { hasNotText: 'OTEL_EXPORTER_OTLP_ENDPOINT' }).waitFor();
+    await assertMarked();
+    clean(page);
+  },
+
+  async 'the list shows a new trace without a reload'() {
+    await visit(page, `${base}/traces`);
+    await page.getByRole('link', { name: 'first-light' }).waitFor();
+    await mark();
+    please('send second-wind');
+    await shown('second-wind');
+    clean(page);
+  },
+
+  async 'it goes on after a restart of the dashboard'() {
+    await mark();
+    page.away = true;
+    please('end');
+    await page.locator('#live-switch', { hasText: 'Reconnecting' }).waitFor();
+    please('start');
+    await page.locator('#live-switch', { hasText: 'Live' }).waitFor();
+    page.away = false;
+    please('send third-time');
+    await shown('third-time');
+    clean(page);
+  },
+});
+await browser.close();
+
+/** Leaves a mark in the document that a reload would wipe out. */
+async function mark() {
+  await page.evaluate(() => { window.marked = true; });
+}
+
+async function assertMarked() {
+  assert.ok(await page.evaluate(() => window.marked), 'the page was loaded again');
+}
+
+/** The page says by itself that something is new, or shows it; a click on what it says brings it into the list. */
+async function shown(name) {
+  const link = page.getByRole('link', { name });
+  const told = page.locator('#new-rows a, #new-rows button');
+  await link.or(told).first().waitFor();
+  await assertMarked();
+  if (!await link.count()) await told.first().click();
+  await link.waitFor();
+}

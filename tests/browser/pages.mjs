@@ -1,0 +1,130 @@
+// Looks at every page of a dashboard that runs with the demo shop, and saves what it saw.
+//
+//   node pages.mjs BASE FOLDER
+
+import assert from 'node:assert/strict';
+import path from 'node:path';
+import { clean, launch, open, overflow, run, visit } from './browser.mjs';
+
+const [base, folder] = process.argv.slice(2);
+const browser = await launch();
+
+/** The story of an order that ended among the dead letters, as the Overview links it. */
+async function deadLettered(page) {
+  await visit(page, `${base}/`);
+  const row = page.locator('tr[data-failed]', { hasText: 'orders.dlq' }).first();
+  return row.locator('a[href^="/correlations/"]').first();
+}
+
+/** The pages with addresses of this run. */
+async function addresses() {
+  const page = await open(browser, base);
+  const story = await (await deadLettered(page)).getAttribute('href');
+  await visit(page, `${base}${story}`);
+  const trace = await page.locator('main a[href^="/traces/"]').first().getAttribute('href');
+  await page.context().close();
+  return {
+    overview: '/',
+    traces: '/traces',
+    trace,
+    correlation: story,
+    search: '/search?q=nothing-like-this',
+    status: '/status',
+  };
+}
+
+const pages = await addresses();
+
+await run({
+  async 'every page fits every width, light and dark, without an error'() {
+    for (const colorScheme of ['light', 'dark']) {
+      const page = await open(browser, base, { colorScheme });
+      for (const [name, address] of Object.entries(pages)) {
+        for (const width of [1440, 768, 400]) {
+          await page.setViewportSize({ width, height: width === 400 ? 860 : 1000 });
+          await visit(page, base + address);
+          const beyond = await overflow(page);
+          assert.ok(beyond <= 0, `${name} reaches ${beyond} px beyond the right edge at ${width} px, ${colorScheme}`);
+          const size = (await page.content()).length;
+          assert.ok(size < 200_000, `${name} has ${size} bytes of HTML`);
+          await page.screenshot({ path: path.join(folder, `${name}-${colorScheme}-${width}.png`) });
+        }
+      }
+      const [r, g, b] = await page.evaluate(() => getComputedStyle(document.body).backgroundColor.match(/\d+/g).map(Number));
+      assert.equal((r + g + b) / 3 < 100, colorScheme === 'dark', `background of the ${colorScheme} theme: ${r} ${g} ${b}`);
+      clean(page);
+      await page.context().close();
+    }
+  },
+
+  async 'two clicks lead from the Overview to the cause of a failed order'() {
+    const page = await open(browser, base);
+    await (await deadLettered(page)).click();
+    await page.waitForURL('**/correlations/**');
+    assert.match(await page.locator('h1').innerText(), /orders\.dlq/);
+    await page.locator('main .lede a[href*="span="]').first().click();
+    await page.waitForURL(/\/traces\/[0-9a-f]{32}\?.*span=/);
+    assert.match(await page.locator('main').innerText(), /card_declined/);
+    clean(page);
+    await page.context().close();
+  },
+
+  async 'the keyboard alone is enough'() {
+    const page = await open(browser, base);
+    await visit(page, `${base}/traces`);
+    await page.keyboard.press('/');
+    assert.equal(await page.evaluate(() => document.activeElement.id), 'search');
+    const id = decodeURIComponent(pages.correlation.split('/')[2].split('?')[0]);
+    await page.keyboard.type(id);
+    await page.keyboard.press('Enter');
+    await page.waitForURL(`**/correlations/${encodeURIComponent(id)}*`);
+    await visit(page, `${base}/traces`);
+    await page.keyboard.press('j');
+    await page.keyboard.press('j');
+    const chosen = await page.evaluate(() => document.activeElement.closest('tr') === document.querySelectorAll('main tbody tr:has(a)')[1]);
+    assert.ok(chosen, 'j goes to the second row');
+    await page.keyboard.press('Enter');
+    await page.waitForURL(/\/traces\/[0-9a-f]{32}/);
+    await page.keyboard.press('?');
+    await page.locator('dialog#keys[open]').waitFor();
+    await page.keyboard.press('Escape');
+    await page.locator('dialog#keys:not([open])').waitFor({ state: 'attached' });
+    clean(page);
+    await page.context().close();
+  },
+
+  async 'the theme can be chosen and stays'() {
+    const page = await open(browser, base, { colorScheme: 'light' });
+    await visit(page, `${base}/`);
+    await page.locator('#theme-switch').click();
+    await page.locator('#theme-switch').click();
+    assert.equal(await page.locator('html').getAttribute('data-theme'), 'dark');
+    await visit(page, `${base}/traces`);
+    assert.equal(await page.locator('html').getAttribute('data-theme'), 'dark');
+    clean(page);
+    await page.context().close();
+  },
+
+  async 'everything can be reached without JavaScript'() {
+    const page = await open(browser, base, { javaScriptEnabled: false });
+    await (await deadLettered(page)).click();
+    await page.waitForURL('**/correlations/**');
+    await page.locator('main a[href^="/traces/"]').first().click();
+    await page.waitForURL(/\/traces\/[0-9a-f]{32}/);
+    assert.ok(await page.locator('main a[href*="span="]').count() > 0, 'spans are links');
+    await page.goto(`${base}/traces`);
+    await page.locator('select[name=status]').selectOption('error');
+    await page.getByRole('button', { name: 'Apply' }).click();
+    await page.waitForURL(/status=error/);
+    const rows = await page.locator('main tbody tr:has(th)').count();
+    const failed = await page.locator('main tbody tr[data-failed]').count();
+    assert.ok(rows > 0 && rows === failed, `${failed} of ${rows} traces failed, where only failed ones were asked for`);
+    await page.locator('#search').fill('gateway');
+    await page.locator('#search').press('Enter');
+    await page.waitForURL(url => !url.search.includes('status=error'));
+    await visit(page, `${base}/status`);
+    clean(page);
+    await page.context().close();
+  },
+});
+await browser.close();
