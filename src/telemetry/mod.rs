@@ -102,7 +102,7 @@ pub fn init(settings: &Settings) -> anyhow::Result<Guard> {
         registry.try_init()?;
         return Ok(Guard { providers: None });
     };
-    let uri: Option<tonic::transport::Uri> = endpoint.parse().ok();
+    let uri: Option<axum::http::Uri> = endpoint.parse().ok();
     anyhow::ensure!(
         uri.is_some_and(|uri| uri.scheme_str() == Some("http") && uri.authority().is_some()),
         "`{endpoint}` is not an address to export to: it must be that of an OTLP/gRPC receiver, such as \
