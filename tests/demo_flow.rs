@@ -55,6 +55,16 @@ fn count(spans: &[Seen], name: &str) -> usize {
     spans.iter().filter(|s| s.span.name == name).count()
 }
 
+fn services(spans: &[Seen]) -> BTreeSet<&str> {
+    spans.iter().map(|s| s.service.as_str()).collect()
+}
+
+/// Whether the parent of every span is among `all`: a child often arrives first.
+fn parents_are_in(spans: &[Seen], all: &[Seen]) -> bool {
+    let ids: BTreeSet<_> = all.iter().map(|s| &s.span.span_id).collect();
+    spans.iter().map(|s| &s.span.parent_span_id).all(|parent| parent.is_empty() || ids.contains(parent))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_goes_through_all_services_in_one_trace() {
     let (receiver, otlp) = Receiver::start().await;
@@ -68,11 +78,12 @@ async fn an_order_goes_through_all_services_in_one_trace() {
                 && count(spans, "POST /orders") == 3
                 && count(spans, "POST /reservations") == 2
                 && count(spans, "process notifications.email") == 1
+                && services(spans).len() == 7
+                && parents_are_in(spans, &receiver.all_spans())
         })
         .await;
-    let services: BTreeSet<&str> = spans.iter().map(|s| s.service.as_str()).collect();
     assert_eq!(
-        services.into_iter().collect::<Vec<_>>(),
+        services(&spans).into_iter().collect::<Vec<_>>(),
         ["analytics", "gateway", "inventory", "notifications", "orders", "payments", "users"]
     );
     let traces: BTreeSet<_> = spans.iter().map(|s| &s.span.trace_id).collect();
