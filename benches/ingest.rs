@@ -5,9 +5,6 @@
 //! CPU time from the system. Then it asks for pages one after the other. Prints a table, and with `--json` a line
 //! for a program. Settings by variable: `BENCH_SPANS` (1000000), `BENCH_SENDERS` (8).
 
-#[path = "../tests/common/raw.rs"]
-mod raw;
-
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -15,8 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use raw::Raw;
 use throughline::dashboard::model::proto::{put_bytes, put_fixed64, put_message, put_uint};
+use throughline::dashboard::receive::grpc::RawCodec as Raw;
 
 const PER_REQUEST: u64 = 512;
 const PER_TRACE: u64 = 12;

@@ -4,8 +4,8 @@ mod common;
 
 use bytes::Bytes;
 use common::otlp::{self, request, span, trace_hex};
-use common::raw::Raw;
 use common::{Running, eventually};
+use throughline::dashboard::receive::grpc::RawCodec as Raw;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};

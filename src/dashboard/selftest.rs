@@ -1,14 +1,13 @@
 //! The test trace: what "Send a test trace" on an empty page sends, through the receiver like anybody's.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::model::otlp::span_field;
 use super::model::proto::{put_bytes, put_fixed64, put_message, put_uint};
-use super::model::{Nanos, TraceId};
+use super::model::{Nanos, TraceId, now};
 use super::receive::counters::Transport;
 use super::receive::{Receiver, Signal};
 use super::view::TestTrace;
@@ -36,7 +35,7 @@ impl Sender {
 #[async_trait]
 impl TestTrace for Sender {
     async fn send(&self) -> Result<TraceId, String> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as Nanos);
+        let now = now();
         // Unique enough for a trace that somebody asked for by hand: the time to the nanosecond, hashed.
         let id = TraceId(xxh3_128(&now.to_le_bytes()).to_be_bytes());
         let request = request(id, now);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
@@ -100,7 +100,7 @@ impl Dashboard {
                 otlp_http: Some(otlp_http.to_string()),
                 listen: listen.to_string(),
                 hosts: settings.hosts,
-                started: nanos_now(),
+                started: super::model::now(),
                 demo: settings.demo,
             }),
             closing: showing.clone(),
@@ -124,10 +124,6 @@ impl Dashboard {
         self.showing.cancel();
         drain(&mut self.pages, "pages").await;
     }
-}
-
-fn nanos_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
 }
 
 async fn drain(tasks: &mut JoinSet<()>, what: &str) {

@@ -2,9 +2,8 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::model::Nanos;
+use super::model::nanos;
 use super::receive::counters::{Counters, Outcome, Transport, TransportState};
 use super::store::Store;
 use super::view::{Health, Minute, ReceiveStatus, Refused, SourceStatus, StatusSource};
@@ -96,8 +95,4 @@ fn source(name: String, state: &TransportState) -> SourceStatus {
             Some(_) => String::new(),
         },
     }
-}
-
-fn nanos(time: SystemTime) -> Nanos {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as Nanos)
 }

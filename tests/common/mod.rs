@@ -2,7 +2,6 @@
 #![allow(dead_code)]
 
 pub mod otlp;
-pub mod raw;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

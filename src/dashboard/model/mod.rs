@@ -24,3 +24,13 @@ pub use value::Value;
 
 /// Nanoseconds since the Unix epoch, as OTLP counts them. 0 means "not told".
 pub type Nanos = u64;
+
+/// The current time. 0 where the clock stands before 1970.
+pub fn now() -> Nanos {
+    nanos(std::time::SystemTime::now())
+}
+
+/// A moment in nanoseconds.
+pub fn nanos(time: std::time::SystemTime) -> Nanos {
+    time.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as Nanos)
+}

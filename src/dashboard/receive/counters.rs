@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -10,6 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
 use super::{Refusal, Signal};
+use crate::dashboard::model::now;
 use crate::dashboard::model::otlp::walk::{Reason, Rejected};
 
 /// Senders remembered by name among the refusals; later ones are counted without a name.
@@ -54,7 +55,6 @@ impl Outcome {
         use crate::dashboard::store::StoreError;
         match refusal {
             Refusal::Malformed(_) => Outcome::Malformed,
-            Refusal::TooLarge(_) => Outcome::TooLarge,
             Refusal::Unauthenticated => Outcome::Unauthenticated,
             Refusal::Store(StoreError::Overloaded) => Outcome::Overloaded,
             Refusal::Store(_) => Outcome::StoreUnavailable,
@@ -145,7 +145,7 @@ const MINUTE_NS: u64 = 60_000_000_000;
 impl Seen {
     /// The running minute.
     fn minute(&mut self) -> &mut MinuteCount {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+        let now = now();
         let start = now - now % MINUTE_NS;
         if self.minutes.back().is_none_or(|last| last.start < start) {
             if self.minutes.len() >= MINUTES {

@@ -83,7 +83,6 @@ fn status(refusal: Refusal) -> Status {
     let message = refusal.to_string();
     match refusal {
         Refusal::Malformed(_) => Status::invalid_argument(message),
-        Refusal::TooLarge(_) => Status::resource_exhausted(message),
         Refusal::Unauthenticated => Status::unauthenticated(message),
         Refusal::Store(_) => {
             let details = answer::status(answer::Code::Unavailable, &message);
@@ -92,9 +91,9 @@ fn status(refusal: Refusal) -> Status {
     }
 }
 
-/// Hands messages over as bytes.
+/// Hands messages over as bytes, in both directions: also for clients that send what was made by hand.
 #[derive(Debug, Clone, Copy, Default)]
-struct RawCodec;
+pub struct RawCodec;
 
 impl Codec for RawCodec {
     type Encode = Bytes;

@@ -188,7 +188,6 @@ fn body_answer(encoding: Encoding, error: BodyError, limit: usize) -> Response {
 fn refusal_answer(encoding: Encoding, refusal: &Refusal) -> Response {
     let (status, code) = match refusal {
         Refusal::Malformed(_) => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
-        Refusal::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted),
         Refusal::Unauthenticated => (StatusCode::UNAUTHORIZED, Code::Unauthenticated),
         Refusal::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
     };

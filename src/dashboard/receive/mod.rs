@@ -75,8 +75,6 @@ impl Default for Settings {
 pub enum Refusal {
     #[error("not a valid request: {0}")]
     Malformed(String),
-    #[error("the request is larger than {0} bytes")]
-    TooLarge(usize),
     #[error("no valid key: send it as `Authorization: Bearer KEY`")]
     Unauthenticated,
     #[error(transparent)]

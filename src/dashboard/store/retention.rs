@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::StoreError;
 use super::engine::Shared;
 use super::run::RunMeta;
-use super::writer::now;
+use crate::dashboard::model::now;
 
 /// Runs removed in one pass.
 const PER_PASS: usize = 8;

@@ -4,7 +4,7 @@
 //! committed the next one gathers in the queue: the slower the disk, the larger the groups.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
@@ -15,7 +15,7 @@ use super::pack::{Flush, encode_parts, pack};
 use super::seen::{Seen, fingerprint, resource_seed};
 use super::tail::Tail;
 use super::{StoreError, Stored, repack, run};
-use crate::dashboard::model::Nanos;
+use crate::dashboard::model::now;
 use crate::dashboard::model::otlp::walk::Batch;
 
 /// Items after which a group is full.
@@ -189,9 +189,4 @@ impl Writer {
 
 fn size(job: &Job) -> usize {
     job.batch.spans.len() + job.batch.logs.len()
-}
-
-/// Nanoseconds since the epoch.
-pub fn now() -> Nanos {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as Nanos)
 }

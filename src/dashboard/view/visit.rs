@@ -1,7 +1,5 @@
 //! One visit of a page: what every handler wants to know of the request, and the frame it draws around.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use axum::extract::FromRequestParts;
 use axum::http::{HeaderMap, Uri, header, request::Parts};
 
@@ -143,10 +141,7 @@ impl FromRequestParts<PageState> for Visit {
     }
 }
 
-/// The current time in ns.
-pub fn now() -> Nanos {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as Nanos)
-}
+pub use crate::dashboard::model::now;
 
 /// The value of a cookie, percent-decoded where it is a zone's slash.
 fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
