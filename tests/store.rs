@@ -8,13 +8,15 @@ use std::time::Duration;
 use common::otlp::{self, TestSpan, span};
 use throughline::dashboard::model::TraceId;
 use throughline::dashboard::model::correlation::Keys;
-use throughline::dashboard::model::otlp::walk::Batch;
+use throughline::dashboard::model::otlp::Batch;
 use throughline::dashboard::store::{
     Ingest, Limits, OpenError, Order, Reader, StatusFilter, Store, TraceFilter,
 };
 
 async fn open(folder: &Path) -> Store {
-    Store::open_sqlite(&folder.join("store.db"), Limits::default()).await.expect("the store opens")
+    Store::open_sqlite(&folder.join("store.db"), Limits::default(), &Keys::default())
+        .await
+        .expect("the store opens")
 }
 
 async fn send(store: &Store, service: &str, spans: &[TestSpan]) -> u64 {
@@ -76,7 +78,7 @@ async fn open_after_close(store: &Store, folder: &Path) -> Store {
             std::fs::copy(from, folder.join(format!("copy.db{suffix}"))).unwrap();
         }
     }
-    Store::open_sqlite(&copy, Limits::default()).await.expect("the copy opens")
+    Store::open_sqlite(&copy, Limits::default(), &Keys::default()).await.expect("the copy opens")
 }
 
 #[tokio::test]
@@ -155,7 +157,7 @@ async fn a_correlation_is_closed_over_links_in_both_directions() {
 async fn sealed_runs_answer_like_the_tail_and_old_ones_go() {
     let folder = tempfile::tempdir().unwrap();
     let limits = Limits { every: Duration::from_millis(50), ..Limits::default() };
-    let store = Store::open_sqlite(&folder.path().join("store.db"), limits).await.unwrap();
+    let store = Store::open_sqlite(&folder.path().join("store.db"), limits, &Keys::default()).await.unwrap();
     // More traces than a tail holds, each in two shares, so that at least one run is sealed.
     let total = 20_000u64;
     for first in (0..total).step_by(500) {
@@ -189,7 +191,7 @@ async fn sealed_runs_answer_like_the_tail_and_old_ones_go() {
     store.close().await;
     drop(store);
     let limits = Limits { max_bytes: 1, every: Duration::from_millis(20), ..limits };
-    let store = Store::open_sqlite(&folder.path().join("store.db"), limits).await.unwrap();
+    let store = Store::open_sqlite(&folder.path().join("store.db"), limits, &Keys::default()).await.unwrap();
     common::eventually("retention removes the sealed run", 10, async || {
         (store.trace(id(0)).await.unwrap().is_none()).then_some(())
     })
@@ -211,8 +213,9 @@ async fn a_file_that_cannot_be_the_store_is_named() {
     let foreign = path("foreign.db");
     std::fs::copy(folder.path().join("text.db"), path("half.db")).unwrap();
     make_foreign(&foreign).await;
-    let error =
-        async |name: &str| Store::open_sqlite(&path(name), Limits::default()).await.err().expect("refused");
+    let error = async |name: &str| {
+        Store::open_sqlite(&path(name), Limits::default(), &Keys::default()).await.err().expect("refused")
+    };
     assert!(matches!(error("text.db").await, OpenError::NotADatabase { .. }));
     assert!(matches!(error("foreign.db").await, OpenError::Foreign { .. }));
     assert!(matches!(error("no/such/folder.db").await, OpenError::Unwritable { .. }));
@@ -226,14 +229,53 @@ async fn a_file_that_cannot_be_the_store_is_named() {
     open.close().await;
 }
 
+#[tokio::test]
+async fn a_store_of_another_version_is_named_and_left_alone() {
+    for (age, change) in [
+        ("newer", "INSERT INTO _sqlx_migrations VALUES (99, 'to come', 0, 1, x'00', 0)"),
+        ("older", "UPDATE _sqlx_migrations SET checksum = x'00' WHERE version = 1"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        open(folder.path()).await.close().await;
+        change_file(&folder.path().join("store.db"), change).await;
+        let opened =
+            Store::open_sqlite(&folder.path().join("store.db"), Limits::default(), &Keys::default()).await;
+        let words = opened.err().expect("refused").to_string();
+        assert!(words.contains(age) && words.contains("store.db") && words.contains("--store"), "{words}");
+    }
+}
+
+#[tokio::test]
+async fn a_broken_block_is_named_and_the_rest_stays_readable() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    for number in 1..=2 {
+        send(&store, "orders", &[span(number, 1, "GET /orders", 100)]).await;
+    }
+    // One bit in the middle of the frame of the first trace's block.
+    let flip = "UPDATE block SET data = substr(data, 1, length(data) / 2) || x'5a' ||
+                substr(data, length(data) / 2 + 2) WHERE id = 1";
+    change_file(&folder.path().join("store.db"), flip).await;
+    let error = store.trace(id(1)).await.expect_err("broken").to_string();
+    assert!(error.contains("block 1"), "{error}");
+    assert_eq!(store.trace(id(2)).await.unwrap().expect("whole").spans.len(), 1);
+    store.close().await;
+    drop(store);
+    let store = open(folder.path()).await;
+    assert!(store.trace(id(1)).await.unwrap().is_none());
+    assert_eq!(store.trace(id(2)).await.unwrap().expect("whole").spans.len(), 1);
+    store.close().await;
+}
+
 async fn make_foreign(path: &Path) {
+    change_file(path, "CREATE TABLE somebody_elses (id INTEGER)").await;
+}
+
+/// Runs a statement on a file, as another program could.
+async fn change_file(path: &Path, statement: &'static str) {
     use sqlx::{ConnectOptions, Connection};
-    let mut connection = sqlx::sqlite::SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(true)
-        .connect()
-        .await
-        .unwrap();
-    sqlx::query("CREATE TABLE somebody_elses (id INTEGER)").execute(&mut connection).await.unwrap();
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).create_if_missing(true);
+    let mut connection = options.connect().await.unwrap();
+    sqlx::query(statement).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
 }

@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::model::correlation::Keys;
 use super::ops::{self, Ops};
 use super::receive::{self, Receiver, counters::Counters};
 use super::selftest::Sender;
@@ -79,7 +80,8 @@ impl Dashboard {
             }
             listeners.push(bind(flag, address).await?);
         }
-        let store = Arc::new(Store::open_sqlite(&settings.store, settings.limits).await?);
+        let keys = Keys::with(settings.receive.correlation_keys.iter().cloned());
+        let store = Arc::new(Store::open_sqlite(&settings.store, settings.limits, &keys).await?);
         let counters = Arc::new(Counters::default());
         let receiver = Arc::new(Receiver::new(settings.receive.clone(), counters.clone(), store.clone()));
         let ops = Arc::new(Ops::new(store.clone(), counters.clone()));

@@ -123,7 +123,7 @@ pub const MAX_LINES: usize = 500;
 /// to change the layout, add a file and its line here.
 pub const MIGRATIONS: &[(&str, u64)] = &[
     ("migrations/broker/0001_queues.sql", 0x22c0_79ab_cc32_76dd),
-    ("migrations/sqlite/0001_runs_and_tail.sql", 0x3aab_06dc_a38b_f00c),
+    ("migrations/sqlite/0001_blocks_and_runs.sql", 0x26ed_a930_9aa7_93f0),
 ];
 
 /// A break that is meant: the file, a part of what is said about it, and why. One that is no longer needed is

@@ -86,7 +86,7 @@ pub fn fields(message: &[u8]) -> Fields<'_> {
 }
 
 impl<'a> Fields<'a> {
-    #[inline]
+    #[inline(always)]
     fn varint(&mut self) -> Result<u64, WireError> {
         if let Some((&byte, rest)) = self.rest.split_first()
             && byte < 0x80
@@ -94,6 +94,10 @@ impl<'a> Fields<'a> {
             self.rest = rest;
             return Ok(u64::from(byte));
         }
+        self.long_varint()
+    }
+
+    fn long_varint(&mut self) -> Result<u64, WireError> {
         let mut number = 0u64;
         for (index, &byte) in self.rest.iter().enumerate().take(10) {
             number |= u64::from(byte & 0x7f) << (7 * index);
@@ -112,7 +116,8 @@ impl<'a> Fields<'a> {
         Ok(taken)
     }
 
-    #[inline]
+    // This loop is where the receiver spends its time: inlined, the compiler drops what a caller does not ask.
+    #[inline(always)]
     fn field(&mut self) -> Result<Field<'a>, WireError> {
         let tag = self.varint()?;
         let number = u32::try_from(tag >> 3).map_err(|_| WireError::Tag)?;
@@ -136,7 +141,7 @@ impl<'a> Fields<'a> {
 impl<'a> Iterator for Fields<'a> {
     type Item = Result<Field<'a>, WireError>;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {
             return None;

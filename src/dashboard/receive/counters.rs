@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 
 use super::{Refusal, Signal};
 use crate::dashboard::model::now;
-use crate::dashboard::model::otlp::walk::{Reason, Rejected};
+use crate::dashboard::model::otlp::batch::{Reason, Rejected};
 
 /// Senders remembered by name among the refusals; later ones are counted without a name.
 const MAX_SENDERS: usize = 1000;

@@ -21,8 +21,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::model::correlation::Keys;
+use super::model::otlp::Batch;
 use super::model::otlp::metrics;
-use super::model::otlp::walk::Batch;
 use super::model::proto::WireError;
 use super::store::{Ingest, StoreError};
 use counters::{Counters, Outcome, Transport};

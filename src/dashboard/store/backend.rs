@@ -20,11 +20,11 @@ pub trait Backend: Send + Sync {
     /// What a start needs to know.
     async fn load(&self) -> Result<Loaded, StoreError>;
 
-    /// Writes blocks and a row of the tail, all or nothing, durable when it returns.
-    async fn commit(&self, blocks: &[(u64, Vec<u8>)], row: (u64, Vec<u8>)) -> Result<(), StoreError>;
+    /// Writes blocks, all or nothing, durable when it returns.
+    async fn commit(&self, blocks: Vec<(u64, Vec<u8>)>) -> Result<(), StoreError>;
 
-    /// Turns the tail's rows into a run, all or nothing.
-    async fn seal(&self, seal: &Seal) -> Result<(), StoreError>;
+    /// Writes a run over the blocks of the tail, all or nothing.
+    async fn seal(&self, seal: Seal) -> Result<(), StoreError>;
 
     /// One block; `None` where it was packed anew or dropped meanwhile.
     async fn block(&self, id: u64) -> Result<Option<Vec<u8>>, StoreError>;
@@ -32,8 +32,8 @@ pub trait Backend: Send + Sync {
     /// Blocks of a range of IDs, in order.
     async fn blocks(&self, first: u64, last: u64) -> Result<Vec<(u64, Vec<u8>)>, StoreError>;
 
-    /// The pages of a run that may hold pairs of `low..=high`, in order.
-    async fn pages(&self, run: u64, low: u64, high: u64) -> Result<Vec<Vec<u8>>, StoreError>;
+    /// Pages `first..=last` of a run in order; none where the run was dropped meanwhile.
+    async fn pages(&self, run: u64, first: u32, last: u32) -> Result<Vec<Vec<u8>>, StoreError>;
 
     /// Chunks `first..=last` of a run with their numbers; none where the run was dropped meanwhile.
     async fn chunks(&self, run: u64, first: u32, last: u32) -> Result<Vec<(u32, Vec<u8>)>, StoreError>;
@@ -53,10 +53,9 @@ pub trait Backend: Send + Sync {
 pub struct Loaded {
     /// In order of their ID.
     pub runs: Vec<RunMeta>,
-    /// Rows of the tail in order.
-    pub tail: Vec<Vec<u8>>,
+    /// The tail's blocks are those from here on.
+    pub first_of_tail: u64,
     pub next_block: u64,
-    pub next_row: u64,
 }
 
 /// A tail turned into a run.

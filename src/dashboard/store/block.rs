@@ -2,28 +2,35 @@
 //!
 //! Format, version 1, before compression (varints and lengths as in Protocol Buffers):
 //! ```text
-//! version: u8 = 1
-//! tables_length: u32 little endian
-//! tables:  resources: count, then length + Resource message each
-//!          scopes:    count, then length + InstrumentationScope message each
-//! parts:   a part is what one flush brought of one trace:
-//!          count, then per item: kind (0 span, 1 log), resource, scope, length + the item's OTLP message
+//! version:  u8 = 1
+//! tables:   u32 little endian, where the tables begin
+//! received: u64 little endian, when its items were received
+//! parts:    a part is what one flush brought of one trace:
+//!           count, then per item: kind (0 span, 1 log), resource, scope, length + the item's OTLP message
+//! tables:   resources: count, then length + Resource message each
+//!           scopes:    count, then length + InstrumentationScope message each
 //! ```
-//! An entry points to a part by block and offset from the begin of the parts. Items stay the bytes that were
-//! received: whatever OTLP adds later is kept, and decoding can improve after the fact.
+//! An entry points to a part by block and offset from the begin of the block. Items stay the bytes that were
+//! received: whatever OTLP adds later is kept, and decoding can improve after the fact. A block alone is enough
+//! to make its entries and terms anew.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::StoreError;
-use crate::dashboard::model::otlp::decode;
+use crate::dashboard::model::correlation::Keys;
+use crate::dashboard::model::otlp::{Batch, decode};
 use crate::dashboard::model::proto::{WireError, put_varint, take_bytes, take_varint};
-use crate::dashboard::model::{LogRecord, Resource, Scope, Span};
+use crate::dashboard::model::{LogRecord, Nanos, Resource, Scope, Span};
 
 const VERSION: u8 = 1;
+/// Version, place of the tables, time of arrival.
+const HEAD: usize = 13;
 const ZSTD_LEVEL: i32 = 1;
 /// Largest block after decompression: a request's limit and room for its tables.
 const MAX_RAW: u64 = 512 << 20;
@@ -53,13 +60,18 @@ impl Table {
     }
 }
 
-/// Builds a block.
-#[derive(Default)]
+/// Builds blocks, one after the other in the same memory.
 pub struct BlockBuilder {
     resources: Table,
     scopes: Table,
-    parts: Vec<u8>,
+    raw: Vec<u8>,
     items: usize,
+}
+
+impl Default for BlockBuilder {
+    fn default() -> Self {
+        Self { resources: Table::default(), scopes: Table::default(), raw: vec![0; HEAD], items: 0 }
+    }
 }
 
 impl BlockBuilder {
@@ -70,7 +82,7 @@ impl BlockBuilder {
 
     /// Bytes of items added so far.
     pub fn len(&self) -> usize {
-        self.parts.len()
+        self.raw.len() - HEAD
     }
 
     /// The index of a resource in this block.
@@ -85,60 +97,65 @@ impl BlockBuilder {
 
     /// Begins a part of `count` items and gives its offset.
     pub fn begin_part(&mut self, count: usize) -> u32 {
-        let offset = self.parts.len() as u32;
-        put_varint(&mut self.parts, count as u64);
+        let offset = self.raw.len() as u32;
+        put_varint(&mut self.raw, count as u64);
         offset
     }
 
     /// Adds an item to the part begun last.
+    #[inline]
     pub fn item(&mut self, kind: ItemKind, resource: u32, scope: u32, message: &[u8]) {
-        self.parts.push(kind as u8);
-        put_varint(&mut self.parts, u64::from(resource));
-        put_varint(&mut self.parts, u64::from(scope));
-        put_varint(&mut self.parts, message.len() as u64);
-        self.parts.extend_from_slice(message);
+        self.raw.push(kind as u8);
+        put_varint(&mut self.raw, u64::from(resource));
+        put_varint(&mut self.raw, u64::from(scope));
+        put_varint(&mut self.raw, message.len() as u64);
+        self.raw.extend_from_slice(message);
         self.items += 1;
     }
 
-    /// Compresses the block and begins the next one in the same memory.
-    pub fn finish(&mut self) -> Result<Vec<u8>, StoreError> {
-        let tables = self.resources.bytes.len() + self.scopes.bytes.len() + 10;
-        let mut raw = Vec::with_capacity(16 + tables + self.parts.len());
-        raw.push(VERSION);
-        raw.extend_from_slice(&[0; 4]);
-        for table in [&self.resources, &self.scopes] {
-            put_varint(&mut raw, table.known.len() as u64);
-            raw.extend_from_slice(&table.bytes);
-        }
-        let length = (raw.len() - 5) as u32;
-        raw[1..5].copy_from_slice(&length.to_le_bytes());
-        raw.extend_from_slice(&self.parts);
+    /// Compresses the block and begins the next one.
+    pub fn finish(&mut self, received: Nanos) -> Result<Vec<u8>, StoreError> {
+        let tables = self.raw.len() as u32;
+        self.raw[0] = VERSION;
+        self.raw[1..5].copy_from_slice(&tables.to_le_bytes());
+        self.raw[5..HEAD].copy_from_slice(&received.to_le_bytes());
         for table in [&mut self.resources, &mut self.scopes] {
+            put_varint(&mut self.raw, table.known.len() as u64);
+            self.raw.append(&mut table.bytes);
             table.known.clear();
-            table.bytes.clear();
         }
-        self.parts.clear();
+        let compressed = compress(&self.raw);
+        self.raw.truncate(HEAD);
         self.items = 0;
-        compress(&raw)
+        compressed
     }
 }
 
 thread_local! {
     // A context is some hundred KiB of tables: making one for every block would cost as much as small blocks do.
-    static COMPRESSOR: RefCell<Option<zstd::bulk::Compressor<'static>>> = const { RefCell::new(None) };
+    static COMPRESSOR: RefCell<Option<(zstd::bulk::Compressor<'static>, Vec<u8>)>> = const { RefCell::new(None) };
     static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
 }
 
 /// Compresses as everything in the store is: one zstd frame that tells its size.
 pub fn compress(raw: &[u8]) -> Result<Vec<u8>, StoreError> {
     let compressed = COMPRESSOR.with_borrow_mut(|kept| {
-        let compressor = match kept {
-            Some(compressor) => compressor,
-            None => kept.insert(zstd::bulk::Compressor::new(ZSTD_LEVEL)?),
+        let (compressor, room) = match kept {
+            Some(kept) => kept,
+            None => {
+                let mut compressor = zstd::bulk::Compressor::new(ZSTD_LEVEL)?;
+                // A flipped bit is found out when the frame is opened.
+                compressor.include_checksum(true)?;
+                kept.insert((compressor, Vec::new()))
+            }
         };
-        compressor.compress(raw)
+        // The bound is as long as the input: what is given back is a copy of the few bytes that came of it.
+        room.clear();
+        room.reserve(zstd::zstd_safe::compress_bound(raw.len()));
+        compressor.compress_to_buffer(raw, room)?;
+        Ok(room.as_slice().to_vec())
     });
-    compressed.map_err(|error| StoreError::Unavailable(error.to_string()))
+    compressed.map_err(|error: std::io::Error| StoreError::Unavailable(error.to_string()))
 }
 
 /// Undoes [`compress`]; refuses a frame that claims to be larger than any of ours.
@@ -170,59 +187,82 @@ pub struct RawItem<'a> {
 
 /// A block, opened.
 pub struct Block {
-    raw: Vec<u8>,
-    parts: usize,
-    resources: Vec<std::ops::Range<usize>>,
-    scopes: Vec<std::ops::Range<usize>>,
+    raw: Bytes,
+    /// Where the parts end and the tables begin.
+    tables: usize,
+    /// When its items were received.
+    pub received: Nanos,
+    resources: Vec<Range<usize>>,
+    scopes: Vec<Range<usize>>,
+}
+
+/// A part of a walked block: its offset, and which of the batch's spans and logs are its items.
+pub struct WalkedPart {
+    pub offset: u32,
+    pub spans: Range<u32>,
+    pub logs: Range<u32>,
 }
 
 impl Block {
     /// Decompresses a block and reads its tables.
     pub fn open(data: &[u8]) -> Result<Self, StoreError> {
-        Self::read(decompress(data)?).map_err(damaged)
+        Self::read(decompress(data)?.into()).map_err(damaged)
     }
 
-    fn read(raw: Vec<u8>) -> Result<Self, WireError> {
-        let mut rest = &raw[..];
-        let head = take_bytes(&mut rest, 5)?;
-        if head[0] != VERSION {
+    fn read(raw: Bytes) -> Result<Self, WireError> {
+        let mut head = &raw[..];
+        let [version] = take_bytes(&mut head, 1)? else { return Err(WireError::Truncated) };
+        if *version != VERSION {
             return Err(WireError::Tag);
         }
-        let length = u32::from_le_bytes(head[1..5].try_into().expect("four bytes")) as usize;
-        let mut tables = take_bytes(&mut rest, length)?;
+        let tables = u32::from_le_bytes(take_bytes(&mut head, 4)?.try_into().expect("four bytes")) as usize;
+        let received = u64::from_le_bytes(take_bytes(&mut head, 8)?.try_into().expect("eight bytes"));
+        let mut rest = raw.get(tables..).filter(|_| tables >= HEAD).ok_or(WireError::Truncated)?;
         let mut table = || -> Result<Vec<_>, WireError> {
-            let count = take_varint(&mut tables)?;
+            let count = take_varint(&mut rest)?;
             (0..count)
                 .map(|_| {
-                    let length = take_varint(&mut tables)? as usize;
-                    let bytes = take_bytes(&mut tables, length)?;
+                    let length = take_varint(&mut rest)? as usize;
+                    let bytes = take_bytes(&mut rest, length)?;
                     let begin = bytes.as_ptr() as usize - raw.as_ptr() as usize;
                     Ok(begin..begin + length)
                 })
                 .collect()
         };
         let (resources, scopes) = (table()?, table()?);
-        Ok(Self { parts: 5 + length, resources, scopes, raw })
+        Ok(Self { tables, received, resources, scopes, raw })
+    }
+
+    /// Walks the block as if it had just come, to make its entries and terms anew.
+    pub fn walk(&self, keys: &Keys) -> Result<(Batch, Vec<WalkedPart>), StoreError> {
+        let place = |range: &Range<usize>| range.start as u32..range.end as u32;
+        let mut again =
+            Batch::again(&self.raw, self.resources.iter().map(place), self.scopes.iter().map(place), keys)
+                .map_err(damaged)?;
+        let (mut parts, mut at) = (Vec::new(), HEAD);
+        while at < self.tables {
+            let (items, next) = self.part_at(at).map_err(damaged)?;
+            let before = again.counts();
+            for item in items {
+                again
+                    .item(item.kind == ItemKind::Log, item.message, item.resource, item.scope)
+                    .map_err(damaged)?;
+            }
+            let after = again.counts();
+            let part = WalkedPart { offset: at as u32, spans: before.0..after.0, logs: before.1..after.1 };
+            parts.push(part);
+            at = next;
+        }
+        Ok((again.finish(), parts))
     }
 
     /// The items of the part at `offset`.
     pub fn part(&self, offset: u32) -> Result<Vec<RawItem<'_>>, StoreError> {
-        self.part_at(self.parts + offset as usize).map(|(items, _)| items).map_err(damaged)
-    }
-
-    /// All items of the block.
-    pub fn items(&self) -> Result<Vec<RawItem<'_>>, StoreError> {
-        let (mut all, mut at) = (Vec::new(), self.parts);
-        while at < self.raw.len() {
-            let (items, next) = self.part_at(at).map_err(damaged)?;
-            all.extend(items);
-            at = next;
-        }
-        Ok(all)
+        self.part_at(offset as usize).map(|(items, _)| items).map_err(damaged)
     }
 
     fn part_at(&self, at: usize) -> Result<(Vec<RawItem<'_>>, usize), WireError> {
-        let mut rest = self.raw.get(at..).ok_or(WireError::Truncated)?;
+        let mut rest = self.raw.get(at..self.tables).ok_or(WireError::Truncated)?;
         let count = take_varint(&mut rest)?;
         let mut items = Vec::with_capacity(count.min(4096) as usize);
         for _ in 0..count {
@@ -233,7 +273,7 @@ impl Block {
             let message = take_bytes(&mut rest, length)?;
             items.push(RawItem { kind, resource, scope, message });
         }
-        Ok((items, self.raw.len() - rest.len()))
+        Ok((items, self.tables - rest.len()))
     }
 
     /// A resource's message.
@@ -293,4 +333,12 @@ impl Decoder {
 /// A wire error in what we wrote ourselves.
 pub fn damaged(error: WireError) -> StoreError {
     StoreError::Damaged(format!("a stored record cannot be read: {error}"))
+}
+
+/// Says in which block something is wrong.
+pub fn in_block(id: u64, error: StoreError) -> StoreError {
+    match error {
+        StoreError::Damaged(why) => StoreError::Damaged(format!("block {id}: {why}")),
+        other => other,
+    }
 }

@@ -9,13 +9,15 @@ use async_trait::async_trait;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::backend::Backend;
+use super::pack::Incoming;
 use super::retention::{self, Limits};
 use super::run::{Chunk, RunMeta};
 use super::sqlite::Sqlite;
 use super::tail::Tail;
 use super::writer::{Job, Writer};
 use super::{Ingest, OpenError, StoreError, Stored};
-use crate::dashboard::model::otlp::walk::Batch;
+use crate::dashboard::model::correlation::Keys;
+use crate::dashboard::model::otlp::Batch;
 
 /// Batches that may wait for the writer.
 pub const QUEUE: usize = 64;
@@ -59,32 +61,28 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens or makes a store in a SQLite file.
-    pub async fn open_sqlite(path: &Path, limits: Limits) -> Result<Self, OpenError> {
+    /// Opens or makes a store in a SQLite file. `keys` are those that carry correlation IDs.
+    pub async fn open_sqlite(path: &Path, limits: Limits, keys: &Keys) -> Result<Self, OpenError> {
         let backend = Arc::new(Sqlite::open(path).await?);
-        Self::open(backend, limits)
+        Self::open(backend, limits, keys)
             .await
             .map_err(|error| OpenError::Damaged { path: path.display().to_string(), why: error.to_string() })
     }
 
-    async fn open(backend: Arc<dyn Backend>, limits: Limits) -> Result<Self, StoreError> {
+    async fn open(backend: Arc<dyn Backend>, limits: Limits, keys: &Keys) -> Result<Self, StoreError> {
         let loaded = backend.load().await?;
-        let mut index =
-            Index { runs: Arc::new(loaded.runs.into_iter().map(Arc::new).collect()), ..Index::default() };
-        for row in &loaded.tail {
-            index.tail.add(super::pack::decode_parts(row)?);
-        }
+        let runs = Arc::new(loaded.runs.into_iter().map(Arc::new).collect());
         let shared = Arc::new(Shared {
             backend,
-            index: RwLock::new(index),
+            index: RwLock::new(Index { runs, ..Index::default() }),
             commits: watch::Sender::new(0),
             limits,
             latency: super::Latency::default(),
             chunks: Mutex::default(),
         });
-        retention::sweep(&shared, loaded.next_block).await?;
+        retention::sweep(&shared, loaded.first_of_tail).await?;
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let writer = Writer::new(shared.clone(), loaded.next_block, loaded.next_row).await?;
+        let writer = Writer::new(shared.clone(), loaded.first_of_tail, loaded.next_block, keys).await?;
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || writer.run(queue))
@@ -131,13 +129,14 @@ impl Ingest for Store {
         let jobs = self.jobs.lock().expect("no holder panics").clone();
         let Some(jobs) = jobs else { return Err(StoreError::Unavailable("it is shutting down".into())) };
         let kib = (batch.buffer.len() >> 10).clamp(1, QUEUE_KIB) as u32;
+        let incoming = Incoming::new(batch);
         let waited = tokio::time::timeout(PATIENCE, async {
             let room = self.room.clone().acquire_many_owned(kib).await.ok()?;
             Some((room, jobs.reserve().await.ok()?))
         });
         let Ok(Some((room, place))) = waited.await else { return Err(StoreError::Overloaded) };
         let (reply, answer) = oneshot::channel();
-        place.send(Job { batch, reply, _room: room });
+        place.send(Job { incoming, reply, _room: room });
         answer.await.map_err(|_| StoreError::Unavailable("the writer ended".into()))?
     }
 }

@@ -109,16 +109,19 @@ pub fn better_root(a: Option<Root>, b: Option<Root>) -> Option<Root> {
     }
 }
 
-/// Counts spans of a service.
-pub fn add_service(summary: &mut TraceSummary, name: &str, spans: u32, errors: u32) {
+/// Counts spans of a service; false where the service was counted before.
+pub fn add_service(summary: &mut TraceSummary, name: &str, spans: u32, errors: u32) -> bool {
     if let Some(known) = summary.services.iter_mut().find(|share| share.name == name) {
         known.spans = known.spans.saturating_add(spans);
         known.errors = known.errors.saturating_add(errors);
-    } else if summary.services.len() < TraceSummary::MAX_SERVICES {
+        return false;
+    }
+    if summary.services.len() < TraceSummary::MAX_SERVICES {
         summary.services.push(ServiceShare { name: name.to_owned(), spans, errors });
     } else {
         summary.more_services += 1;
     }
+    true
 }
 
 /// Keeps a correlation ID, best origin first.
@@ -134,8 +137,8 @@ pub fn add_correlation(summary: &mut TraceSummary, correlation: Correlation) {
     list.sort_by_key(|known| known.origin);
 }
 
-/// Appends an entry's encoding.
-pub fn put(out: &mut Vec<u8>, entry: &Entry) {
+/// Appends an entry's encoding; its parts lie at `locs`.
+pub fn put(out: &mut Vec<u8>, entry: &Entry, locs: &[Loc]) {
     let summary = &entry.summary;
     out.extend_from_slice(&summary.trace_id.0);
     put_varint(out, summary.start);
@@ -173,8 +176,8 @@ pub fn put(out: &mut Vec<u8>, entry: &Entry) {
         put_text(out, &failure.why);
         put_varint(out, failure.time.wrapping_sub(summary.start));
     }
-    put_varint(out, entry.locs.len() as u64);
-    for loc in &entry.locs {
+    put_varint(out, locs.len() as u64);
+    for loc in locs {
         put_varint(out, loc.block);
         put_varint(out, u64::from(loc.offset));
     }
@@ -280,7 +283,7 @@ mod tests {
     #[test]
     fn reads_what_it_writes() {
         let (mut bytes, entry) = (Vec::new(), sample(1_000, true));
-        put(&mut bytes, &entry);
+        put(&mut bytes, &entry, &entry.locs);
         let mut rest = &bytes[..];
         assert_eq!(take(&mut rest).unwrap(), entry);
         assert!(rest.is_empty());
@@ -290,7 +293,7 @@ mod tests {
     #[test]
     fn refuses_every_cut() {
         let mut bytes = Vec::new();
-        put(&mut bytes, &sample(1_000, true));
+        put(&mut bytes, &sample(1_000, true), &[]);
         for length in 0..bytes.len() {
             assert!(take(&mut &bytes[..length]).is_err(), "cut at {length}");
         }

@@ -5,7 +5,8 @@
 //!
 //! * [`filter`]: what a list of traces may be asked for, and what comes back.
 //! * [`engine`]: opens, reads; [`writer`]: the one task that writes, seals and removes what is old.
-//! * [`pack`]: batches into blocks, entries and terms ([`block`], [`entry`], [`term`], [`seen`], [`failure`]).
+//! * [`pack`]: batches into blocks, [`part`]: their entries and terms ([`block`], [`entry`], [`term`], [`seen`],
+//!   [`failure`]).
 //! * [`tail`] and [`run`]: the unsealed and the sealed index; [`rollup`]: rates in time buckets.
 //! * [`backend`]: what a database must do; [`sqlite`] does it.
 //!
@@ -19,6 +20,7 @@ mod failure;
 pub mod filter;
 mod latency;
 mod pack;
+mod part;
 mod reader;
 mod repack;
 mod retention;
@@ -33,7 +35,7 @@ mod writer;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use super::model::otlp::walk::Batch;
+use super::model::otlp::Batch;
 use super::model::{LogRecord, Nanos, SpanId, Trace, TraceId, TraceSummary};
 pub use engine::Store;
 pub use filter::{Cursor, Dot, Order, StatusFilter, TraceFilter, TracePage};

@@ -4,21 +4,30 @@
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::StoreError;
-use super::block::{BlockBuilder, ItemKind, compress, damaged, decompress};
-use super::entry::{self, Entry, Loc, add_correlation, add_service, better_root};
-use super::failure;
-use super::seen::{Seen, fingerprint, resource_seed};
-use super::term::Term;
-use crate::dashboard::model::otlp::walk::{Batch, LogRef, Place, SpanRef};
-use crate::dashboard::model::proto::{WireError, put_varint, take_bytes, take_varint};
-use crate::dashboard::model::{Correlation, Failure, Kind, Nanos, Root, TraceId, correlation::Origin};
+use super::block::{BlockBuilder, ItemKind};
+use super::entry::Loc;
+use super::part::{Part, PartBuilder};
+use super::seen::{Prints, Seen};
+use crate::dashboard::model::otlp::Batch;
+use crate::dashboard::model::{Nanos, TraceId};
 
 /// Items of a full block. Larger ones pack no better and cost more to open.
 pub const BLOCK_ITEMS: usize = 512;
 /// Bytes after which a block is closed although it has fewer items.
 const BLOCK_BYTES: usize = 4 << 20;
-/// A start further ahead of arrival than this is not believed.
-const FUTURE: Nanos = 24 * 3600 * 1_000_000_000;
+
+/// A batch with the fingerprints of its items.
+pub struct Incoming {
+    pub batch: Batch,
+    prints: Prints,
+}
+
+impl Incoming {
+    /// Takes the fingerprints: many senders' threads do it, so that the writer's need not.
+    pub fn new(batch: Batch) -> Self {
+        Self { prints: Prints::of(&batch), batch }
+    }
+}
 
 /// What one commit writes.
 #[derive(Default)]
@@ -33,80 +42,112 @@ pub struct Flush {
     pub fingerprints: Vec<u64>,
 }
 
-/// An entry with the terms it is found by.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Part {
-    pub entry: Entry,
-    pub terms: Vec<Term>,
-}
-
 /// An item's group and place among the batches. Sorting by it groups by trace and keeps the order of arrival.
+/// There is one for every item that comes, hence the packing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Slot {
     /// The trace ID, or for logs without one a hash of what they are grouped by.
-    group: u128,
-    orphan: bool,
-    batch: u32,
-    is_log: bool,
-    item: u32,
+    group: [u64; 2],
+    /// From the highest bit: whether it is a log without a trace (1), its batch (15), whether it is a log (1),
+    /// its number in the batch (32).
+    place: u64,
 }
 
-/// Packs batches. `first_block` is the ID of the first block; `now` is when they were received.
-pub fn pack(batches: &[&Batch], seen: &mut Seen, first_block: u64, now: Nanos) -> Result<Flush, StoreError> {
-    let mut flush = Flush { duplicates: vec![0; batches.len()], ..Flush::default() };
-    let mut slots = Vec::new();
-    for (index, batch) in batches.iter().enumerate() {
-        fresh(index as u32, batch, seen, &mut slots, &mut flush);
+impl Slot {
+    fn new(group: u128, orphan: bool, batch: usize, is_log: bool, item: u32) -> Self {
+        let place =
+            u64::from(orphan) << 63 | (batch as u64) << 33 | u64::from(is_log) << 32 | u64::from(item);
+        Self { group: [(group >> 64) as u64, group as u64], place }
     }
-    slots.sort_unstable();
-    let mut packer =
-        Packer { batches, tables: tables(batches), block: BlockBuilder::default(), now, first_block, flush };
-    for group in slots.chunk_by(|a, b| (a.group, a.orphan) == (b.group, b.orphan)) {
-        packer.group(group)?;
+
+    fn is_orphan(self) -> bool {
+        self.place >> 63 != 0
     }
-    packer.close_block()?;
-    Ok(packer.flush)
+
+    fn batch(self) -> usize {
+        (self.place << 1 >> 34) as usize
+    }
+
+    fn is_log(self) -> bool {
+        self.place >> 32 & 1 != 0
+    }
+
+    fn item(self) -> u32 {
+        self.place as u32
+    }
+
+    fn trace_id(self) -> TraceId {
+        let group = u128::from(self.group[0]) << 64 | u128::from(self.group[1]);
+        TraceId(if self.is_orphan() { [0; 16] } else { group.to_be_bytes() })
+    }
+}
+
+/// Packs flush after flush: remembers what came, and has a block's memory at hand.
+#[derive(Default)]
+pub struct Packer {
+    pub seen: Seen,
+    block: BlockBuilder,
+}
+
+impl Packer {
+    /// Packs batches. `first_block` is the ID of the first block; `now` is when they were received.
+    pub fn pack(
+        &mut self,
+        incoming: &[&Incoming],
+        first_block: u64,
+        now: Nanos,
+    ) -> Result<Flush, StoreError> {
+        let mut flush = Flush { duplicates: vec![0; incoming.len()], ..Flush::default() };
+        let mut slots = Vec::with_capacity(incoming.iter().map(|one| one.batch.spans.len()).sum());
+        for (index, incoming) in incoming.iter().enumerate() {
+            fresh(index, incoming, &mut self.seen, &mut slots, &mut flush);
+        }
+        slots.sort_unstable();
+        let block = &mut self.block;
+        let mut packing = Packing { incoming, tables: tables(incoming), block, now, first_block, flush };
+        for group in slots.chunk_by(|a, b| (a.group, a.is_orphan()) == (b.group, b.is_orphan())) {
+            packing.group(group)?;
+        }
+        packing.close_block()?;
+        Ok(packing.flush)
+    }
 }
 
 /// Adds the batch's items that did not come before.
-fn fresh(index: u32, batch: &Batch, seen: &mut Seen, slots: &mut Vec<Slot>, flush: &mut Flush) {
-    let seeds: Vec<u64> =
-        batch.resources.iter().map(|resource| resource_seed(batch.at(&resource.message))).collect();
-    for (item, span) in batch.spans.iter().enumerate() {
-        let print = fingerprint(batch.at(&span.message), seeds[span.resource as usize]);
-        if !seen.insert(print) {
-            flush.duplicates[index as usize] += 1;
+fn fresh(index: usize, incoming: &Incoming, seen: &mut Seen, slots: &mut Vec<Slot>, flush: &mut Flush) {
+    let Incoming { batch, prints } = incoming;
+    for ((span, print), item) in batch.spans.iter().zip(&prints.spans).zip(0..) {
+        if !seen.insert(*print) {
+            flush.duplicates[index] += 1;
             continue;
         }
-        flush.fingerprints.push(print);
+        flush.fingerprints.push(*print);
         flush.spans += 1;
         let group = u128::from_be_bytes(span.trace_id.0);
-        slots.push(Slot { group, orphan: false, batch: index, is_log: false, item: item as u32 });
+        slots.push(Slot::new(group, false, index, false, item));
     }
     // Equal log lines within one request are two lines; equal ones in a later request are the request again.
     let first = flush.fingerprints.len();
     let mut correlations = batch.log_correlations.iter().peekable();
-    for (item, log) in batch.logs.iter().enumerate() {
+    for ((log, print), item) in batch.logs.iter().zip(&prints.logs).zip(0..) {
         let mut value: &[u8] = &[];
-        while let Some((of, place, _)) = correlations.next_if(|(of, ..)| *of <= item as u32) {
-            if *of == item as u32 {
+        while let Some((of, place, _)) = correlations.next_if(|(of, ..)| *of <= item) {
+            if *of == item {
                 value = batch.at(place);
             }
         }
-        let print = fingerprint(batch.at(&log.message), seeds[log.resource as usize]);
-        if seen.contains(print) {
-            flush.duplicates[index as usize] += 1;
+        if seen.contains(*print) {
+            flush.duplicates[index] += 1;
             continue;
         }
-        flush.fingerprints.push(print);
+        flush.fingerprints.push(*print);
         flush.logs += 1;
         let group = match log.trace_id {
             Some(id) => u128::from_be_bytes(id.0),
             None if value.is_empty() => xxh3_128(batch.at(&batch.resources[log.resource as usize].service)),
             None => xxh3_128(value),
         };
-        let orphan = log.trace_id.is_none();
-        slots.push(Slot { group, orphan, batch: index, is_log: true, item: item as u32 });
+        slots.push(Slot::new(group, log.trace_id.is_none(), index, true, item));
     }
     for print in &flush.fingerprints[first..] {
         seen.insert(*print);
@@ -117,30 +158,31 @@ fn fresh(index: u32, batch: &Batch, seen: &mut Seen, slots: &mut Vec<Slot>, flus
 type Indexes = (Vec<Option<u32>>, Vec<Option<u32>>);
 
 /// Each batch's resources and scopes as indexes of the open block, once they are in it.
-fn tables(batches: &[&Batch]) -> Vec<Indexes> {
-    batches.iter().map(|batch| (vec![None; batch.resources.len()], vec![None; batch.scopes.len()])).collect()
+fn tables(incoming: &[&Incoming]) -> Vec<Indexes> {
+    let blank = |batch: &Batch| (vec![None; batch.resources.len()], vec![None; batch.scopes.len()]);
+    incoming.iter().map(|one| blank(&one.batch)).collect()
 }
 
-struct Packer<'a> {
-    batches: &'a [&'a Batch],
+/// A flush that is being packed.
+struct Packing<'a> {
+    incoming: &'a [&'a Incoming],
     tables: Vec<Indexes>,
-    block: BlockBuilder,
+    block: &'a mut BlockBuilder,
     now: Nanos,
     first_block: u64,
     flush: Flush,
 }
 
-impl Packer<'_> {
+impl Packing<'_> {
     fn group(&mut self, slots: &[Slot]) -> Result<(), StoreError> {
-        let id = if slots[0].orphan { TraceId([0; 16]) } else { TraceId(slots[0].group.to_be_bytes()) };
-        let mut part = PartBuilder::new(id, self.now);
+        let mut part = PartBuilder::new(slots[0].trace_id(), self.now, slots.len());
         // A part that is larger than a block by far (100,000 spans of one trace) is cut into several.
         for piece in slots.chunks(BLOCK_ITEMS * 4) {
             let offset = self.block.begin_part(piece.len());
             let block = self.first_block + self.flush.blocks.len() as u64;
-            part.entry.locs.push(Loc { block, offset });
+            part.place(Loc { block, offset });
             for slot in piece {
-                self.item(slot, &mut part);
+                self.item(*slot, &mut part);
             }
             if self.block.items() >= BLOCK_ITEMS || self.block.len() >= BLOCK_BYTES {
                 self.close_block()?;
@@ -150,18 +192,18 @@ impl Packer<'_> {
         Ok(())
     }
 
-    fn item(&mut self, slot: &Slot, part: &mut PartBuilder) {
-        let batch = self.batches[slot.batch as usize];
-        let (message, resource, scope, kind) = if slot.is_log {
-            let log = &batch.logs[slot.item as usize];
-            part.log(batch, slot.item, log);
+    fn item(&mut self, slot: Slot, part: &mut PartBuilder) {
+        let batch = &self.incoming[slot.batch()].batch;
+        let (message, resource, scope, kind) = if slot.is_log() {
+            let log = &batch.logs[slot.item() as usize];
+            part.log(batch, slot.item(), log);
             (&log.message, log.resource, log.scope, ItemKind::Log)
         } else {
-            let span = &batch.spans[slot.item as usize];
-            part.span(batch, slot.item, span);
+            let span = &batch.spans[slot.item() as usize];
+            part.span(batch, slot.item(), span);
             (&span.message, span.resource, span.scope, ItemKind::Span)
         };
-        let (resources, scopes) = &mut self.tables[slot.batch as usize];
+        let (resources, scopes) = &mut self.tables[slot.batch()];
         let resource = *resources[resource as usize].get_or_insert_with(|| {
             self.block.resource(batch.at(&batch.resources[resource as usize].message))
         });
@@ -173,184 +215,9 @@ impl Packer<'_> {
     fn close_block(&mut self) -> Result<(), StoreError> {
         if self.block.items() > 0 {
             let id = self.first_block + self.flush.blocks.len() as u64;
-            self.flush.blocks.push((id, self.block.finish()?));
-            self.tables = tables(self.batches);
+            self.flush.blocks.push((id, self.block.finish(self.now)?));
+            self.tables = tables(self.incoming);
         }
         Ok(())
     }
-}
-
-/// Builds the entry and terms of one trace out of its spans and logs.
-struct PartBuilder {
-    entry: Entry,
-    terms: Vec<Term>,
-    now: Nanos,
-    /// The failed span that ended first.
-    broke: Option<(Nanos, Failure)>,
-    service: String,
-}
-
-impl PartBuilder {
-    fn new(id: TraceId, now: Nanos) -> Self {
-        let mut entry = Entry::blank(id);
-        (entry.summary.start, entry.summary.end) = (now, now);
-        let terms = if entry.is_orphan_logs() { Vec::new() } else { vec![Term::trace(id)] };
-        Self { entry, terms, now, broke: None, service: String::new() }
-    }
-
-    /// Widens the entry's time by what is plausible.
-    fn time(&mut self, start: Nanos, end: Nanos) {
-        if start == 0 || start > self.now + FUTURE {
-            return;
-        }
-        let end = if end > self.now + FUTURE { start } else { end.max(start) };
-        let summary = &mut self.entry.summary;
-        if self.entry.time_is_arrival {
-            (summary.start, summary.end) = (start, end);
-            self.entry.time_is_arrival = false;
-        } else {
-            (summary.start, summary.end) = (summary.start.min(start), summary.end.max(end));
-        }
-    }
-
-    fn span(&mut self, batch: &Batch, item: u32, span: &SpanRef) {
-        self.time(span.start, span.end);
-        self.read_service(batch, span.resource);
-        let summary = &mut self.entry.summary;
-        summary.spans += 1;
-        summary.errors += u32::from(span.failed);
-        add_service(summary, &self.service, 1, u32::from(span.failed));
-        self.terms.push(Term::span(span.span_id));
-        self.terms.push(Term::service(&self.service));
-        if span.failed {
-            self.terms.extend([Term::error(), Term::service_error(&self.service)]);
-            self.broken(batch, span);
-        }
-        self.root(batch, span);
-        let from = batch.span_correlations.partition_point(|(of, ..)| *of < item);
-        for (_, place, origin) in batch.span_correlations[from..].iter().take_while(|(of, ..)| *of == item) {
-            self.correlation(batch, place, *origin);
-        }
-        let from = batch.links.partition_point(|(of, _)| *of < item);
-        for (_, target) in batch.links[from..].iter().take_while(|(of, _)| *of == item) {
-            self.terms.push(Term::link_to(*target));
-        }
-    }
-
-    fn log(&mut self, batch: &Batch, item: u32, log: &LogRef) {
-        // A log can name a trace that ended long ago: it widens no trace that has spans.
-        if self.entry.summary.spans == 0 {
-            self.time(log.time, log.time);
-        }
-        self.entry.summary.logs += 1;
-        if self.entry.is_orphan_logs() {
-            self.read_service(batch, log.resource);
-            add_service(&mut self.entry.summary, &self.service, 0, 0);
-            self.terms.push(Term::service(&self.service));
-        }
-        let from = batch.log_correlations.partition_point(|(of, ..)| *of < item);
-        for (_, place, origin) in batch.log_correlations[from..].iter().take_while(|(of, ..)| *of == item) {
-            self.correlation(batch, place, *origin);
-        }
-    }
-
-    fn read_service(&mut self, batch: &Batch, resource: u32) {
-        let name = batch.at(&batch.resources[resource as usize].service);
-        if self.service.as_bytes() != name {
-            self.service = String::from_utf8_lossy(name).into_owned();
-        }
-        if self.service.is_empty() {
-            self.service = crate::dashboard::model::span::UNKNOWN_SERVICE.to_owned();
-        }
-    }
-
-    fn root(&mut self, batch: &Batch, span: &SpanRef) {
-        let known = &self.entry.summary.root;
-        let better = known.as_ref().is_none_or(|root| {
-            (span.has_parent, span.start == 0, span.start) < (!root.parentless, root.start == 0, root.start)
-        });
-        if better {
-            self.entry.summary.root = Some(Root {
-                service: self.service.clone(),
-                name: String::from_utf8_lossy(batch.at(&span.name)).into_owned(),
-                kind: Kind::from_wire(u64::from(span.kind)),
-                start: span.start,
-                end: span.end,
-                parentless: !span.has_parent,
-            });
-        }
-    }
-
-    /// Keeps the failed span that ended first; only that one is decoded.
-    fn broken(&mut self, batch: &Batch, span: &SpanRef) {
-        if self.broke.as_ref().is_some_and(|(time, _)| *time <= span.end) {
-            return;
-        }
-        let failure = Failure {
-            service: self.service.clone(),
-            span_name: String::from_utf8_lossy(batch.at(&span.name)).into_owned(),
-            span_id: span.span_id,
-            why: failure::why(batch.at(&span.message)),
-            time: span.end,
-        };
-        self.broke = Some((span.end, failure));
-    }
-
-    fn correlation(&mut self, batch: &Batch, place: &Place, origin: Origin) {
-        let value = String::from_utf8_lossy(batch.at(place));
-        self.terms.push(Term::correlation(&value));
-        if !self.entry.summary.correlations.iter().any(|known| known.value == value && known.origin <= origin)
-        {
-            add_correlation(&mut self.entry.summary, Correlation { value: value.into_owned(), origin });
-        }
-    }
-
-    fn finish(mut self) -> Part {
-        if let Some(root) = &self.entry.summary.root
-            && root.parentless
-        {
-            self.terms.push(Term::operation(&root.name));
-        }
-        self.entry.summary.failure = self.broke.map(|(_, failure)| failure);
-        self.entry.summary.root = better_root(self.entry.summary.root, None);
-        self.terms.sort_unstable();
-        self.terms.dedup();
-        Part { entry: self.entry, terms: self.terms }
-    }
-}
-
-/// Encodes parts for the row of the tail, from which a restart builds the tail again.
-pub fn encode_parts(parts: &[Part]) -> Result<Vec<u8>, StoreError> {
-    let mut raw = vec![entry::VERSION];
-    put_varint(&mut raw, parts.len() as u64);
-    for part in parts {
-        entry::put(&mut raw, &part.entry);
-        put_varint(&mut raw, part.terms.len() as u64);
-        for term in &part.terms {
-            raw.extend_from_slice(&term.0.to_le_bytes());
-        }
-    }
-    compress(&raw)
-}
-
-/// Reads what [`encode_parts`] wrote.
-pub fn decode_parts(data: &[u8]) -> Result<Vec<Part>, StoreError> {
-    read_parts(&decompress(data)?).map_err(damaged)
-}
-
-fn read_parts(mut raw: &[u8]) -> Result<Vec<Part>, WireError> {
-    if take_bytes(&mut raw, 1)?[0] != entry::VERSION {
-        return Err(WireError::Tag);
-    }
-    (0..take_varint(&mut raw)?)
-        .map(|_| {
-            let entry = entry::take(&mut raw)?;
-            let terms = (0..take_varint(&mut raw)?)
-                .map(|_| {
-                    Ok(Term(u32::from_le_bytes(take_bytes(&mut raw, 4)?.try_into().expect("four bytes"))))
-                })
-                .collect::<Result<_, WireError>>()?;
-            Ok(Part { entry, terms })
-        })
-        .collect()
 }

@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 
 use super::StoreError;
-use super::backend::Backend;
 use super::block::{Block, BlockBuilder, RawItem};
 use super::entry::{Entry, Loc};
 use super::pack::BLOCK_ITEMS;
@@ -21,74 +20,62 @@ const AT_ONCE: usize = 32_768;
 pub struct Packed {
     pub replaced: Vec<u64>,
     pub blocks: Vec<(u64, Vec<u8>)>,
+    /// Where all parts of the entries lie of which some were moved, by the entries' index.
+    pub moved: HashMap<u32, Vec<Loc>>,
 }
 
-/// Packs the small ones of `blocks` (ID and items) into new blocks from `next_block` on, and corrects the
-/// entries that point to them.
-pub async fn repack(
-    backend: &dyn Backend,
-    entries: &mut [Entry],
-    blocks: &[(u64, usize)],
-    next_block: u64,
-) -> Result<Packed, StoreError> {
+/// The tail's small ones of `blocks` (ID and items), in groups to be packed together; none where that does not
+/// pay.
+pub fn groups(blocks: &[(u64, usize)]) -> Vec<Vec<u64>> {
     let small: Vec<_> = blocks.iter().filter(|(_, items)| *items < SMALL).collect();
-    let mut packed = Packed::default();
-    if small.len() < 2 {
-        return Ok(packed);
-    }
-    let mut group = Vec::new();
-    let mut items = 0;
-    for (index, (id, count)) in small.iter().enumerate() {
-        group.push(*id);
-        items += count;
-        if items >= AT_ONCE || index + 1 == small.len() {
-            pack_group(backend, entries, &group, next_block, &mut packed).await?;
-            group.clear();
+    let (mut groups, mut items) = (Vec::new(), AT_ONCE);
+    for (id, count) in small.iter().filter(|_| small.len() > 1) {
+        if items >= AT_ONCE {
+            groups.push(Vec::new());
             items = 0;
         }
+        groups.last_mut().expect("one was just pushed").push(*id);
+        items += count;
     }
-    Ok(packed)
+    groups
 }
 
-async fn pack_group(
-    backend: &dyn Backend,
-    entries: &mut [Entry],
-    group: &[u64],
+/// Packs a group of open blocks into new ones from `next_block` on.
+pub fn pack(
+    entries: &[Entry],
+    open: &HashMap<u64, Block>,
     next_block: u64,
     packed: &mut Packed,
 ) -> Result<(), StoreError> {
-    let mut open = HashMap::new();
-    for id in group {
-        let data = backend.block(*id).await?;
-        let data = data.ok_or_else(|| StoreError::Damaged(format!("block {id} of the tail is missing")))?;
-        open.insert(*id, Block::open(&data)?);
-    }
     let mut builder = BlockBuilder::default();
-    for entry in entries.iter_mut() {
-        if !entry.locs.iter().any(|loc| open.contains_key(&loc.block)) {
+    let received = open.values().map(|block| block.received).max().unwrap_or_default();
+    for (entry, index) in entries.iter().zip(0..) {
+        let locs = packed.moved.get(&index).unwrap_or(&entry.locs);
+        if !locs.iter().any(|loc| open.contains_key(&loc.block)) {
             continue;
         }
         let mut parts: Vec<(&Block, RawItem<'_>)> = Vec::new();
-        for loc in &entry.locs {
+        for loc in locs {
             if let Some(block) = open.get(&loc.block) {
                 parts.extend(block.part(loc.offset)?.into_iter().map(|item| (block, item)));
             }
         }
-        entry.locs.retain(|loc| !open.contains_key(&loc.block));
         let block = next_block + packed.blocks.len() as u64;
-        entry.locs.push(Loc { block, offset: builder.begin_part(parts.len()) });
+        let mut now: Vec<Loc> = locs.iter().filter(|loc| !open.contains_key(&loc.block)).copied().collect();
+        now.push(Loc { block, offset: builder.begin_part(parts.len()) });
+        packed.moved.insert(index, now);
         for (block, item) in parts {
             let resource = builder.resource(block.resource(item.resource));
             let scope = builder.scope(block.scope(item.scope));
             builder.item(item.kind, resource, scope, item.message);
         }
         if builder.items() >= BLOCK_ITEMS {
-            packed.blocks.push((block, builder.finish()?));
+            packed.blocks.push((block, builder.finish(received)?));
         }
     }
     if builder.items() > 0 {
-        packed.blocks.push((next_block + packed.blocks.len() as u64, builder.finish()?));
+        packed.blocks.push((next_block + packed.blocks.len() as u64, builder.finish(received)?));
     }
-    packed.replaced.extend(group);
+    packed.replaced.extend(open.keys());
     Ok(())
 }

@@ -78,7 +78,7 @@ async fn remove(shared: &Shared, run: &Arc<RunMeta>) -> Result<(), StoreError> {
 }
 
 /// At start: removes blocks that belong to no run and no tail, left by a removal that was cut short.
-pub async fn sweep(shared: &Shared, next_block: u64) -> Result<(), StoreError> {
+pub async fn sweep(shared: &Shared, first_of_tail: u64) -> Result<(), StoreError> {
     let mut from = 1;
     for run in shared.runs().iter() {
         if run.first_block > from {
@@ -86,12 +86,7 @@ pub async fn sweep(shared: &Shared, next_block: u64) -> Result<(), StoreError> {
         }
         from = run.last_block + 1;
     }
-    // Without a run before it, the tail begins with its first block: everything before was removed.
-    let first_of_tail = {
-        let index = shared.index.read().expect("no holder panics");
-        index.tail.entries().iter().flat_map(|entry| &entry.locs).map(|loc| loc.block).min()
-    };
-    match first_of_tail.unwrap_or(next_block) {
+    match first_of_tail {
         first if first > from => shared.backend.drop_blocks(from, first - 1).await,
         _ => Ok(()),
     }

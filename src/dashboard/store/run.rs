@@ -2,22 +2,23 @@
 //!
 //! A run holds the entries of some ten thousand traces in order of their start, in chunks; sorted pages of
 //! (term, ordinal) pairs to find them by; and contiguous blocks. What every query needs of every run (its range,
-//! a filter of its trace IDs, its rates) is its [`RunMeta`], kept in memory.
+//! a filter of its trace IDs, where each page begins, its rates) is its [`RunMeta`], kept in memory.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use super::StoreError;
 use super::block::{compress, damaged, decompress};
-use super::entry::{self, Entry, put_text, take_text};
+use super::entry::{self, Entry, Loc, put_text, take_text};
 use super::rollup::Rollup;
-use super::term::{ORDINAL_BITS, Term, ordinal};
+use super::tail::Tail;
+use super::term::{Term, ordinal};
 use crate::dashboard::model::proto::{WireError, put_varint, take_bytes, take_varint};
 use crate::dashboard::model::{Nanos, TraceId};
 
 /// Entries of a chunk: what is decoded to see one of them.
 pub const CHUNK: usize = 128;
 /// Pairs of a page.
-const PAGE: usize = 512;
+const PAGE: usize = 1024;
 /// Bits of the filter for a trace: one in a hundred absent traces passes.
 const FILTER_BITS: usize = 10;
 const FILTER_HASHES: u64 = 6;
@@ -41,42 +42,40 @@ pub struct RunMeta {
     pub services: Vec<String>,
     pub rollup: Rollup,
     pub(super) filter: Vec<u8>,
+    /// The first pair of each page.
+    pub(super) page_firsts: Vec<u64>,
 }
 
 /// A run as it is written.
 #[derive(Default)]
 pub struct SealedRun {
     pub meta: RunMeta,
-    /// In order; the key is the first pair of the page.
-    pub pages: Vec<(u64, Vec<u8>)>,
-    /// In order of their number.
+    /// In order of their number, both.
+    pub pages: Vec<Vec<u8>>,
     pub chunks: Vec<Vec<u8>>,
 }
 
-/// Seals entries; `pairs` refer to them by index.
+/// Seals entries; `pairs` refer to them by index, and where blocks were packed anew `moved` says where the
+/// entries' parts lie now.
 pub fn seal(
     id: u64,
     blocks: (u64, u64),
     now: Nanos,
-    entries: &[Entry],
-    pairs: impl Iterator<Item = u64>,
+    tail: &Tail,
+    moved: &HashMap<u32, Vec<Loc>>,
 ) -> Result<SealedRun, StoreError> {
+    let entries = tail.entries();
     let mut order: Vec<u32> = (0..entries.len() as u32).collect();
     order.sort_by_key(|index| entries[*index as usize].summary.start);
     let mut new_ordinal = vec![0u32; entries.len()];
     for (new, old) in order.iter().enumerate() {
         new_ordinal[*old as usize] = new as u32;
     }
-    let mut pairs: Vec<u64> = pairs
-        .map(|pair| pair >> ORDINAL_BITS << ORDINAL_BITS | u64::from(new_ordinal[ordinal(pair) as usize]))
-        .collect();
-    pairs.sort_unstable();
-    pairs.dedup();
-    let pages = pairs.chunks(PAGE).map(|page| (page[0], encode_page(page))).collect();
-    let chunks = order
-        .chunks(CHUNK)
-        .map(|chunk| encode_chunk(chunk.iter().map(|index| &entries[*index as usize])))
-        .collect::<Result<_, _>>()?;
+    let pairs = tail.pairs(&new_ordinal);
+    let pages = pairs.chunks(PAGE).map(encode_page).collect();
+    let entry = |index: &u32| (&entries[*index as usize], moved.get(index).map(Vec::as_slice));
+    let chunks =
+        order.chunks(CHUNK).map(|chunk| encode_chunk(chunk.iter().map(entry))).collect::<Result<_, _>>()?;
     let (first, last) = (order.first().copied(), order.last().copied());
     let start = |index: Option<u32>| index.map_or(0, |index| entries[index as usize].summary.start);
     let mut meta = RunMeta {
@@ -88,6 +87,7 @@ pub fn seal(
         sealed: now,
         entries: entries.len() as u32,
         filter: vec![0; (entries.len() * FILTER_BITS).div_ceil(8).max(8)],
+        page_firsts: pairs.chunks(PAGE).map(|page| page[0]).collect(),
         ..RunMeta::default()
     };
     let mut services = BTreeSet::new();
@@ -100,6 +100,15 @@ pub fn seal(
 }
 
 impl RunMeta {
+    /// The numbers of the first and last page that may hold pairs of a term.
+    pub fn pages_of(&self, term: Term) -> Option<(u32, u32)> {
+        let (low, high) = term.bounds();
+        // The page before the first that begins above `low` may hold it too.
+        let first = self.page_firsts.partition_point(|first| *first <= low).saturating_sub(1);
+        let end = self.page_firsts.partition_point(|first| *first <= high);
+        (first < end).then(|| (first as u32, end as u32 - 1))
+    }
+
     fn count(&mut self, entry: &Entry) {
         self.spans += u64::from(entry.summary.spans);
         self.logs += u64::from(entry.summary.logs);
@@ -135,6 +144,7 @@ impl RunMeta {
         self.rollup.put(&mut raw);
         put_varint(&mut raw, self.filter.len() as u64);
         raw.extend_from_slice(&self.filter);
+        raw.extend(encode_page(&self.page_firsts));
         compress(&raw)
     }
 
@@ -151,6 +161,11 @@ impl RunMeta {
         self.rollup = Rollup::take(&mut raw)?;
         let length = take_varint(&mut raw)? as usize;
         self.filter = take_bytes(&mut raw, length)?.to_vec();
+        let mut first = 0u64;
+        while !raw.is_empty() {
+            first = first.wrapping_add(take_varint(&mut raw)?);
+            self.page_firsts.push(first);
+        }
         Ok(self)
     }
 }
@@ -184,11 +199,13 @@ pub fn find_in_pages(pages: &[Vec<u8>], term: Term) -> Result<Vec<u32>, StoreErr
     Ok(found)
 }
 
-fn encode_chunk<'a>(entries: impl Iterator<Item = &'a Entry>) -> Result<Vec<u8>, StoreError> {
+fn encode_chunk<'a>(
+    entries: impl Iterator<Item = (&'a Entry, Option<&'a [Loc]>)>,
+) -> Result<Vec<u8>, StoreError> {
     let (mut body, mut lengths) = (Vec::new(), Vec::new());
-    for entry in entries {
+    for (entry, moved) in entries {
         let before = body.len();
-        entry::put(&mut body, entry);
+        entry::put(&mut body, entry, moved.unwrap_or(&entry.locs));
         lengths.push(body.len() - before);
     }
     let mut raw = vec![entry::VERSION];

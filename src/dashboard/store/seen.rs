@@ -9,6 +9,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::dashboard::model::otlp::Batch;
+
 /// Fingerprints in one generation: about 9 MB of memory when full.
 pub const GENERATION: usize = 500_000;
 
@@ -64,6 +66,25 @@ impl Seen {
             if !self.young.remove(fingerprint) {
                 self.old.remove(fingerprint);
             }
+        }
+    }
+}
+
+/// The fingerprints of a batch's items, in their order.
+pub struct Prints {
+    pub spans: Vec<u64>,
+    pub logs: Vec<u64>,
+}
+
+impl Prints {
+    /// Takes the fingerprints of all items.
+    pub fn of(batch: &Batch) -> Self {
+        let seeds: Vec<u64> =
+            batch.resources.iter().map(|resource| resource_seed(batch.at(&resource.message))).collect();
+        let print = |message, resource: u32| fingerprint(batch.at(message), seeds[resource as usize]);
+        Self {
+            spans: batch.spans.iter().map(|span| print(&span.message, span.resource)).collect(),
+            logs: batch.logs.iter().map(|log| print(&log.message, log.resource)).collect(),
         }
     }
 }

@@ -1,12 +1,12 @@
 //! The tail: what was committed lately and is not sealed into a run yet, in memory.
 //!
-//! Each flush is also a row on disk, from which a restart builds the tail again. Entries of one trace are merged
-//! here, so lists see whole traces although each service sends its own share.
+//! A restart builds it again from the blocks. Entries of one trace are merged here, so lists see whole traces
+//! although each service sends its own share.
 
 use std::collections::{BTreeSet, HashMap};
 
 use super::entry::Entry;
-use super::pack::Part;
+use super::part::Part;
 use super::term::{MAX_ENTRIES, Term, TermIndex};
 use crate::dashboard::model::{Nanos, TraceId};
 
@@ -14,6 +14,9 @@ use crate::dashboard::model::{Nanos, TraceId};
 pub const SEAL_ENTRIES: usize = 16_384;
 /// Flushes after which it is sealed, so that a quiet system's many small blocks are packed together.
 pub const SEAL_FLUSHES: usize = 4_096;
+
+/// Pairs after which it is sealed: 32 MB of them.
+const SEAL_PAIRS: usize = 4 << 20;
 
 /// The unsealed entries.
 #[derive(Default)]
@@ -28,12 +31,10 @@ pub struct Tail {
 impl Tail {
     /// Takes in a flush.
     pub fn add(&mut self, parts: impl IntoIterator<Item = Part>) {
-        let mut pairs = Vec::new();
         for Part { entry, terms } in parts {
             let ordinal = self.place(entry);
-            pairs.extend(terms.into_iter().map(|term| term.with(ordinal)));
+            self.terms.add(&terms, ordinal);
         }
-        self.terms.add(pairs);
         self.flushes += 1;
     }
 
@@ -57,6 +58,7 @@ impl Tail {
     pub fn is_full(&self) -> bool {
         self.entries.len() >= SEAL_ENTRIES
             || self.flushes >= SEAL_FLUSHES
+            || self.terms.len() >= SEAL_PAIRS
             || self.entries.len() >= MAX_ENTRIES / 2
     }
 
@@ -86,8 +88,9 @@ impl Tail {
         &self.entries
     }
 
-    /// All pairs of a term and an ordinal, the ordinal being the index into [`Tail::entries`].
-    pub fn pairs(&self) -> impl Iterator<Item = u64> {
-        self.terms.pairs()
+    /// All pairs of a term and an ordinal in order; `renumbered` gives the ordinal for each index into
+    /// [`Tail::entries`].
+    pub fn pairs(&self, renumbered: &[u32]) -> Vec<u64> {
+        self.terms.pairs(renumbered)
     }
 }

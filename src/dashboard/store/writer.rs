@@ -3,20 +3,21 @@
 //! It has a thread of its own since packing is work for a processor, not waiting. While one group is being
 //! committed the next one gathers in the queue: the slower the disk, the larger the groups.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::backend::Seal;
-use super::block::Block;
+use super::block::{Block, in_block};
 use super::engine::Shared;
-use super::pack::{Flush, encode_parts, pack};
-use super::seen::{Seen, fingerprint, resource_seed};
+use super::pack::{Flush, Incoming, Packer};
+use super::seen::Prints;
 use super::tail::Tail;
-use super::{StoreError, Stored, repack, run};
+use super::{StoreError, Stored, part, repack, run};
+use crate::dashboard::model::correlation::Keys;
 use crate::dashboard::model::now;
-use crate::dashboard::model::otlp::walk::Batch;
 
 /// Items after which a group is full.
 const GROUP_ITEMS: usize = 16_384;
@@ -29,7 +30,7 @@ const SEAL_AGE: Duration = Duration::from_secs(3600);
 
 /// A batch, the way back to its sender, and the room that it takes up until then.
 pub struct Job {
-    pub batch: Batch,
+    pub incoming: Incoming,
     pub reply: oneshot::Sender<Result<Stored, StoreError>>,
     pub _room: OwnedSemaphorePermit,
 }
@@ -37,9 +38,8 @@ pub struct Job {
 /// The writer's own state.
 pub struct Writer {
     shared: Arc<Shared>,
-    seen: Seen,
+    packer: Packer,
     next_block: u64,
-    next_row: u64,
     next_run: u64,
     /// Blocks of the tail with their items.
     tail_blocks: Vec<(u64, usize)>,
@@ -47,14 +47,18 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Reads the newest blocks, so that what was sent before a restart is known when it is sent again.
-    pub async fn new(shared: Arc<Shared>, next_block: u64, next_row: u64) -> Result<Self, StoreError> {
+    /// Reads the tail's blocks to make its index anew, and before them the newest ones, so that what was sent
+    /// before a restart is known when it is sent again.
+    pub async fn new(
+        shared: Arc<Shared>,
+        first_of_tail: u64,
+        next_block: u64,
+        keys: &Keys,
+    ) -> Result<Self, StoreError> {
         let runs = shared.runs();
-        let first_of_tail = runs.last().map_or(1, |run| run.last_block + 1);
         let mut writer = Self {
-            seen: Seen::default(),
+            packer: Packer::default(),
             next_block,
-            next_row: next_row.max(1),
             next_run: runs.last().map_or(1, |run| run.id + 1),
             tail_blocks: Vec::new(),
             tail_since: Instant::now(),
@@ -64,19 +68,33 @@ impl Writer {
         while from < next_block {
             let to = from + 31;
             for (id, data) in writer.shared.backend.blocks(from, to).await? {
-                let block = Block::open(&data)?;
-                let items = block.items()?;
-                for item in &items {
-                    let seed = resource_seed(block.resource(item.resource));
-                    writer.seen.insert(fingerprint(item.message, seed));
-                }
+                let items = writer.remember(id, &data, id >= first_of_tail, keys).unwrap_or_else(|error| {
+                    let (error, store) = (in_block(id, error), writer.shared.backend.location());
+                    tracing::error!(%error, store, "a block is left out; all others are readable");
+                    usize::MAX
+                });
                 if id >= first_of_tail {
-                    writer.tail_blocks.push((id, items.len()));
+                    writer.tail_blocks.push((id, items));
                 }
             }
             from = to + 1;
         }
         Ok(writer)
+    }
+
+    /// Takes in a stored block; gives the number of its items.
+    fn remember(&mut self, id: u64, data: &[u8], of_tail: bool, keys: &Keys) -> Result<usize, StoreError> {
+        let block = Block::open(data)?;
+        let (batch, walked) = block.walk(keys)?;
+        let prints = Prints::of(&batch);
+        for print in prints.spans.iter().chain(&prints.logs) {
+            self.packer.seen.insert(*print);
+        }
+        if of_tail {
+            let parts = part::of_block(id, block.received, &batch, &walked);
+            self.shared.index.write().expect("no holder panics").tail.add(parts);
+        }
+        Ok(prints.spans.len() + prints.logs.len())
     }
 
     /// Runs until every sender is gone and everything queued is written.
@@ -99,8 +117,8 @@ impl Writer {
 
     async fn write(&mut self, jobs: Vec<Job>) {
         let began = Instant::now();
-        let batches: Vec<&Batch> = jobs.iter().map(|job| &job.batch).collect();
-        let result = match pack(&batches, &mut self.seen, self.next_block, now()) {
+        let incoming: Vec<&Incoming> = jobs.iter().map(|job| &job.incoming).collect();
+        let result = match self.packer.pack(&incoming, self.next_block, now()) {
             Ok(flush) => self.commit(flush).await,
             Err(error) => Err(error),
         };
@@ -127,18 +145,14 @@ impl Writer {
         if flush.parts.is_empty() {
             return Ok(flush.duplicates);
         }
-        let written = match encode_parts(&flush.parts) {
-            Ok(row) => self.shared.backend.commit(&flush.blocks, (self.next_row, row)).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = written {
-            self.seen.forget(&flush.fingerprints);
+        let ids: Vec<u64> = flush.blocks.iter().map(|(id, _)| *id).collect();
+        if let Err(error) = self.shared.backend.commit(flush.blocks).await {
+            self.packer.seen.forget(&flush.fingerprints);
             return Err(error);
         }
-        self.next_row += 1;
-        self.next_block += flush.blocks.len() as u64;
-        let items = (flush.spans + flush.logs) as usize / flush.blocks.len().max(1);
-        self.tail_blocks.extend(flush.blocks.iter().map(|(id, _)| (*id, items)));
+        self.next_block += ids.len() as u64;
+        let items = (flush.spans + flush.logs) as usize / ids.len().max(1);
+        self.tail_blocks.extend(ids.into_iter().map(|id| (id, items)));
         let mut index = self.shared.index.write().expect("no holder panics");
         if index.tail.is_empty() {
             self.tail_since = Instant::now();
@@ -161,32 +175,37 @@ impl Writer {
 
     /// Turns the tail into a run. What was committed stays readable throughout.
     async fn seal(&mut self) -> Result<(), StoreError> {
-        let (mut entries, pairs) = {
+        let mut packed = repack::Packed::default();
+        for group in repack::groups(&self.tail_blocks) {
+            let mut open = HashMap::new();
+            for id in group {
+                let data = self.shared.backend.block(id).await?;
+                let data =
+                    data.ok_or_else(|| StoreError::Damaged(format!("block {id} of the tail is missing")))?;
+                open.insert(id, Block::open(&data).map_err(|error| in_block(id, error))?);
+            }
             let index = self.shared.index.read().expect("no holder panics");
-            (index.tail.entries().to_vec(), index.tail.pairs().collect::<Vec<_>>())
-        };
-        let packed =
-            repack::repack(&*self.shared.backend, &mut entries, &self.tail_blocks, self.next_block).await?;
+            repack::pack(index.tail.entries(), &open, self.next_block, &mut packed)?;
+        }
         let first = self.tail_blocks.first().map_or(self.next_block, |(id, _)| *id);
         let last = (self.next_block + packed.blocks.len() as u64).saturating_sub(1);
-        let run = run::seal(self.next_run, (first, last), now(), &entries, pairs.into_iter())?;
-        let seal = Seal { run, replaced: packed.replaced, blocks: packed.blocks };
-        self.shared.backend.seal(&seal).await?;
+        let run = {
+            let index = self.shared.index.read().expect("no holder panics");
+            run::seal(self.next_run, (first, last), now(), &index.tail, &packed.moved)?
+        };
+        let meta = Arc::new(run.meta.clone());
+        self.shared.backend.seal(Seal { run, replaced: packed.replaced, blocks: packed.blocks }).await?;
         self.next_run += 1;
         self.next_block = last + 1;
         self.tail_blocks.clear();
-        tracing::debug!(
-            run = seal.run.meta.id,
-            entries = seal.run.meta.entries,
-            "sealed the tail into a run"
-        );
+        tracing::debug!(run = meta.id, entries = meta.entries, "sealed the tail into a run");
         let mut index = self.shared.index.write().expect("no holder panics");
         index.tail = Tail::default();
-        Arc::make_mut(&mut index.runs).push(Arc::new(seal.run.meta));
+        Arc::make_mut(&mut index.runs).push(meta);
         Ok(())
     }
 }
 
 fn size(job: &Job) -> usize {
-    job.batch.spans.len() + job.batch.logs.len()
+    job.incoming.batch.spans.len() + job.incoming.batch.logs.len()
 }

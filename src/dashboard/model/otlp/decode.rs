@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::super::proto::{Field, WireError, fields};
 use super::super::value::{Attributes, Value};
 use super::super::{Event, Kind, Link, LogRecord, Nanos, Resource, Scope, Span, SpanId, StatusCode, TraceId};
-use super::{MAX_DEPTH, log_field, span_field, walk::key_value};
+use super::{MAX_DEPTH, log_field, peek::key_value, span_field};
 
 /// Reads a `Span`. `None` where an ID is not valid, which nothing stored has.
 pub fn span(message: &[u8], resource: &Arc<Resource>, scope: &Arc<Scope>) -> Result<Option<Span>, WireError> {

@@ -1,11 +1,16 @@
-//! OTLP messages as bytes: [`walk`]ed on arrival, [`decode`]d when somebody looks.
+//! OTLP messages as bytes: [`walk`]ed on arrival into a [`batch`], [`decode`]d when somebody looks.
 //!
 //! Field numbers are those of opentelemetry-proto 1.11. Both readers take any field order and unknown fields,
 //! and neither fails on text that is not UTF-8.
 
+pub mod batch;
 pub mod decode;
+pub mod hash;
 pub mod metrics;
-pub mod walk;
+mod peek;
+mod walk;
+
+pub use batch::Batch;
 
 /// How deep values may be nested: the limit of prost and of the OpenTelemetry Collector.
 pub const MAX_DEPTH: usize = 100;

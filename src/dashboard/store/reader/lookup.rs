@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::super::StoreError;
-use super::super::block::{Block, Decoder, Item};
+use super::super::block::{Block, Decoder, Item, in_block};
 use super::super::engine::Shared;
 use super::super::entry::{Entry, Loc};
 use super::super::run::{CHUNK, RunMeta, find_in_pages};
@@ -38,8 +38,8 @@ impl Shared {
 
     /// Ordinals of a run's entries with a term, ascending.
     pub(super) async fn run_ordinals(&self, run: &RunMeta, term: Term) -> Result<Vec<u32>, StoreError> {
-        let (low, high) = term.bounds();
-        find_in_pages(&self.backend.pages(run.id, low, high).await?, term)
+        let Some((first, last)) = run.pages_of(term) else { return Ok(Vec::new()) };
+        find_in_pages(&self.backend.pages(run.id, first, last).await?, term)
     }
 
     /// All entries with a term, tail and runs, in no order.
@@ -115,20 +115,24 @@ impl Shared {
         let (mut spans, mut logs, mut known) = (Vec::new(), Vec::new(), HashSet::new());
         for (id, offsets) in by_block {
             let Some(data) = self.backend.block(id).await? else { return Ok(Contents::Moved) };
-            let block = Block::open(&data)?;
-            let mut decoder = Decoder::default();
-            for offset in offsets {
-                for item in block.part(offset)? {
-                    let seed = resource_seed(block.resource(item.resource));
-                    match decoder.item(&block, &item)? {
-                        Some(Item::Span(span)) if known.insert(fingerprint(item.message, seed)) => {
-                            spans.push(*span);
+            let read = || -> Result<(), StoreError> {
+                let block = Block::open(&data)?;
+                let mut decoder = Decoder::default();
+                for offset in offsets {
+                    for item in block.part(offset)? {
+                        let seed = resource_seed(block.resource(item.resource));
+                        match decoder.item(&block, &item)? {
+                            Some(Item::Span(span)) if known.insert(fingerprint(item.message, seed)) => {
+                                spans.push(*span);
+                            }
+                            Some(Item::Log(log)) => logs.push(*log),
+                            _ => {}
                         }
-                        Some(Item::Log(log)) => logs.push(*log),
-                        _ => {}
                     }
                 }
-            }
+                Ok(())
+            };
+            read().map_err(|error| in_block(id, error))?;
         }
         spans.sort_by_key(|span| span.start);
         logs.sort_by_key(|log| log.time);

@@ -18,6 +18,9 @@ use super::backend::{Backend, Loaded, Seal};
 use super::run::RunMeta;
 pub use open::OpenError;
 
+/// Bits of a page's or chunk's number in its ID; the run's ID stands above them.
+const PART_BITS: u32 = 24;
+
 /// A SQLite file.
 pub struct Sqlite {
     path: PathBuf,
@@ -41,11 +44,11 @@ impl Backend for Sqlite {
         self.read_all().await.map_err(|error| self.error(error))
     }
 
-    async fn commit(&self, blocks: &[(u64, Vec<u8>)], row: (u64, Vec<u8>)) -> Result<(), StoreError> {
-        self.write_flush(blocks, row).await.map_err(|error| self.error(error))
+    async fn commit(&self, blocks: Vec<(u64, Vec<u8>)>) -> Result<(), StoreError> {
+        self.write_blocks(blocks).await.map_err(|error| self.error(error))
     }
 
-    async fn seal(&self, seal: &Seal) -> Result<(), StoreError> {
+    async fn seal(&self, seal: Seal) -> Result<(), StoreError> {
         let rest = seal.run.meta.encode_rest()?;
         self.write_seal(seal, rest).await.map_err(|error| self.error(error))
     }
@@ -58,8 +61,8 @@ impl Backend for Sqlite {
         self.read_blocks(first, last).await.map_err(|error| self.error(error))
     }
 
-    async fn pages(&self, run: u64, low: u64, high: u64) -> Result<Vec<Vec<u8>>, StoreError> {
-        self.read_pages(run, low, high).await.map_err(|error| self.error(error))
+    async fn pages(&self, run: u64, first: u32, last: u32) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.read_pages(run, first, last).await.map_err(|error| self.error(error))
     }
 
     async fn chunks(&self, run: u64, first: u32, last: u32) -> Result<Vec<(u32, Vec<u8>)>, StoreError> {
@@ -77,6 +80,11 @@ impl Backend for Sqlite {
     async fn bytes(&self) -> Result<u64, StoreError> {
         self.read_size().await.map_err(|error| self.error(error))
     }
+}
+
+/// The ID of a run's page or chunk.
+fn part_id(run: u64, number: u32) -> i64 {
+    (run << PART_BITS | u64::from(number)) as i64
 }
 
 impl Sqlite {

@@ -5,7 +5,7 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
     SqliteAutoVacuum, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions,
     SqliteSynchronous,
@@ -44,6 +44,10 @@ pub enum OpenError {
         "{path} is damaged ({why}); move it away and start again, or restore a copy; nothing was changed in it"
     )]
     Damaged { path: String, why: String },
+    #[error(
+        "{path} was made by a {age} version of Throughline; open it with that version, or name another file with --store sqlite://FILE; nothing was changed in it"
+    )]
+    OtherVersion { path: String, age: &'static str },
     #[error("this build has SQLite {0}, which can corrupt its files; build with 3.51.3 or newer")]
     OldSqlite(String),
 }
@@ -68,7 +72,7 @@ impl Sqlite {
             .pragma("cache_size", "-4096")
             .disable_statement_logging();
         let mut writer = options.connect().await.map_err(|error| trouble(path, &error))?;
-        prepare(&mut writer).await.map_err(|error| trouble(path, &error))?;
+        prepare(path, &mut writer).await?;
         check_version(&mut writer).await?;
         // Readers set nothing: even a pragma that changes nothing is a write to SQLite.
         let reading = SqliteConnectOptions::new()
@@ -132,17 +136,25 @@ async fn check_owner(path: &Path) -> Result<(), OpenError> {
     Err(OpenError::Foreign { path: show(path) })
 }
 
-async fn prepare(writer: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+async fn prepare(path: &Path, writer: &mut SqliteConnection) -> Result<(), OpenError> {
     sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA application_id = {APPLICATION_ID}")))
         .execute(&mut *writer)
-        .await?;
+        .await
+        .map_err(|error| trouble(path, &error))?;
     let migrations =
-        [("runs and tail", include_str!("../../../../migrations/sqlite/0001_runs_and_tail.sql"))];
+        [("blocks and runs", include_str!("../../../../migrations/sqlite/0001_blocks_and_runs.sql"))];
     let migrations = migrations.into_iter().enumerate().map(|(index, (name, sql))| {
         let version = index as i64 + 1;
         Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, SqlStr::from_static(sql), false)
     });
-    Migrator::with_migrations(migrations.collect()).run(writer).await.map_err(sqlx::Error::from)
+    let migrated = Migrator::with_migrations(migrations.collect()).run(writer).await;
+    migrated.map_err(|error| match error {
+        MigrateError::VersionMissing(_) | MigrateError::VersionTooNew(..) => {
+            OpenError::OtherVersion { path: show(path), age: "newer" }
+        }
+        MigrateError::VersionMismatch(_) => OpenError::OtherVersion { path: show(path), age: "older" },
+        other => trouble(path, &sqlx::Error::from(other)),
+    })
 }
 
 async fn check_version(writer: &mut SqliteConnection) -> Result<(), OpenError> {

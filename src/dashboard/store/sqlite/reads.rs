@@ -4,7 +4,7 @@ use sqlx::Row;
 
 use super::super::backend::Loaded;
 use super::super::run::RunMeta;
-use super::Sqlite;
+use super::{Sqlite, part_id};
 
 impl Sqlite {
     pub(super) async fn read_all(&self) -> Result<Loaded, sqlx::Error> {
@@ -27,17 +27,14 @@ impl Sqlite {
             let rest: Vec<u8> = row.try_get("rest")?;
             loaded.runs.push(meta.with_rest(&rest).map_err(|error| sqlx::Error::Decode(error.into()))?);
         }
-        let rows = sqlx::query("SELECT id, data FROM tail ORDER BY id").fetch_all(&self.readers).await?;
-        for row in rows {
-            loaded.next_row = row.try_get::<i64, _>(0)? as u64 + 1;
-            loaded.tail.push(row.try_get(1)?);
-        }
         let last: Option<i64> =
             sqlx::query_scalar("SELECT max(id) FROM block").fetch_one(&self.readers).await?;
-        let counter: Option<i64> = sqlx::query_scalar("SELECT value FROM counter WHERE name = 'next_block'")
-            .fetch_optional(&self.readers)
-            .await?;
-        loaded.next_block = last.map_or(1, |last| last as u64 + 1).max(counter.unwrap_or(1) as u64);
+        let counter: Option<i64> =
+            sqlx::query_scalar("SELECT value FROM counter WHERE name = 'first_of_tail'")
+                .fetch_optional(&self.readers)
+                .await?;
+        loaded.first_of_tail = counter.unwrap_or(1) as u64;
+        loaded.next_block = last.map_or(1, |last| last as u64 + 1).max(loaded.first_of_tail);
         Ok(loaded)
     }
 
@@ -64,20 +61,14 @@ impl Sqlite {
     pub(super) async fn read_pages(
         &self,
         run: u64,
-        low: u64,
-        high: u64,
+        first: u32,
+        last: u32,
     ) -> Result<Vec<Vec<u8>>, sqlx::Error> {
-        // The page before the first that begins above `low` may hold it too.
-        sqlx::query_scalar(
-            "SELECT data FROM run_page WHERE run = ?1 AND first <= ?3 AND first >= coalesce(
-                (SELECT first FROM run_page WHERE run = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1), 0)
-             ORDER BY first",
-        )
-        .bind(run as i64)
-        .bind(low as i64)
-        .bind(high as i64)
-        .fetch_all(&self.readers)
-        .await
+        sqlx::query_scalar("SELECT data FROM run_page WHERE id BETWEEN ? AND ? ORDER BY id")
+            .bind(part_id(run, first))
+            .bind(part_id(run, last))
+            .fetch_all(&self.readers)
+            .await
     }
 
     pub(super) async fn read_chunks(
@@ -86,14 +77,13 @@ impl Sqlite {
         first: u32,
         last: u32,
     ) -> Result<Vec<(u32, Vec<u8>)>, sqlx::Error> {
-        let rows =
-            sqlx::query("SELECT no, data FROM run_chunk WHERE run = ? AND no BETWEEN ? AND ? ORDER BY no")
-                .bind(run as i64)
-                .bind(i64::from(first))
-                .bind(i64::from(last))
-                .fetch_all(&self.readers)
-                .await?;
-        rows.iter().map(|row| Ok((row.try_get::<i64, _>(0)? as u32, row.try_get(1)?))).collect()
+        let rows = sqlx::query("SELECT id, data FROM run_chunk WHERE id BETWEEN ? AND ? ORDER BY id")
+            .bind(part_id(run, first))
+            .bind(part_id(run, last))
+            .fetch_all(&self.readers)
+            .await?;
+        let number = |id: i64| (id - part_id(run, 0)) as u32;
+        rows.iter().map(|row| Ok((number(row.try_get(0)?), row.try_get(1)?))).collect()
     }
 
     pub(super) async fn read_size(&self) -> Result<u64, sqlx::Error> {

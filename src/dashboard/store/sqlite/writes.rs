@@ -1,11 +1,14 @@
 //! What is written: each function is one transaction, or steps that may stop between.
 
-use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
+use sqlx::{Connection, QueryBuilder};
 
 use super::super::backend::Seal;
 use super::super::run::RunMeta;
-use super::Sqlite;
+use super::{Sqlite, part_id};
+
+/// Rows of one statement when a run is written.
+const INSERT_STEP: usize = 64;
 
 /// Rows removed in one statement when a run is dropped.
 const DELETE_STEP: i64 = 64;
@@ -13,49 +16,23 @@ const DELETE_STEP: i64 = 64;
 const VACUUM_STEP: u32 = 256;
 
 impl Sqlite {
-    pub(super) async fn write_flush(
-        &self,
-        blocks: &[(u64, Vec<u8>)],
-        row: (u64, Vec<u8>),
-    ) -> Result<(), sqlx::Error> {
-        let mut writer = self.writer.lock().await;
-        let mut tx = writer.begin_with("BEGIN IMMEDIATE").await?;
-        insert_blocks(&mut tx, blocks).await?;
-        sqlx::query("INSERT INTO tail (id, data) VALUES (?, ?)")
-            .bind(row.0 as i64)
-            .bind(row.1)
-            .execute(&mut *tx)
-            .await?;
-        tx.commit().await
+    /// One statement, hence one transaction and one way to the thread that SQLite works in.
+    pub(super) async fn write_blocks(&self, blocks: Vec<(u64, Vec<u8>)>) -> Result<(), sqlx::Error> {
+        insert_blocks(&mut *self.writer.lock().await, blocks).await
     }
 
-    pub(super) async fn write_seal(&self, seal: &Seal, rest: Vec<u8>) -> Result<(), sqlx::Error> {
+    pub(super) async fn write_seal(&self, seal: Seal, rest: Vec<u8>) -> Result<(), sqlx::Error> {
         let meta = &seal.run.meta;
         let mut writer = self.writer.lock().await;
         let mut tx = writer.begin_with("BEGIN IMMEDIATE").await?;
-        insert_blocks(&mut tx, &seal.blocks).await?;
+        insert_blocks(&mut tx, seal.blocks).await?;
         for id in &seal.replaced {
             sqlx::query("DELETE FROM block WHERE id = ?").bind(*id as i64).execute(&mut *tx).await?;
         }
-        for (first, page) in &seal.run.pages {
-            sqlx::query("INSERT INTO run_page (run, first, data) VALUES (?, ?, ?)")
-                .bind(meta.id as i64)
-                .bind(*first as i64)
-                .bind(&page[..])
-                .execute(&mut *tx)
-                .await?;
-        }
-        for (number, chunk) in seal.run.chunks.iter().enumerate() {
-            sqlx::query("INSERT INTO run_chunk (run, no, data) VALUES (?, ?, ?)")
-                .bind(meta.id as i64)
-                .bind(number as i64)
-                .bind(&chunk[..])
-                .execute(&mut *tx)
-                .await?;
-        }
+        insert_parts(&mut tx, "INSERT INTO run_page (id, data) ", meta.id, seal.run.pages).await?;
+        insert_parts(&mut tx, "INSERT INTO run_chunk (id, data) ", meta.id, seal.run.chunks).await?;
         insert_run(&mut tx, meta, rest).await?;
-        sqlx::query("DELETE FROM tail").execute(&mut *tx).await?;
-        sqlx::query("INSERT INTO counter VALUES ('next_block', ?1) ON CONFLICT DO UPDATE SET value = ?1")
+        sqlx::query("INSERT INTO counter VALUES ('first_of_tail', ?1) ON CONFLICT DO UPDATE SET value = ?1")
             .bind(meta.last_block as i64 + 1)
             .execute(&mut *tx)
             .await?;
@@ -67,12 +44,13 @@ impl Sqlite {
         {
             let mut writer = self.writer.lock().await;
             let mut tx = writer.begin_with("BEGIN IMMEDIATE").await?;
+            sqlx::query("DELETE FROM run WHERE id = ?").bind(run.id as i64).execute(&mut *tx).await?;
             for statement in [
-                "DELETE FROM run WHERE id = ?",
-                "DELETE FROM run_page WHERE run = ?",
-                "DELETE FROM run_chunk WHERE run = ?",
+                "DELETE FROM run_page WHERE id BETWEEN ? AND ?",
+                "DELETE FROM run_chunk WHERE id BETWEEN ? AND ?",
             ] {
-                sqlx::query(statement).bind(run.id as i64).execute(&mut *tx).await?;
+                let (first, last) = (part_id(run.id, 0), part_id(run.id + 1, 0) - 1);
+                sqlx::query(statement).bind(first).bind(last).execute(&mut *tx).await?;
             }
             tx.commit().await?;
         }
@@ -118,13 +96,34 @@ impl Sqlite {
     }
 }
 
-async fn insert_blocks(tx: &mut SqliteConnection, blocks: &[(u64, Vec<u8>)]) -> Result<(), sqlx::Error> {
-    for (id, data) in blocks {
-        sqlx::query("INSERT INTO block (id, data) VALUES (?, ?)")
-            .bind(*id as i64)
-            .bind(&data[..])
-            .execute(&mut *tx)
-            .await?;
+async fn insert_blocks(
+    writer: &mut SqliteConnection,
+    blocks: Vec<(u64, Vec<u8>)>,
+) -> Result<(), sqlx::Error> {
+    if blocks.is_empty() {
+        return Ok(());
+    }
+    let mut statement = QueryBuilder::<sqlx::Sqlite>::new("INSERT INTO block (id, data) ");
+    statement.push_values(blocks, |mut row, (id, data)| {
+        row.push_bind(id as i64).push_bind(data);
+    });
+    statement.build().execute(writer).await.map(drop)
+}
+
+/// Pages or chunks of a run, under their numbers.
+async fn insert_parts(
+    writer: &mut SqliteConnection,
+    begin: &'static str,
+    run: u64,
+    parts: Vec<Vec<u8>>,
+) -> Result<(), sqlx::Error> {
+    let mut parts = parts.into_iter().zip(0..).peekable();
+    while parts.peek().is_some() {
+        let mut statement = QueryBuilder::<sqlx::Sqlite>::new(begin);
+        statement.push_values(parts.by_ref().take(INSERT_STEP), |mut row, (data, number)| {
+            row.push_bind(part_id(run, number)).push_bind(data);
+        });
+        statement.build().execute(&mut *writer).await?;
     }
     Ok(())
 }
