@@ -11,7 +11,7 @@ use super::block::{compress, damaged, decompress};
 use super::entry::{self, Entry, Loc, put_text, take_text};
 use super::rollup::Rollup;
 use super::tail::Tail;
-use super::term::{Term, ordinal};
+use super::term::{ORDINAL_BITS, Term, ordinal};
 use crate::dashboard::model::proto::{WireError, put_varint, take_bytes, take_varint};
 use crate::dashboard::model::{Nanos, TraceId};
 
@@ -72,7 +72,8 @@ pub fn seal(
         new_ordinal[*old as usize] = new as u32;
     }
     let pairs = tail.pairs(&new_ordinal);
-    let pages = pairs.chunks(PAGE).map(encode_page).collect();
+    let bits = ordinal_bits(entries.len());
+    let pages = pairs.chunks(PAGE).map(|page| encode_page(page, bits)).collect();
     let entry = |index: &u32| (&entries[*index as usize], moved.get(index).map(Vec::as_slice));
     let chunks =
         order.chunks(CHUNK).map(|chunk| encode_chunk(chunk.iter().map(entry))).collect::<Result<_, _>>()?;
@@ -144,7 +145,7 @@ impl RunMeta {
         self.rollup.put(&mut raw);
         put_varint(&mut raw, self.filter.len() as u64);
         raw.extend_from_slice(&self.filter);
-        raw.extend(encode_page(&self.page_firsts));
+        raw.extend(encode_page(&self.page_firsts, ORDINAL_BITS));
         compress(&raw)
     }
 
@@ -170,29 +171,36 @@ impl RunMeta {
     }
 }
 
-fn encode_page(pairs: &[u64]) -> Vec<u8> {
-    let mut page = Vec::with_capacity(pairs.len() * 5);
+/// Bits that the ordinals of a run with so many entries need. Pairs are written with no more than these, so that
+/// the distance from one to the next is a short number.
+fn ordinal_bits(entries: usize) -> u32 {
+    usize::BITS - entries.saturating_sub(1).leading_zeros()
+}
+
+fn encode_page(pairs: &[u64], bits: u32) -> Vec<u8> {
+    let mut page = Vec::with_capacity(pairs.len() * 4);
     let mut before = 0;
     for pair in pairs {
-        put_varint(&mut page, pair - before);
-        before = *pair;
+        let short = pair >> ORDINAL_BITS << bits | u64::from(ordinal(*pair));
+        put_varint(&mut page, short - before);
+        before = short;
     }
     page
 }
 
-/// Ordinals of a term's entries out of the pages that may hold it, ascending: oldest first.
-pub fn find_in_pages(pages: &[Vec<u8>], term: Term) -> Result<Vec<u32>, StoreError> {
-    let (low, high) = term.bounds();
+/// Ordinals of a term's entries out of the pages of a run of `entries` that may hold it, ascending: oldest first.
+pub fn find_in_pages(pages: &[Vec<u8>], term: Term, entries: u32) -> Result<Vec<u32>, StoreError> {
+    let bits = ordinal_bits(entries as usize);
     let mut found = Vec::new();
     for page in pages {
         let (mut rest, mut pair) = (&page[..], 0u64);
         while !rest.is_empty() {
             pair = pair.wrapping_add(take_varint(&mut rest).map_err(damaged)?);
-            if pair > high {
+            if pair >> bits > u64::from(term.0) {
                 break;
             }
-            if pair >= low {
-                found.push(ordinal(pair));
+            if pair >> bits == u64::from(term.0) {
+                found.push((pair & ((1 << bits) - 1)) as u32);
             }
         }
     }
