@@ -23,7 +23,7 @@ use super::escape::Html;
 use super::frame::{Frame, Nav};
 use super::html::{PageResult, page};
 use super::visit::Visit;
-use super::{PageState, format};
+use super::PageState;
 use crate::dashboard::model::{Nanos, Trace, TraceId, TraceSummary};
 use crate::dashboard::query::finding::{self, Finding};
 use crate::dashboard::query::waterfall::{Clocks, Waterfall};
@@ -160,7 +160,7 @@ fn draw(
 ) -> TracePage {
     let trace = waterfall.trace;
     let finding = finding::of(waterfall);
-    let title = finding.title.plain(format::duration);
+    let title = visit.plain(&finding.title);
     let mut frame = visit.frame(Nav::Traces, title.clone());
     frame.refresh = waterfall.begin.saturating_add(YOUNG) > visit.now || trace.spans.is_empty();
     let matches = waterfall.find(&address.find);
