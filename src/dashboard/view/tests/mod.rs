@@ -1,6 +1,7 @@
 //! The pages over the fixtures: every case that breaks viewers, hostile texts, bad addresses, headers.
 
 mod cases_in_html;
+mod rows;
 mod serve;
 
 use axum::Router;
@@ -176,6 +177,8 @@ async fn bad_addresses_are_answered_as_such() {
         (format!("{trace}?collapse=depth:x"), 400),
         (format!("{trace}?clock=mine"), 400),
         (format!("{trace}?find=%00"), 400),
+        (format!("{trace}?fold=maybe"), 400),
+        (format!("{trace}?unfold=zz"), 400),
         (format!("{trace}?row=9999999&zoom=0-1&span=ffffffffffffffff"), 200),
         ("/traces?limit=-1".to_owned(), 400),
         ("/traces?limit=1e9".to_owned(), 400),
