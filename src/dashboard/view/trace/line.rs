@@ -24,16 +24,15 @@ pub struct Pieces {
 /// The pieces of the rows of `window`, which counts shown rows.
 pub fn pieces(path: &[Segment], shown: &Shown, axis: &Axis, window: &Range<usize>) -> Vec<Pieces> {
     let mut rows = vec![Pieces::default(); window.len()];
-    let position = |segment: &Segment| shown.stands_for[segment.row] as usize;
-    for segment in path {
-        let at = position(segment);
+    let places = places(path, shown);
+    for (segment, &at) in path.iter().zip(&places) {
         if window.contains(&at) {
             add_stretch(&mut rows[at - window.start], axis, segment);
         }
     }
     let mut jumps = Vec::new();
-    for pair in path.windows(2) {
-        let (from, to) = (position(&pair[0]), position(&pair[1]));
+    for (pair, ends) in path.windows(2).zip(places.windows(2)) {
+        let (from, to) = (ends[0], ends[1]);
         let (upper, lower) = (from.min(to), from.max(to));
         if pair[0].to != pair[1].from || upper == lower || upper >= window.end || lower < window.start {
             continue;
@@ -46,6 +45,22 @@ pub fn pieces(path: &[Segment], shown: &Shown, axis: &Axis, window: &Range<usize
     }
     add_jumps(&mut rows, jumps, window);
     rows
+}
+
+/// For each segment the position of the shown row that stands for it. What lies between two segments of one run of
+/// spans is the run's: else the line would go up and down between each of them and their caller.
+fn places(path: &[Segment], shown: &Shown) -> Vec<usize> {
+    let mut places: Vec<usize> = path.iter().map(|segment| shown.stands_for[segment.row] as usize).collect();
+    for at in 1..places.len().saturating_sub(1) {
+        let before = places[at - 1];
+        if before == places[at + 1]
+            && !path[at].waiting
+            && shown.lines[before].run.as_ref().is_some_and(|run| !run.chain)
+        {
+            places[at] = before;
+        }
+    }
+    places
 }
 
 /// Draws the jumps from row to row, short ones first; those for which nothing is left are drawn at their ends only.

@@ -29,7 +29,7 @@ pub struct Row {
     pub indent: u32,
     pub slot: String,
     pub service: String,
-    /// The row above it is of the same service: only the colour is repeated.
+    /// It is of the same service as the row that it is under: only the colour is repeated.
     pub same: bool,
     pub name: String,
     /// What the name leaves out; the name itself where that may be cut by the column.
@@ -70,10 +70,10 @@ impl Drawing<'_> {
     /// The rows of `window`, which counts shown rows.
     pub fn rows(&self, window: Range<usize>) -> Vec<Row> {
         let pieces = line::pieces(self.path, self.shown, &self.axis, &window);
-        window.clone().zip(pieces).map(|(at, pieces)| self.row(at, at == window.start, &pieces)).collect()
+        window.clone().zip(pieces).map(|(at, pieces)| self.row(at, window.start, &pieces)).collect()
     }
 
-    fn row(&self, at: usize, first: bool, pieces: &Pieces) -> Row {
+    fn row(&self, at: usize, first: usize, pieces: &Pieces) -> Row {
         let line = &self.shown.lines[at];
         if let Some(run) = &line.run {
             return self.run(at, first, line, run, pieces);
@@ -107,7 +107,7 @@ impl Drawing<'_> {
     }
 
     /// A row that stands for a run of internal spans: its name opens the run.
-    fn run(&self, at: usize, first: bool, line: &Line, run: &Run, pieces: &Pieces) -> Row {
+    fn run(&self, at: usize, first: usize, line: &Line, run: &Run, pieces: &Pieces) -> Row {
         let span = self.waterfall.span(line.row);
         let href = self.here(&[("unfold", Some(&self.address.unfolded(span.span_id))), ("row", None)]);
         let count = run.rows.len() as u64;
@@ -165,10 +165,17 @@ impl Drawing<'_> {
         if query.is_empty() { "?".to_owned() } else { query }
     }
 
-    /// Whether the row above is of the same service.
-    fn is_same(&self, at: usize, first: bool) -> bool {
+    /// Whether the service need not be named again: the row is under one of the same service, or beside one in the
+    /// row above. What is in rows before `first`, which begin another portion, does not count.
+    fn is_same(&self, at: usize, first: usize) -> bool {
         let service = |at: usize| self.waterfall.span(self.shown.lines[at].row).service();
-        !first && at > 0 && service(at - 1) == service(at)
+        let parent = |at: usize| {
+            let parent = self.waterfall.nodes[self.shown.lines[at].row].parent?;
+            Some(self.shown.stands_for[parent] as usize)
+        };
+        let under = parent(at).filter(|parent| *parent >= first);
+        let beside = (at > first && parent(at).is_some() && parent(at) == parent(at - 1)).then(|| at - 1);
+        under.into_iter().chain(beside).any(|other| service(other) == service(at))
     }
 
     /// What hides or shows the rows below `row`.
