@@ -93,6 +93,14 @@ async fn a_trace_says_what_happened() {
 }
 
 #[tokio::test]
+async fn only_what_can_be_searched_leads_to_a_search() {
+    let page = get(&usual(), &format!("/traces/{}?span=a000000000000019", trace_id(1))).await;
+    let keys = page.text.split("Everything with this ").skip(1).filter_map(|rest| rest.split('"').next());
+    assert_eq!(keys.collect::<Vec<_>>(), ["correlation.id", "service.name"]);
+    page.has(&["<dt>order.id</dt>", "Copy order.id"]);
+}
+
+#[tokio::test]
 async fn secrets_are_not_shown() {
     let pages = usual();
     for span in ["a000000000000001", "a000000000000005"] {

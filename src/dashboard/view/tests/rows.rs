@@ -48,6 +48,18 @@ async fn a_run_is_one_row_that_opens_by_its_link() {
 }
 
 #[tokio::test]
+async fn the_line_passes_a_run_once() {
+    let trace = express::row(511, now() - 900_000 * MS).build();
+    let pages = pages(vec![trace]);
+    let path = format!("/traces/{}", trace_id(511));
+    let verticals = async |query: &str| {
+        get(&pages, &format!("{path}{query}")).await.text.matches(r#"class="thru v""#).count()
+    };
+    let (folded, whole) = (verticals("").await, verticals("?fold=off").await);
+    assert!(folded <= 14 && whole > 60, "{folded} pieces folded, {whole} not");
+}
+
+#[tokio::test]
 async fn what_is_looked_for_is_never_in_a_run() {
     let inner = span_id(3);
     for query in [
