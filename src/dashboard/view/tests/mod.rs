@@ -79,6 +79,8 @@ async fn a_trace_says_what_happened() {
         "capture failed for ord_90412",
         r#"class="thru""#,
         r#"aria-label="error further down""#,
+        "zoom=452000000-668000000",
+        "Zoom to it",
     ]);
     let hidden = get(&pages, &format!("{path}?path=0")).await;
     assert!(hidden.text.matches(r#"class="thru""#).count() <= 1);
