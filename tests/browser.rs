@@ -74,9 +74,43 @@ async fn live_from_empty_and_through_a_restart() {
     verdict(script, 60);
 }
 
+#[tokio::test]
+async fn internal_spans_fold_and_open() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dashboard = Dashboard::start(folder.path());
+    post(&dashboard.http, otlp::request("orders", &request_with_middleware(7))).await;
+    let address = format!("{}/traces/{}", dashboard.pages, otlp::trace_hex(7));
+    verdict(script("folds.mjs", &address, folder.path()), 120);
+}
+
+/// A request as a framework with six middlewares sends it: INTERNAL spans beside each other, then the handler, whose
+/// call fails.
+fn request_with_middleware(trace: u64) -> Vec<otlp::TestSpan> {
+    const INTERNAL: u64 = 1;
+    const CLIENT: u64 = 3;
+    let root = otlp::span(trace, 1, "GET /orders/:id", 600_000);
+    let begin = root.start;
+    let at = |number, name: &str, kind, parent, from_us: u64, to_us: u64| {
+        let mut span = otlp::span(trace, number, name, 0).parent(parent);
+        (span.kind, span.start, span.end) = (kind, begin + from_us * 1_000, begin + to_us * 1_000);
+        span
+    };
+    let mut spans = vec![root];
+    for (number, name) in (2..).zip(["query", "helmet", "cors", "session", "jsonParser", "logger"]) {
+        spans.push(at(number, name, INTERNAL, 1, number * 100, number * 100 + 80));
+    }
+    spans.push(at(8, "request handler", INTERNAL, 1, 1_000, 19_000));
+    spans.push(at(9, "SELECT orders", CLIENT, 8, 2_000, 18_000).failed("connection reset"));
+    spans
+}
+
 /// Sends a trace of one span.
 async fn send(otlp_http: &str, number: u64, name: &str) {
-    let body = otlp::request("watched", &[otlp::span(number, 1, name, 30)]);
+    post(otlp_http, otlp::request("watched", &[otlp::span(number, 1, name, 30)])).await;
+}
+
+/// Sends an OTLP request; it is stored when this returns.
+async fn post(otlp_http: &str, body: Vec<u8>) {
     let request = client().post(format!("http://{otlp_http}/v1/traces")).body(body);
     let answer = request.header("content-type", "application/x-protobuf").send().await.expect("an answer");
     assert_eq!(answer.status(), 200);

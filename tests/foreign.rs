@@ -147,6 +147,14 @@ async fn follow(python: Protocol, node: Protocol) {
 
     let (well, _) = trace(&dashboard, "order-43", &chain).await;
     assert_ne!(well, failed);
+    // Express wraps a handler in three spans that say nothing: one row stands for them until they are asked for.
+    for (query, shown) in [("", ">3 internal spans</a>"), ("?fold=off", ">middleware - patched</a>")] {
+        eventually(&format!("{shown} in the trace{query}"), 30, || async {
+            let (_, html) = page(&dashboard, &format!("/traces/{well}{query}")).await;
+            html.contains(shown).then_some(())
+        })
+        .await;
+    }
     let (_, list) = page(&dashboard, "/traces?status=error").await;
     assert!(list.contains(&failed) && !list.contains(&well), "the list of failed traces");
     assert_nothing_refused(&dashboard, &[python, node]).await;

@@ -1,8 +1,12 @@
-//! A sentence for a person, made of parts that the page draws in their own way.
+//! A sentence for a person, in pieces: what a reader sees as text, as a service, as a figure. A page turns the
+//! pieces into markup, an export into Markdown; neither has to take a sentence apart.
 
-/// One part of a sentence.
+use crate::dashboard::model::{Nanos, SpanId, TraceId};
+
+/// One piece of a sentence. Texts come from users where they are not plain words: they need escaping.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Piece {
+    /// Words.
     Text(String),
     /// A service, drawn in its colour.
     Service(String),
@@ -14,6 +18,8 @@ pub enum Piece {
     Error(String),
     /// A duration in ns.
     Duration(u64),
+    /// A moment, with the span that it belongs to.
+    Moment(Nanos, Option<(TraceId, SpanId)>),
 }
 
 /// A sentence, or a few.
@@ -50,13 +56,17 @@ impl Prose {
         self.piece(Piece::Duration(ns))
     }
 
-    /// Adds one part.
+    pub fn moment(self, at: Nanos, span: Option<(TraceId, SpanId)>) -> Self {
+        self.piece(Piece::Moment(at, span))
+    }
+
+    /// Adds one piece.
     pub fn piece(mut self, piece: Piece) -> Self {
         self.0.push(piece);
         self
     }
 
-    /// Adds all parts of another sentence.
+    /// Adds all pieces of another sentence.
     pub fn join(mut self, other: Prose) -> Self {
         self.0.extend(other.0);
         self
@@ -66,8 +76,8 @@ impl Prose {
         self.0.is_empty()
     }
 
-    /// The words alone; `duration` writes the durations.
-    pub fn plain(&self, duration: impl Fn(u64) -> String) -> String {
+    /// The words alone; `duration` writes the durations, `moment` the moments.
+    pub fn plain(&self, duration: impl Fn(u64) -> String, moment: impl Fn(Nanos) -> String) -> String {
         self.0
             .iter()
             .map(|piece| match piece {
@@ -77,7 +87,13 @@ impl Prose {
                 | Piece::Code(text)
                 | Piece::Error(text) => text.clone(),
                 Piece::Duration(ns) => duration(*ns),
+                Piece::Moment(at, _) => moment(*at),
             })
             .collect()
     }
+}
+
+/// `1 span`, `2 spans`. For counts of our own words; the plural ends in s.
+pub fn counted(count: usize, one: &str) -> String {
+    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
 }

@@ -101,7 +101,7 @@ pub async fn correlation(
         }
         None => {}
     }
-    let mut frame = visit.frame(Nav::Other, words::plain(&visit, &story.verdict.headline));
+    let mut frame = visit.frame(Nav::Other, visit.plain(&story.verdict.headline));
     frame.refresh = true;
     let chart = lanes::svg(&frame, &story);
     let sequence = parties::svg(&frame, &story);
@@ -198,10 +198,6 @@ async fn gather(state: &PageState, found: Correlated) -> Result<(Material, Vec<T
 }
 
 impl StoryPage {
-    fn say(&self, phrase: &story::Phrase) -> Html {
-        words::html(&self.frame, phrase)
-    }
-
     /// Icon, its class and its word for the verdict.
     fn sign(&self) -> Html {
         let state = self.story.verdict.state;

@@ -10,7 +10,7 @@ use super::escape::{Html, escaped};
 use super::range::PRESETS;
 use super::visit::{Params, Visit};
 use super::{assets, format, zone};
-use crate::dashboard::model::{Nanos, TraceId};
+use crate::dashboard::model::{Nanos, SpanId, TraceId};
 use crate::dashboard::query::prose::{Piece, Prose};
 
 /// The page that is marked as the current one.
@@ -247,6 +247,11 @@ impl Frame {
                 Piece::Code(text) => write!(out, "<code>{}</code>", short(text)),
                 Piece::Error(text) => write!(out, r#"<span class="err-t">{}</span>"#, short(text)),
                 Piece::Duration(ns) => write!(out, "{}", format::duration(*ns)),
+                Piece::Moment(at, None) => write!(out, "{}", self.time(at).0),
+                Piece::Moment(at, Some((trace, span))) => {
+                    let to = escaped(&self.span_link(trace, span));
+                    write!(out, r#"<a href="{to}">{}</a>"#, self.time(at).0)
+                }
             };
         }
         askama::filters::Safe(out)
@@ -255,6 +260,11 @@ impl Frame {
     /// The page of a trace.
     pub fn trace_link(&self, id: &TraceId) -> String {
         self.link(&format!("/traces/{id}"))
+    }
+
+    /// The page of a trace with one span opened.
+    pub fn span_link(&self, trace: &TraceId, span: &SpanId) -> String {
+        self.link_with(&format!("/traces/{trace}"), &[("span", &span.to_string())])
     }
 
     /// The page of a correlation ID.

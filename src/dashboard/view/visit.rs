@@ -5,6 +5,7 @@ use axum::http::{HeaderMap, Uri, header, request::Parts};
 
 use super::{PageState, error::PageError, format, frame::Frame, frame::Nav, range::Range, zone::Zone};
 use crate::dashboard::model::Nanos;
+use crate::dashboard::query::prose::Prose;
 
 /// The query of an address, decoded, in order.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -130,6 +131,11 @@ impl Visit {
     /// The frame of a page titled `title`, under `nav` in the navigation.
     pub fn frame(&self, nav: Nav, title: impl Into<String>) -> Frame {
         Frame::new(self.clone(), nav, title.into())
+    }
+
+    /// A sentence as plain text, moments in the visitor's zone.
+    pub fn plain(&self, prose: &Prose) -> String {
+        prose.plain(format::duration, |at| self.zone.moment(at, self.now))
     }
 }
 

@@ -5,10 +5,10 @@
 
 use std::collections::HashSet;
 
-use super::phrase::Phrase;
 use super::way::Way;
 use super::{Scene, Wish, about, telling};
 use crate::dashboard::model::{Nanos, SpanId, TraceId};
+use crate::dashboard::query::prose::Prose;
 
 /// One line of the story.
 #[derive(Debug, Clone)]
@@ -17,7 +17,7 @@ pub struct Act {
     pub at: Option<Nanos>,
     pub weight: Weight,
     pub kind: ActKind,
-    pub said: Phrase,
+    pub said: Prose,
     /// The services that it is about, for the filter.
     pub services: Vec<String>,
     pub refs: Vec<Ref>,

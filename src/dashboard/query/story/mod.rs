@@ -8,8 +8,8 @@
 //! * [`ending`]: where it broke, or where it is now.
 //! * [`way`]: the one line to follow through all of it.
 //! * [`verdict`]: the ending in words.
-//! * [`acts`]: the story in order, each act told by `telling`; [`phrase`] holds sentences in pieces;
-//!   [`about`] finds what the application says of its subject.
+//! * [`acts`]: the story in order, each act told by `telling`; [`about`] finds what the application says of its
+//!   subject.
 //! * [`axis`]: a time axis on which idle gaps are folded; [`chart`]: lanes, bars and marks on it, drawn by `artist`.
 //! * [`sequence`]: who spoke to whom.
 //!
@@ -23,7 +23,6 @@ pub mod axis;
 pub mod chart;
 pub mod ending;
 pub mod mail;
-pub mod phrase;
 pub mod read;
 pub mod sequence;
 pub mod steps;
@@ -43,7 +42,6 @@ use crate::dashboard::query::redact;
 pub use acts::{Act, ActKind, Acts, Ref, Weight};
 pub use chart::Chart;
 pub use ending::State;
-pub use phrase::{Part, Phrase};
 pub use sequence::Sequence;
 pub use steps::Skew;
 pub use verdict::Verdict;

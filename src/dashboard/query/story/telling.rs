@@ -5,12 +5,12 @@ use std::collections::{HashMap, HashSet};
 use super::acts::{Act, ActKind, Ref, Weight};
 use super::ending::State;
 use super::mail::{Delivery, Place, Spot, Wait};
-use super::phrase::{Phrase, counted};
 use super::read::{Call, Deed, Outcome, shorten, why};
 use super::verdict::{delivery_why, ids, waits_in};
 use super::way::Way;
 use super::{LogLine, Scene};
 use crate::dashboard::model::Nanos;
+use crate::dashboard::query::prose::{Prose, counted};
 
 /// A first wait shorter than this, or than this share of the story, is drawn but not told.
 const WAIT_WORTH_SAYING: u64 = 250_000_000;
@@ -76,21 +76,21 @@ impl Teller<'_> {
         let caller = step.parent.map(|parent| self.scene.steps.list[parent].service().to_owned());
         let own_fault = step.cause.is_some_and(|cause| self.scene.steps.list[cause].entry == at);
         if !step.failed() || root || !own_fault {
-            let mut say = Phrase::new().service(step.service());
+            let mut say = Prose::new().service(step.service());
             say = match (&call.status, step.failed()) {
-                (_, true) => say.words(" took ").strong(&call.what),
+                (_, true) => say.text(" took ").strong(&call.what),
                 (Some(status), false) => say
-                    .words(" answered ")
+                    .text(" answered ")
                     .strong(&call.what)
-                    .words(format!(" with {status} after "))
-                    .length(step.duration()),
+                    .text(format!(" with {status} after "))
+                    .duration(step.duration()),
                 (None, false) => {
-                    say.words(" answered ").strong(&call.what).words(" after ").length(step.duration())
+                    say.text(" answered ").strong(&call.what).text(" after ").duration(step.duration())
                 }
             };
             let say = match &caller {
-                Some(caller) if caller != step.service() => say.words(" for ").service(caller).words("."),
-                _ => say.words("."),
+                Some(caller) if caller != step.service() => say.text(" for ").service(caller).text("."),
+                _ => say.text("."),
             };
             let mut act = self.act(at, self.weight(at), ActKind::Request, say);
             act.services.extend(caller.clone());
@@ -98,15 +98,15 @@ impl Teller<'_> {
             self.acts.push(act);
         }
         if step.failed() && (root || own_fault) {
-            let say = Phrase::new().service(step.service());
+            let say = Prose::new().service(step.service());
             let say = match (own_fault, &call.status) {
-                (true, _) => say.words(" failed ").strong(&call.what),
-                (false, Some(status)) => say.words(format!(" answered {status} to ")).strong(&call.what),
-                (false, None) => say.words(" could not answer ").strong(&call.what),
+                (true, _) => say.text(" failed ").strong(&call.what),
+                (false, Some(status)) => say.text(format!(" answered {status} to ")).strong(&call.what),
+                (false, None) => say.text(" could not answer ").strong(&call.what),
             };
             let say = match (own_fault, step.cause.and_then(|cause| why(self.scene.steps.list[cause].span))) {
-                (true, Some(why)) => say.words(": ").bad(&why).words("."),
-                _ => say.words(" after ").length(step.duration()).words("."),
+                (true, Some(why)) => say.text(": ").error(&why).text("."),
+                _ => say.text(" after ").duration(step.duration()).text("."),
             };
             let moment = if own_fault { step.cause.unwrap_or(at) } else { at };
             let mut act = self.failing(at, moment, ActKind::Request, say);
@@ -123,12 +123,12 @@ impl Teller<'_> {
             return self.quietly(at);
         }
         if step.failed() {
-            let say = Phrase::new().service(step.service()).words(" could not send ").strong(&post.name);
-            let say = say.words(": ").bad(&why(step.span).unwrap_or_default()).words(".");
+            let say = Prose::new().service(step.service()).text(" could not send ").strong(&post.name);
+            let say = say.text(": ").error(why(step.span).unwrap_or_default()).text(".");
             let act = self.failing(at, at, ActKind::Message, say);
             return self.acts.push(act);
         }
-        let say = Phrase::new().service(step.service()).words(" published ").strong(&post.name);
+        let say = Prose::new().service(step.service()).text(" published ").strong(&post.name);
         let mut places: Vec<&Place> = Vec::new();
         for delivery in post.errands.iter().filter_map(|errand| errand.deliveries.first()) {
             if !places.contains(&&delivery.place) {
@@ -137,12 +137,12 @@ impl Teller<'_> {
         }
         let queues = places.iter().filter(|place| matches!(place, Place::Queue(_))).count();
         let say = match (queues, &places[..]) {
-            (1, [Place::Queue(name)]) => say.words(" to ").code(name).words("."),
-            (2.., _) => say.words(format!("; it reached {queues} queues.")),
+            (1, [Place::Queue(name)]) => say.text(" to ").code(name).text("."),
+            (2.., _) => say.text(format!("; it reached {queues} queues.")),
             _ if post.errands.len() > 1 => {
-                say.words(format!("; {} took it.", counted(post.errands.len(), "service")))
+                say.text(format!("; {} took it.", counted(post.errands.len(), "service")))
             }
-            _ => say.words("."),
+            _ => say.text("."),
         };
         let act = self.act(at, self.weight(at), ActKind::Message, say);
         self.acts.push(act);
@@ -157,25 +157,25 @@ impl Teller<'_> {
         let step = &self.scene.steps.list[at];
         let counts = delivery.numbered && (delivery.number > 1 || delivery.failed);
         let number = if counts { format!(" delivery {} of ", delivery.number) } else { " ".to_owned() };
-        let say = Phrase::new().service(step.service()).words(" took").words(number).strong(&post.name);
+        let say = Prose::new().service(step.service()).text(" took").text(number).strong(&post.name);
         let say = match &delivery.place {
-            Place::Queue(queue) if delivery.number == 1 => say.words(" from ").code(queue),
+            Place::Queue(queue) if delivery.number == 1 => say.text(" from ").code(queue),
             _ => say,
         };
         if !delivery.failed {
-            let act = self.act(at, self.weight(at), ActKind::Message, say.words("."));
+            let act = self.act(at, self.weight(at), ActKind::Message, say.text("."));
             return self.acts.push(act);
         }
         let say = match delivery_why(self.scene.steps, delivery) {
-            Some(why) => say.words(": ").bad(&why).words("."),
-            None => say.words(" and failed."),
+            Some(why) => say.text(": ").error(&why).text("."),
+            None => say.text(" and failed."),
         };
         let say = match delivery.outcome {
             Some(Outcome::Retry) => {
-                let say = say.words(" Back to ").code(waits_in(delivery));
+                let say = say.text(" Back to ").code(waits_in(delivery));
                 match delivery.delay {
-                    Some(delay) => say.words(", to be delivered again in ").length(delay).words("."),
-                    None => say.words("."),
+                    Some(delay) => say.text(", to be delivered again in ").duration(delay).text("."),
+                    None => say.text("."),
                 }
             }
             _ => say,
@@ -183,10 +183,10 @@ impl Teller<'_> {
         let act = self.failing(at, step.cause.unwrap_or(at), ActKind::Message, say);
         self.acts.push(act);
         if delivery.outcome == Some(Outcome::DeadLetter) {
-            let say = Phrase::new().words("That was the last delivery: the message went to ");
+            let say = Prose::new().text("That was the last delivery: the message went to ");
             let say = match &delivery.settled_to {
-                Some(queue) => say.code(queue).words("."),
-                None => say.words("the dead letters."),
+                Some(queue) => say.code(queue).text("."),
+                None => say.text("the dead letters."),
             };
             let mut act = self.failing(at, at, ActKind::Message, say);
             act.order.1 = 6;
@@ -199,7 +199,7 @@ impl Teller<'_> {
     fn wait(&mut self, at: usize, delivery: &Delivery, wait: &Wait) {
         let share = self.scene.facts.length() / WAIT_SHARE;
         let told = wait.again || wait.length() >= WAIT_WORTH_SAYING.max(share);
-        let say = Phrase::new().words("waited in ").code(wait.place.name());
+        let say = Prose::new().text("waited in ").code(wait.place.name());
         let mut act = self.act(at, Weight::Wait, ActKind::Message, say);
         act.order = (self.scene.steps.list[delivery.step].order, 0);
         act.length = Some(wait.length());
@@ -215,7 +215,7 @@ impl Teller<'_> {
         let alone = step.failed() && above.is_some_and(|above| !above.failed());
         if step.parent.is_none() {
             let name = shorten(&step.span.name);
-            let say = Phrase::new().service(step.service()).words(" began ").strong(&name).words(".");
+            let say = Prose::new().service(step.service()).text(" began ").strong(&name).text(".");
             let mut act = self.act(at, self.weight(at), ActKind::Request, say);
             act.quiet = name.is_empty()
                 || (step.span.attributes.is_empty() && !step.failed() && self.parents.contains(&at));
@@ -228,15 +228,15 @@ impl Teller<'_> {
             };
             let cause = step.cause.unwrap_or(at);
             let inside = self.scene.steps.list[cause].entry == step.entry;
-            let say = Phrase::new().service(step.service()).words(if alone {
+            let say = Prose::new().service(step.service()).text(if alone {
                 " went on without "
             } else {
                 " failed "
             });
             let say = say.strong(&what);
             let say = match why(self.scene.steps.list[cause].span) {
-                Some(why) => say.words(": ").bad(&why).words("."),
-                None => say.words("."),
+                Some(why) => say.text(": ").error(&why).text("."),
+                None => say.text("."),
             };
             let mut act = self.failing(at, if inside { cause } else { at }, ActKind::Request, say);
             // Told by the service that broke, if that is another one.
@@ -251,11 +251,11 @@ impl Teller<'_> {
     fn quietly(&mut self, at: usize) {
         let step = &self.scene.steps.list[at];
         let name = shorten(&step.span.name);
-        let say = Phrase::new().service(step.service()).words(format!(" · {} ", step.span.kind.word()));
+        let say = Prose::new().service(step.service()).text(format!(" · {} ", step.span.kind.word()));
         let say = say.strong(if name.is_empty() { "(no name)" } else { &name });
         let say = match why(step.span) {
-            Some(why) => say.words(": ").bad(&why),
-            None => say.words(" took ").length(step.duration()),
+            Some(why) => say.text(": ").error(&why),
+            None => say.text(" took ").duration(step.duration()),
         };
         let mut act = self.act(at, Weight::Side, ActKind::Work, say);
         act.quiet = true;
@@ -287,18 +287,18 @@ impl Teller<'_> {
         let ago = scene.now.saturating_sub(step.end);
         let (waits, now) = match scene.ending.state {
             State::DeadLettered => (
-                Phrase::new().words("not seen again since it went to ").code(waits_in(delivery)),
-                Phrase::new()
-                    .words(format!("It is here. Another try would be delivery {}.", delivery.number + 1)),
+                Prose::new().text("not seen again since it went to ").code(waits_in(delivery)),
+                Prose::new()
+                    .text(format!("It is here. Another try would be delivery {}.", delivery.number + 1)),
             ),
             State::Waiting | State::Overdue => (
-                Phrase::new().words("waits in ").code(waits_in(delivery)),
+                Prose::new().text("waits in ").code(waits_in(delivery)),
                 match scene.ending.due.map(|due| due.saturating_sub(scene.now)) {
-                    Some(left) if left > 0 => Phrase::new()
-                        .words(format!("It is here. Delivery {} is due in ", delivery.number + 1))
-                        .length(left)
-                        .words("."),
-                    _ => Phrase::new().words(format!("Delivery {} has not been seen.", delivery.number + 1)),
+                    Some(left) if left > 0 => Prose::new()
+                        .text(format!("It is here. Delivery {} is due in ", delivery.number + 1))
+                        .duration(left)
+                        .text("."),
+                    _ => Prose::new().text(format!("Delivery {} has not been seen.", delivery.number + 1)),
                 },
             ),
             _ => return,
@@ -321,7 +321,7 @@ impl Teller<'_> {
         if self.way.steps.contains(&at) { Weight::Main } else { Weight::Side }
     }
 
-    fn act(&self, at: usize, weight: Weight, kind: ActKind, said: Phrase) -> Act {
+    fn act(&self, at: usize, weight: Weight, kind: ActKind, said: Prose) -> Act {
         let step = &self.scene.steps.list[at];
         let (trace, span) = ids(self.scene.steps, at);
         let mut refs = vec![Ref::Span(trace, span)];
@@ -345,7 +345,7 @@ impl Teller<'_> {
     }
 
     /// An act of `at` that went wrong, told at the end of the step in which it broke.
-    fn failing(&self, at: usize, broke: usize, kind: ActKind, said: Phrase) -> Act {
+    fn failing(&self, at: usize, broke: usize, kind: ActKind, said: Prose) -> Act {
         let mut act = self.act(at, Weight::Bad, kind, said);
         let broken = &self.scene.steps.list[broke];
         act.at = Some(broken.end).filter(|_| broken.plausible);
@@ -361,10 +361,10 @@ impl Teller<'_> {
 
 fn log_act(index: usize, log: &LogLine, now: Nanos) -> Act {
     let text = shorten(&log.text);
-    let say = Phrase::new().service(&log.service).words(" logged: ");
-    let say = if log.severity >= 17 { say.bad(&text) } else { say.words(text) };
+    let say = Prose::new().service(&log.service).text(" logged: ");
+    let say = if log.severity >= 17 { say.error(&text) } else { say.text(text) };
     let say = match log.late {
-        Some(late) => say.words(", ").length(late).words(" after its trace had ended."),
+        Some(late) => say.text(", ").duration(late).text(" after its trace had ended."),
         None => say,
     };
     Act {

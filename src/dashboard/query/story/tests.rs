@@ -5,17 +5,11 @@ use super::fixture::{self, MS, Sheet, T0, story_of};
 use super::sequence::Row;
 use super::*;
 use crate::dashboard::model::Kind;
+use crate::dashboard::query::prose::Prose;
 
-/// A phrase as plain text; lengths in whole milliseconds.
-fn plain(phrase: &Phrase) -> String {
-    let part = |part: &Part| match part {
-        Part::Words(text) | Part::Service(text) | Part::Strong(text) | Part::Code(text) | Part::Bad(text) => {
-            text.clone()
-        }
-        Part::Length(ns) => format!("{} ms", ns / MS),
-        Part::Moment(at, _) => format!("+{}", (at - T0) / MS),
-    };
-    phrase.0.iter().map(part).collect()
+/// A sentence as plain text; durations in whole milliseconds.
+fn plain(prose: &Prose) -> String {
+    prose.plain(|ns| format!("{} ms", ns / MS), |at| format!("+{}", (at - T0) / MS))
 }
 
 fn told(material: &Material, after_ms: u64) -> Story {

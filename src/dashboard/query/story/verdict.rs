@@ -3,17 +3,17 @@
 use super::Facts;
 use super::ending::{Ending, State};
 use super::mail::{Delivery, Mail, Place};
-use super::phrase::{Phrase, counted};
 use super::read::{Call, Deed, why};
 use super::steps::Steps;
 use crate::dashboard::model::{Nanos, SpanId, TraceId};
+use crate::dashboard::query::prose::{Prose, counted};
 
 /// What the page opens with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verdict {
     pub state: State,
-    pub headline: Phrase,
-    pub lede: Phrase,
+    pub headline: Prose,
+    pub lede: Prose,
     /// The span that shows why, for a link.
     pub cause: Option<(TraceId, SpanId)>,
 }
@@ -52,20 +52,20 @@ struct Teller<'a> {
 }
 
 impl Teller<'_> {
-    fn headline(&self) -> Phrase {
-        let say = Phrase::new();
-        let extent = |say: Phrase| {
-            say.words(format!("{} in ", counted(self.facts.services.len(), "service")))
-                .length(self.facts.length())
+    fn headline(&self) -> Prose {
+        let say = Prose::new();
+        let extent = |say: Prose| {
+            say.text(format!("{} in ", counted(self.facts.services.len(), "service")))
+                .duration(self.facts.length())
         };
         match self.ending.state {
             State::DeadLettered => self.dead(),
             State::Failed => {
                 let service = self.ending.cause.map(|at| self.steps.list[at].service());
-                let say = say.words(format!("Failed in {}", service.unwrap_or("a service")));
+                let say = say.text(format!("Failed in {}", service.unwrap_or("a service")));
                 let many = self.delivery().filter(|delivery| delivery.number > 1);
                 let say = match many {
-                    Some(delivery) => say.words(format!(" after {} deliveries", delivery.number)),
+                    Some(delivery) => say.text(format!(" after {} deliveries", delivery.number)),
                     None => say,
                 };
                 self.because(say)
@@ -74,15 +74,15 @@ impl Teller<'_> {
                 let Some(delivery) = self.delivery() else { return say };
                 let (next, queue) = (delivery.number + 1, waits_in(delivery));
                 let say = if self.ending.state == State::Waiting {
-                    say.words(format!("Waiting in {queue} for delivery {next}"))
+                    say.text(format!("Waiting in {queue} for delivery {next}"))
                 } else {
-                    say.words(format!("Delivery {next} from {queue} is overdue"))
+                    say.text(format!("Delivery {next} from {queue} is overdue"))
                 };
                 self.because(say)
             }
             State::Retried => match self.why() {
-                Some(why) => say.words(format!("Retried, then succeeded (at first: {why})")),
-                None => say.words("Retried, then succeeded"),
+                Some(why) => say.text(format!("Retried, then succeeded (at first: {why})")),
+                None => say.text("Retried, then succeeded"),
             },
             State::Recovered => {
                 let step = self.ending.cause.map(|at| &self.steps.list[at]);
@@ -93,41 +93,41 @@ impl Teller<'_> {
                     }
                     _ => service.to_owned(),
                 };
-                self.because(say.words(format!("Went through, though {who} failed")))
+                self.because(say.text(format!("Went through, though {who} failed")))
             }
             State::Refused => self.refused(),
-            State::Running => extent(say.words("All well so far: ")),
-            State::Well => extent(say.words("All went well: ")),
+            State::Running => extent(say.text("All well so far: ")),
+            State::Well => extent(say.text("All went well: ")),
             State::OnlyLogs => {
                 let logs = counted(self.facts.logs, "log");
                 let services = counted(self.facts.services.len(), "service");
-                say.words(format!("Only logs carry this ID: {logs} of {services}"))
+                say.text(format!("Only logs carry this ID: {logs} of {services}"))
             }
         }
     }
 
-    fn dead(&self) -> Phrase {
-        let Some(delivery) = self.delivery() else { return Phrase::new() };
+    fn dead(&self) -> Prose {
+        let Some(delivery) = self.delivery() else { return Prose::new() };
         let queue = delivery.settled_to.as_ref().map(|queue| format!(" in {queue}")).unwrap_or_default();
         let times = match delivery.number {
             1 => "1 delivery".to_owned(),
             many => format!("{many} deliveries"),
         };
-        self.because(Phrase::new().words(format!("Dead-lettered{queue} after {times}")))
+        self.because(Prose::new().text(format!("Dead-lettered{queue} after {times}")))
     }
 
-    fn refused(&self) -> Phrase {
+    fn refused(&self) -> Prose {
         let step = self.ending.at.map(|at| &self.steps.list[at]);
         let Some((step, Deed::Served(call))) = step.map(|step| (step, &step.deed)) else {
-            return Phrase::new();
+            return Prose::new();
         };
         let status = call.status.as_deref().unwrap_or("4xx");
-        Phrase::new().words(format!("{} answered {status} to {}", step.service(), call.what))
+        Prose::new().text(format!("{} answered {status} to {}", step.service(), call.what))
     }
 
-    fn because(&self, say: Phrase) -> Phrase {
+    fn because(&self, say: Prose) -> Prose {
         match self.why() {
-            Some(why) => say.words(format!(": {why}")),
+            Some(why) => say.text(format!(": {why}")),
             None => say,
         }
     }
@@ -141,20 +141,20 @@ impl Teller<'_> {
         self.ending.spot.map(|spot| self.mail.delivery(spot))
     }
 
-    fn lede(&self) -> Phrase {
+    fn lede(&self) -> Prose {
         let parts = [self.first_failure(), self.whereabouts(), self.answer(), self.others(), self.unseen()];
-        let mut say = Phrase::new();
+        let mut say = Prose::new();
         for part in parts.into_iter().filter(|part| !part.is_empty()) {
-            say = if say.is_empty() { part } else { say.words(" ").then(part) };
+            say = if say.is_empty() { part } else { say.text(" ").join(part) };
         }
         say
     }
 
     /// Who failed first and when. Why is said only where the headline says something else.
-    fn first_failure(&self) -> Phrase {
-        let Some(first) = self.ending.first else { return Phrase::new() };
+    fn first_failure(&self) -> Prose {
+        let Some(first) = self.ending.first else { return Prose::new() };
         let step = &self.steps.list[first];
-        let say = Phrase::new().words("First failed in ").service(step.service()).words(" at ");
+        let say = Prose::new().text("First failed in ").service(step.service()).text(" at ");
         let say = say.moment(step.end, Some(ids(self.steps, first)));
         let what = match &step.deed {
             Deed::Called(call) => Some(match &call.peer {
@@ -165,90 +165,91 @@ impl Teller<'_> {
             _ => Some(super::read::shorten(&step.span.name)).filter(|name| !name.is_empty()),
         };
         let say = match what {
-            Some(what) => say.words(format!(", {what}")),
+            Some(what) => say.text(format!(", {what}")),
             None => say,
         };
         match why(step.span).filter(|why| self.why().as_ref() != Some(why)) {
-            Some(why) => say.words(": ").bad(&why).words("."),
-            None => say.words("."),
+            Some(why) => say.text(": ").error(&why).text("."),
+            None => say.text("."),
         }
     }
 
     /// Where the message is now.
-    fn whereabouts(&self) -> Phrase {
+    fn whereabouts(&self) -> Prose {
         let Some(delivery) = self.delivery() else { return self.last_heard() };
         let end = self.steps.list[delivery.step].end;
         let ago = self.now.saturating_sub(end);
         match self.ending.state {
             State::DeadLettered => match &delivery.settled_to {
-                Some(queue) => Phrase::new()
-                    .words("The message went to ")
+                Some(queue) => Prose::new()
+                    .text("The message went to ")
                     .code(queue)
-                    .words(" ")
-                    .length(ago)
-                    .words(" ago and has not been seen since."),
-                None => Phrase::new().words("The message has not been seen for ").length(ago).words("."),
+                    .text(" ")
+                    .duration(ago)
+                    .text(" ago and has not been seen since."),
+                None => Prose::new().text("The message has not been seen for ").duration(ago).text("."),
             },
             State::Waiting => match self.ending.due.map(|due| due.saturating_sub(self.now)) {
-                Some(left) if left > 0 => Phrase::new().words("It is due in ").length(left).words("."),
-                _ => Phrase::new().words("It is due now."),
+                Some(left) if left > 0 => Prose::new().text("It is due in ").duration(left).text("."),
+                _ => Prose::new().text("It is due now."),
             },
             State::Overdue => {
                 let late = self.now.saturating_sub(self.ending.due.unwrap_or(end));
-                Phrase::new().words("It was due ").length(late).words(" ago and has not been seen.")
+                Prose::new().text("It was due ").duration(late).text(" ago and has not been seen.")
             }
             State::Retried => {
-                let Some(at) = self.ending.at else { return Phrase::new() };
+                let Some(at) = self.ending.at else { return Prose::new() };
                 let step = &self.steps.list[at];
-                let say = Phrase::new()
+                let say = Prose::new()
                     .service(step.service())
-                    .words(format!(" succeeded with delivery {} at ", delivery.number));
-                say.moment(step.end, Some(ids(self.steps, at))).words(".")
+                    .text(format!(" succeeded with delivery {} at ", delivery.number));
+                say.moment(step.end, Some(ids(self.steps, at))).text(".")
             }
-            _ => Phrase::new(),
+            _ => Prose::new(),
         }
     }
 
-    fn last_heard(&self) -> Phrase {
+    fn last_heard(&self) -> Prose {
         if self.ending.state != State::Running {
-            return Phrase::new();
+            return Prose::new();
         }
         let ago = self.now.saturating_sub(self.facts.last);
-        Phrase::new().words("Last heard from ").length(ago).words(" ago.")
+        Prose::new().text("Last heard from ").duration(ago).text(" ago.")
     }
 
     /// What the first caller was told.
-    fn answer(&self) -> Phrase {
+    fn answer(&self) -> Prose {
         let roots = (0..self.steps.list.len()).filter(|at| self.steps.is_root(*at));
         let served = roots.filter(|at| matches!(self.steps.list[*at].deed, Deed::Served(_)));
-        let Some(at) = served.min_by_key(|at| self.steps.list[*at].start) else { return Phrase::new() };
+        let Some(at) = served.min_by_key(|at| self.steps.list[*at].start) else { return Prose::new() };
         let step = &self.steps.list[at];
-        let Deed::Served(call) = &step.deed else { return Phrase::new() };
-        let say = Phrase::new().service(step.service()).words(" answered ");
+        let Deed::Served(call) = &step.deed else { return Prose::new() };
+        let say = Prose::new().service(step.service()).text(" answered ");
         let say = match (&call.status, self.ending.state == State::Refused) {
-            (Some(status), false) => say.code(&call.what).words(format!(" with {status} after ")),
-            _ => say.code(&call.what).words(" after "),
+            (Some(status), false) => say.code(&call.what).text(format!(" with {status} after ")),
+            _ => say.code(&call.what).text(" after "),
         };
-        say.length(step.duration()).words(".")
+        say.duration(step.duration()).text(".")
     }
 
-    fn others(&self) -> Phrase {
+    fn others(&self) -> Prose {
         let more = self.ending.more;
         match self.ending.state {
-            State::DeadLettered if more > 0 => Phrase::new()
-                .words(format!("{} went to the dead letters too.", counted(more, "other message"))),
+            State::DeadLettered if more > 0 => {
+                Prose::new().text(format!("{} went to the dead letters too.", counted(more, "other message")))
+            }
             State::Waiting | State::Overdue if more > 0 => {
-                Phrase::new().words(format!("{} waiting too.", counted(more, "other message")))
+                Prose::new().text(format!("{} waiting too.", counted(more, "other message")))
             }
             State::Failed if more > 0 => {
-                Phrase::new().words(format!("{} too.", counted(more, "other failure")))
+                Prose::new().text(format!("{} too.", counted(more, "other failure")))
             }
-            _ => Phrase::new(),
+            _ => Prose::new(),
         }
     }
 
     /// Messages that no span is known to have taken.
-    fn unseen(&self) -> Phrase {
+    fn unseen(&self) -> Prose {
         let old = |at: usize| self.now.saturating_sub(self.steps.list[at].end) > UNSEEN;
         let unseen: Vec<&str> = self
             .mail
@@ -257,14 +258,14 @@ impl Teller<'_> {
             .filter(|post| post.errands.is_empty() && post.sender.is_some_and(old))
             .map(|post| post.name.as_str())
             .collect();
-        let Some((first, rest)) = unseen.split_first() else { return Phrase::new() };
-        let mut say = Phrase::new().words("No span tells who took ").code(first);
+        let Some((first, rest)) = unseen.split_first() else { return Prose::new() };
+        let mut say = Prose::new().text("No span tells who took ").code(*first);
         for name in rest.iter().take(MAX_NAMES - 1) {
-            say = say.words(", ").code(name);
+            say = say.text(", ").code(*name);
         }
         match rest.len().saturating_sub(MAX_NAMES - 1) {
-            0 => say.words("."),
-            more => say.words(format!(" and {more} more.")),
+            0 => say.text("."),
+            more => say.text(format!(" and {more} more.")),
         }
     }
 }

@@ -4,9 +4,11 @@
 //! * [`clock`]: which times are plausible; the view with clocks adjusted.
 //! * [`wait`]: time in queues.
 //! * [`path`]: the critical path.
+//! * [`fold`]: runs of internal spans that one row stands for.
 //! * [`select`]: which rows are shown.
 
 mod clock;
+mod fold;
 mod path;
 mod select;
 #[cfg(test)]
@@ -15,8 +17,9 @@ mod tree;
 mod wait;
 
 pub use clock::Time;
+pub use fold::Run;
 pub use path::Segment;
-pub use select::{Hide, Shown};
+pub use select::{Hide, Line, Shown};
 pub use tree::Place;
 pub use wait::Wait;
 

@@ -1,8 +1,8 @@
-//! Which rows are shown: collapsed ones, errors only, and what a search within the trace finds.
+//! Which rows are shown: collapsed ones, folded ones, errors only, and what a search within the trace finds.
 
 use std::collections::HashSet;
 
-use super::Waterfall;
+use super::{Run, Waterfall};
 use crate::dashboard::model::{SpanId, value::Attributes};
 
 /// What hides rows.
@@ -14,39 +14,79 @@ pub struct Hide {
     pub below_depth: Option<u32>,
     /// All but failed spans and what is above them.
     pub all_but_errors: bool,
+    /// Internal spans that say little: one row stands for each [`Run`].
+    pub internal: bool,
+    /// Spans whose run is shown all the same: it was opened, or has what was looked for.
+    pub open: HashSet<SpanId>,
+}
+
+/// A row that is shown.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Line {
+    /// The row, or the first of the run.
+    pub row: usize,
+    /// How many shown rows are above it in the tree.
+    pub depth: u32,
+    /// The run that it stands for.
+    pub run: Option<Run>,
+}
+
+impl Line {
+    /// The row whose children stand below this line.
+    pub fn head(&self) -> usize {
+        self.run.as_ref().map_or(self.row, Run::last)
+    }
 }
 
 /// The rows that are shown, and for each row the shown one that stands for it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shown {
-    /// Indexes of rows, ascending.
-    pub rows: Vec<usize>,
-    /// For every row, the position in `rows` of itself or of the nearest row above it that is shown.
+    /// By row, ascending.
+    pub lines: Vec<Line>,
+    /// For every row, the position in `lines` of itself, of the run that it is in, or of the nearest row above it
+    /// that is shown.
     pub stands_for: Vec<u32>,
 }
 
 impl Waterfall<'_> {
     /// Applies `hide`. A root is hidden only by "all but errors".
     pub fn shown(&self, hide: &Hide) -> Shown {
-        let mut rows = Vec::with_capacity(self.nodes.len());
+        let mut lines: Vec<Line> = Vec::with_capacity(self.nodes.len());
         let mut stands_for = vec![0u32; self.nodes.len()];
-        // Rows up to this one are below something collapsed.
-        let mut hidden_until = 0;
+        let runs = if hide.internal { self.runs() } else { Vec::new() };
+        let mut runs = runs.into_iter().filter(|run| !self.is_open(run, hide)).peekable();
+        // Rows up to this one are below something collapsed, or in the run of the last line.
+        let (mut hidden_until, mut folded_until) = (0, 0);
         for (row, node) in self.nodes.iter().enumerate() {
-            let span = &self.trace.spans[node.span];
-            let boring = hide.all_but_errors && !span.failed() && !node.error_below;
-            if row < hidden_until || boring {
-                stands_for[row] =
-                    node.parent.map_or(rows.len().saturating_sub(1) as u32, |parent| stands_for[parent]);
+            let boring = hide.all_but_errors && !self.span(row).failed() && !node.error_below;
+            if row < folded_until || row < hidden_until || boring {
+                let above = node.parent.map(|parent| stands_for[parent]);
+                let last = lines.len().saturating_sub(1) as u32;
+                stands_for[row] = if row < folded_until { last } else { above.unwrap_or(last) };
                 continue;
             }
-            stands_for[row] = rows.len() as u32;
-            rows.push(row);
-            if self.is_collapsed(row, hide) {
-                hidden_until = row + 1 + node.below as usize;
+            while runs.next_if(|run| run.rows.start < row).is_some() {}
+            let run = runs.next_if(|run| run.rows.start == row);
+            let depth = node.parent.map_or(0, |above| lines[stands_for[above] as usize].depth + 1);
+            stands_for[row] = lines.len() as u32;
+            let line = Line { row, depth, run };
+            let head = line.head();
+            folded_until = head + 1;
+            if self.is_collapsed(head, hide) {
+                hidden_until = head + 1 + self.nodes[head].below as usize;
             }
+            lines.push(line);
         }
-        Shown { rows, stands_for }
+        Shown { lines, stands_for }
+    }
+
+    /// Whether a run is shown span by span: one of it was asked for, or has its children hidden by itself.
+    fn is_open(&self, run: &Run, hide: &Hide) -> bool {
+        run.rows.clone().any(|row| {
+            let id = self.span(row).span_id;
+            let as_a_whole = run.chain && row == run.last();
+            hide.open.contains(&id) || (hide.collapsed.contains(&id) && !as_a_whole)
+        })
     }
 
     /// Whether the children of `row` are hidden.

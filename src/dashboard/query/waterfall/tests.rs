@@ -147,14 +147,14 @@ fn rows_are_hidden_by_collapsing_and_by_errors_only() {
     let trace = shop::placed(NOW);
     let waterfall = Waterfall::new(&trace, NOW, Clocks::AsSent);
     let all = waterfall.shown(&Hide::default());
-    assert_eq!(all.rows.len(), trace.spans.len());
+    assert_eq!(all.lines.len(), trace.spans.len());
     let users = waterfall.span(1).span_id;
     let hide = Hide { collapsed: [users].into(), ..Hide::default() };
     let shown = waterfall.shown(&hide);
-    assert_eq!(shown.rows.len(), trace.spans.len() - 2);
+    assert_eq!(shown.lines.len(), trace.spans.len() - 2);
     assert_eq!((shown.stands_for[2], shown.stands_for[3], shown.stands_for[4]), (1, 1, 2));
     let errors = waterfall.shown(&Hide { all_but_errors: true, ..Hide::default() });
-    let names: Vec<_> = errors.rows.iter().map(|row| waterfall.span(*row).name.as_str()).collect();
+    let names: Vec<_> = errors.lines.iter().map(|line| waterfall.span(line.row).name.as_str()).collect();
     let expected = [
         "POST /orders",
         "POST /orders",
@@ -165,7 +165,7 @@ fn rows_are_hidden_by_collapsing_and_by_errors_only() {
     ];
     assert_eq!(names, expected);
     let top = waterfall.shown(&Hide { below_depth: Some(0), ..Hide::default() });
-    assert_eq!(top.rows, [0]);
+    assert_eq!((top.lines.len(), top.lines[0].row), (1, 0));
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn a_hundred_thousand_spans_deep_and_wide_are_laid_out() {
         let path = waterfall.critical_path();
         assert!(path.windows(2).all(|pair| pair[0].to == pair[1].from));
         assert_eq!(path.first().unwrap().from, waterfall.begin);
-        assert_eq!(waterfall.shown(&Hide::default()).rows.len(), 100_000);
+        assert_eq!(waterfall.shown(&Hide::default()).lines.len(), 100_000);
     }
 }
 

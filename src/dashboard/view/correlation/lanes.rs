@@ -12,8 +12,6 @@ use crate::dashboard::view::escape::{Html, escaped};
 use crate::dashboard::view::frame::Frame;
 use crate::dashboard::view::{assets, format};
 
-use super::words::span_link;
-
 /// Where the first lane begins, and how high a lane is, in px.
 const TOP: f64 = 76.5;
 const LANE: f64 = 30.0;
@@ -198,7 +196,7 @@ impl Pen<'_> {
             let _ = write!(
                 out,
                 r#"<a href="{}">{rect}><title>{} {}, {}</title></rect></a>"#,
-                escaped(&span_link(self.frame, &bar.span)),
+                escaped(&self.frame.span_link(&bar.span.0, &bar.span.1)),
                 escaped(service),
                 escaped(&bar.name),
                 format::duration(bar.length)
@@ -288,7 +286,7 @@ impl Pen<'_> {
         let _ = write!(
             out,
             r##"<a href="{}"><svg x="{}" y="{y}" overflow="visible"><title>{}</title><use class="sw err" href="{}#i-err" x="-8" width="16" height="16"/></svg></a>"##,
-            escaped(&span_link(self.frame, &mark.span)),
+            escaped(&self.frame.span_link(&mark.span.0, &mark.span.1)),
             pc(mark.x),
             escaped(&mark.why),
             assets::address("icons.svg")

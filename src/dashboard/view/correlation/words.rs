@@ -5,8 +5,9 @@ use std::ops::Range;
 
 use axum::http::HeaderValue;
 
-use crate::dashboard::model::{Nanos, SpanId, TraceId};
-use crate::dashboard::query::story::{Act, Part, Phrase, Ref, Story, Weight};
+use crate::dashboard::model::Nanos;
+use crate::dashboard::query::prose::{Piece, Prose};
+use crate::dashboard::query::story::{Act, Ref, Story, Weight};
 use crate::dashboard::view::escape::{Html, escaped};
 use crate::dashboard::view::frame::Frame;
 use crate::dashboard::view::visit::Visit;
@@ -14,50 +15,6 @@ use crate::dashboard::view::{format, zone};
 
 /// Acts in a Markdown export.
 const MAX_EXPORTED: usize = 150;
-
-/// The address of a span's place in its trace.
-pub fn span_link(frame: &Frame, (trace, span): &(TraceId, SpanId)) -> String {
-    frame.link_with(&format!("/traces/{trace}"), &[("span", &span.to_string())])
-}
-
-/// A phrase as HTML.
-pub fn html(frame: &Frame, phrase: &Phrase) -> Html {
-    let mut out = String::new();
-    for part in &phrase.0 {
-        match part {
-            Part::Words(text) => out.push_str(&escaped(text)),
-            Part::Service(name) => out.push_str(&frame.svc(name).0),
-            Part::Strong(text) => wrap(&mut out, "<b class=\"strong\">", text, "</b>"),
-            Part::Code(text) => wrap(&mut out, "<code>", text, "</code>"),
-            Part::Bad(text) => wrap(&mut out, "<span class=\"err-t\">", text, "</span>"),
-            Part::Length(ns) => out.push_str(&format::duration(*ns)),
-            Part::Moment(at, None) => out.push_str(&frame.time(at).0),
-            Part::Moment(at, Some(span)) => {
-                let _ =
-                    write!(out, "<a href=\"{}\">{}</a>", escaped(&span_link(frame, span)), frame.time(at).0);
-            }
-        }
-    }
-    askama::filters::Safe(out)
-}
-
-fn wrap(out: &mut String, open: &str, text: &str, close: &str) {
-    out.push_str(open);
-    out.push_str(&escaped(text));
-    out.push_str(close);
-}
-
-/// A phrase as plain text.
-pub fn plain(visit: &Visit, phrase: &Phrase) -> String {
-    let part = |part: &Part| match part {
-        Part::Words(text) | Part::Service(text) | Part::Strong(text) | Part::Code(text) | Part::Bad(text) => {
-            text.clone()
-        }
-        Part::Length(ns) => format::duration(*ns),
-        Part::Moment(at, _) => visit.zone.moment(*at, visit.now),
-    };
-    phrase.0.iter().map(part).collect()
-}
 
 /// A time of day with milliseconds; the whole time in its title.
 pub fn clock(frame: &Frame, at: Nanos) -> Html {
@@ -103,8 +60,8 @@ pub fn refs(frame: &Frame, act: &Act, logs: &Range<usize>) -> Html {
     let mut out = String::new();
     for reference in &act.refs {
         let (to, word) = match reference {
-            Ref::Span(trace, span) => (span_link(frame, &(*trace, *span)), "span".to_owned()),
-            Ref::Cause(trace, span) => (span_link(frame, &(*trace, *span)), "where it broke".to_owned()),
+            Ref::Span(trace, span) => (frame.span_link(trace, span), "span".to_owned()),
+            Ref::Cause(trace, span) => (frame.span_link(trace, span), "where it broke".to_owned()),
             Ref::Log(index, _) if !logs.contains(index) => continue,
             Ref::Log(index, 1) => (format!("#log-{index}"), "log".to_owned()),
             Ref::Log(index, count) => (format!("#log-{index}"), format!("{count} logs")),
@@ -169,16 +126,16 @@ fn md_act(visit: &Visit, act: &Act) -> String {
     format!("{}{mark}{}", md(visit, &act.said), details.collect::<String>())
 }
 
-fn md(visit: &Visit, phrase: &Phrase) -> String {
-    let part = |part: &Part| match part {
-        Part::Words(text) => md_text(text),
-        Part::Service(text) | Part::Strong(text) => format!("**{}**", md_text(text)),
-        Part::Code(text) => md_code(text),
-        Part::Bad(text) => format!("*{}*", md_text(text)),
-        Part::Length(ns) => format::duration(*ns),
-        Part::Moment(at, _) => visit.zone.moment(*at, visit.now),
+fn md(visit: &Visit, prose: &Prose) -> String {
+    let piece = |piece: &Piece| match piece {
+        Piece::Text(text) => md_text(text),
+        Piece::Service(text) | Piece::Strong(text) => format!("**{}**", md_text(text)),
+        Piece::Code(text) => md_code(text),
+        Piece::Error(text) => format!("*{}*", md_text(text)),
+        Piece::Duration(ns) => format::duration(*ns),
+        Piece::Moment(at, _) => visit.zone.moment(*at, visit.now),
     };
-    phrase.0.iter().map(part).collect()
+    prose.0.iter().map(piece).collect()
 }
 
 /// Text that Markdown shows as it is.

@@ -92,7 +92,6 @@ async fn a_large_trace_is_sent_in_portions() {
         let pages = pages(vec![trace]);
         let first = get(&pages, &path).await;
         first.has(&["Rows 1 to 150 of 100000", "row=150"]);
-        assert!(first.text.len() < 250_000, "{} bytes", first.text.len());
         if chain {
             continue;
         }

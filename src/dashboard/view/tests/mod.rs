@@ -1,6 +1,7 @@
 //! The pages over the fixtures: every case that breaks viewers, hostile texts, bad addresses, headers.
 
 mod cases_in_html;
+mod rows;
 mod serve;
 
 use axum::Router;
@@ -78,6 +79,8 @@ async fn a_trace_says_what_happened() {
         "capture failed for ord_90412",
         r#"class="thru""#,
         r#"aria-label="error further down""#,
+        "zoom=452000000-668000000",
+        "Zoom to it",
     ]);
     let hidden = get(&pages, &format!("{path}?path=0")).await;
     assert!(hidden.text.matches(r#"class="thru""#).count() <= 1);
@@ -89,6 +92,14 @@ async fn a_trace_says_what_happened() {
     collapsed.lacks("validate cart");
     get(&pages, &format!("{path}?find=card&match=2")).await.has(&["2 of 3", r#"aria-selected="true""#]);
     get(&pages, &format!("{path}?find=nope")).await.has(&["nothing found"]);
+}
+
+#[tokio::test]
+async fn only_what_can_be_searched_leads_to_a_search() {
+    let page = get(&usual(), &format!("/traces/{}?span=a000000000000019", trace_id(1))).await;
+    let keys = page.text.split("Everything with this ").skip(1).filter_map(|rest| rest.split('"').next());
+    assert_eq!(keys.collect::<Vec<_>>(), ["correlation.id", "service.name"]);
+    page.has(&["<dt>order.id</dt>", "Copy order.id"]);
 }
 
 #[tokio::test]
@@ -176,6 +187,8 @@ async fn bad_addresses_are_answered_as_such() {
         (format!("{trace}?collapse=depth:x"), 400),
         (format!("{trace}?clock=mine"), 400),
         (format!("{trace}?find=%00"), 400),
+        (format!("{trace}?fold=maybe"), 400),
+        (format!("{trace}?unfold=zz"), 400),
         (format!("{trace}?row=9999999&zoom=0-1&span=ffffffffffffffff"), 200),
         ("/traces?limit=-1".to_owned(), 400),
         ("/traces?limit=1e9".to_owned(), 400),

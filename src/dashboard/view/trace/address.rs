@@ -1,12 +1,14 @@
 //! What the address of a trace's page asks for.
 
+use std::collections::HashSet;
+
 use super::super::error::PageError;
 use super::super::visit::Params;
 use crate::dashboard::model::SpanId;
 use crate::dashboard::query::waterfall::Hide;
 
-/// Collapsed spans in one address.
-const MOST_COLLAPSED: usize = 200;
+/// Collapsed or unfolded spans in one address.
+const MOST_NAMED: usize = 200;
 
 /// What the address asks for.
 #[derive(Clone)]
@@ -15,8 +17,12 @@ pub struct Address {
     pub find: String,
     pub wanted_match: Option<usize>,
     pub collapse: Vec<SpanId>,
+    /// Spans whose run of internal spans is shown whole.
+    pub unfold: Vec<SpanId>,
     pub depth: Option<u32>,
     pub errors: bool,
+    /// Whether runs of internal spans are folded.
+    pub fold: bool,
     pub path: bool,
     pub adjusted: bool,
     pub zoom: Option<(u64, u64)>,
@@ -28,7 +34,7 @@ impl Address {
     pub fn read(params: &Params) -> Result<Self, PageError> {
         let span = match params.text("span") {
             None => None,
-            Some(id) => Some(SpanId::parse(id).map_err(|error| PageError::bad(format!("“span”: {error}.")))?),
+            Some(id) => Some(span_id("span", id)?),
         };
         let (mut collapse, mut depth) = (Vec::new(), None);
         for part in params.text("collapse").unwrap_or_default().split(',').filter(|part| !part.is_empty()) {
@@ -37,14 +43,21 @@ impl Address {
                 Some(Err(_)) => {
                     return Err(PageError::bad("“collapse”: after “depth:” comes a whole number."));
                 }
-                None => collapse.push(
-                    SpanId::parse(part).map_err(|error| PageError::bad(format!("“collapse”: {error}.")))?,
-                ),
+                None => collapse.push(span_id("collapse", part)?),
             }
         }
-        if collapse.len() > MOST_COLLAPSED {
-            return Err(PageError::bad("“collapse” names too many spans."));
+        let unfold = params.text("unfold").unwrap_or_default().split(',').filter(|part| !part.is_empty());
+        let unfold = unfold.map(|part| span_id("unfold", part)).collect::<Result<Vec<_>, _>>()?;
+        for (key, ids) in [("collapse", &collapse), ("unfold", &unfold)] {
+            if ids.len() > MOST_NAMED {
+                return Err(PageError::bad(format!("“{key}” names too many spans.")));
+            }
         }
+        let fold = match params.text("fold") {
+            None | Some("on") => true,
+            Some("off") => false,
+            Some(_) => return Err(PageError::bad("“fold” may be “on” or “off”.")),
+        };
         let zoom = match params.text("zoom") {
             None => None,
             Some(text) => Some(
@@ -70,8 +83,10 @@ impl Address {
             find: params.text("find").unwrap_or_default().to_owned(),
             wanted_match: number("match")?,
             collapse,
+            unfold,
             depth,
             errors: params.on("errors"),
+            fold,
             path: params.get("path") != Some("0"),
             adjusted,
             zoom,
@@ -79,13 +94,25 @@ impl Address {
         })
     }
 
-    /// What it hides.
-    pub fn hide(&self) -> Hide {
+    /// What it hides; never the spans of `wanted`.
+    pub fn hide(&self, wanted: impl Iterator<Item = SpanId>) -> Hide {
         Hide {
             collapsed: self.collapse.iter().copied().collect(),
             below_depth: self.depth,
             all_but_errors: self.errors,
+            internal: self.fold,
+            open: if self.fold {
+                self.unfold.iter().copied().chain(wanted).collect()
+            } else {
+                HashSet::new()
+            },
         }
+    }
+
+    /// `unfold` with one span added.
+    pub fn unfolded(&self, id: SpanId) -> String {
+        let ids: Vec<String> = self.unfold.iter().chain([&id]).map(SpanId::to_string).collect();
+        ids.join(",")
     }
 
     /// `collapse` with one span added or taken away; a depth gives way to single spans.
@@ -97,4 +124,8 @@ impl Address {
         }
         (!ids.is_empty()).then(|| ids.join(","))
     }
+}
+
+fn span_id(key: &str, text: &str) -> Result<SpanId, PageError> {
+    SpanId::parse(text).map_err(|error| PageError::bad(format!("“{key}”: {error}.")))
 }

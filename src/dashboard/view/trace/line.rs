@@ -7,9 +7,9 @@ use crate::dashboard::query::waterfall::{Segment, Shown};
 
 /// Pieces closer than this, as a share of the axis, are drawn as one.
 const CLOSE: f64 = 0.001;
-/// Vertical pieces that only pass through a row: more would be a wall, and megabytes.
-const MOST_PASSING: usize = 16;
-/// Horizontal pieces of a row.
+/// Vertical pieces that only pass through a row, in all rows of a window: more would be a wall, and most of the page.
+const MOST_PASSING: usize = 600;
+/// Horizontal pieces of a row, and vertical ones.
 const MOST_STRETCHES: usize = 200;
 
 /// Where the line runs in one row, as shares of the axis.
@@ -24,16 +24,15 @@ pub struct Pieces {
 /// The pieces of the rows of `window`, which counts shown rows.
 pub fn pieces(path: &[Segment], shown: &Shown, axis: &Axis, window: &Range<usize>) -> Vec<Pieces> {
     let mut rows = vec![Pieces::default(); window.len()];
-    let position = |segment: &Segment| shown.stands_for[segment.row] as usize;
-    for segment in path {
-        let at = position(segment);
+    let places = places(path, shown);
+    for (segment, &at) in path.iter().zip(&places) {
         if window.contains(&at) {
             add_stretch(&mut rows[at - window.start], axis, segment);
         }
     }
-    let mut passing = 0;
-    for pair in path.windows(2) {
-        let (from, to) = (position(&pair[0]), position(&pair[1]));
+    let mut jumps = Vec::new();
+    for (pair, ends) in path.windows(2).zip(places.windows(2)) {
+        let (from, to) = (ends[0], ends[1]);
         let (upper, lower) = (from.min(to), from.max(to));
         if pair[0].to != pair[1].from || upper == lower || upper >= window.end || lower < window.start {
             continue;
@@ -42,22 +41,46 @@ pub fn pieces(path: &[Segment], shown: &Shown, axis: &Axis, window: &Range<usize
         if !(0.0..=1.0).contains(&place) {
             continue;
         }
-        // A path with thousands of long jumps is drawn at their ends only.
-        let long = lower - upper > window.len();
-        passing += usize::from(long);
-        if long && passing > MOST_PASSING {
-            for end in [upper, lower] {
-                if window.contains(&end) {
-                    add_vertical(&mut rows[end - window.start], place, end != upper, end != lower);
-                }
-            }
-            continue;
-        }
-        for row in upper.max(window.start)..=lower.min(window.end - 1) {
-            add_vertical(&mut rows[row - window.start], place, row != upper, row != lower);
+        jumps.push((upper, lower, place));
+    }
+    add_jumps(&mut rows, jumps, window);
+    rows
+}
+
+/// For each segment the position of the shown row that stands for it. What lies between two segments of one run of
+/// spans is the run's: else the line would go up and down between each of them and their caller.
+fn places(path: &[Segment], shown: &Shown) -> Vec<usize> {
+    let mut places: Vec<usize> = path.iter().map(|segment| shown.stands_for[segment.row] as usize).collect();
+    for at in 1..places.len().saturating_sub(1) {
+        let before = places[at - 1];
+        if before == places[at + 1]
+            && !path[at].waiting
+            && shown.lines[before].run.as_ref().is_some_and(|run| !run.chain)
+        {
+            places[at] = before;
         }
     }
-    rows
+    places
+}
+
+/// Draws the jumps from row to row, short ones first; those for which nothing is left are drawn at their ends only.
+fn add_jumps(rows: &mut [Pieces], mut jumps: Vec<(usize, usize, f64)>, window: &Range<usize>) {
+    jumps.sort_by_key(|(upper, lower, _)| lower - upper);
+    let mut left = MOST_PASSING;
+    for (upper, lower, place) in jumps {
+        let between = (upper + 1).max(window.start)..lower.min(window.end);
+        if between.len() <= left {
+            left -= between.len();
+            for row in between {
+                add_vertical(&mut rows[row - window.start], place, true, true);
+            }
+        }
+        for end in [upper, lower] {
+            if window.contains(&end) {
+                add_vertical(&mut rows[end - window.start], place, end != upper, end != lower);
+            }
+        }
+    }
 }
 
 fn add_stretch(row: &mut Pieces, axis: &Axis, segment: &Segment) {
@@ -74,12 +97,13 @@ fn add_stretch(row: &mut Pieces, axis: &Axis, segment: &Segment) {
 }
 
 fn add_vertical(row: &mut Pieces, place: f64, up: bool, down: bool) {
-    let through = up && down;
-    let close = row.verticals.iter().rev().take(4).any(|(other, other_up, other_down)| {
-        (place - other).abs() < CLOSE && (*other_up, *other_down) == (up, down)
-    });
-    let most = if through { MOST_PASSING } else { MOST_STRETCHES };
-    if !close && row.verticals.len() < most {
+    let close = row.verticals.iter_mut().rev().take(4).find(|(other, ..)| (place - *other).abs() < CLOSE);
+    if let Some((_, other_up, other_down)) = close {
+        *other_up |= up;
+        *other_down |= down;
+        return;
+    }
+    if row.verticals.len() < MOST_STRETCHES {
         row.verticals.push((place, up, down));
     }
 }

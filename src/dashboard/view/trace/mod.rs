@@ -2,7 +2,7 @@
 //!
 //! Everything that changes the view is in the address, so that any view can be sent to a colleague:
 //! `span` opens one, `find` and `match` look within the trace, `errors=1` shows failures only, `path=0` hides
-//! the critical path, `collapse` hides children, `clock=adjusted` moves clocks, `zoom` draws a part of the time,
+//! the critical path, `collapse` hides children, `fold=off` shows every internal span and `unfold` those of one run, `clock=adjusted` moves clocks, `zoom` draws a part of the time,
 //! `row` begins further down. 100,000 spans are sent in portions of [`PORTION`] rows.
 
 mod address;
@@ -18,12 +18,12 @@ use std::collections::{BTreeSet, HashSet};
 use askama::Template;
 use axum::extract::{Path, State};
 
+use super::PageState;
 use super::error::PageError;
 use super::escape::Html;
 use super::frame::{Frame, Nav};
 use super::html::{PageResult, page};
 use super::visit::Visit;
-use super::{PageState, format};
 use crate::dashboard::model::{Nanos, Trace, TraceId, TraceSummary};
 use crate::dashboard::query::finding::{self, Finding};
 use crate::dashboard::query::waterfall::{Clocks, Waterfall};
@@ -160,14 +160,15 @@ fn draw(
 ) -> TracePage {
     let trace = waterfall.trace;
     let finding = finding::of(waterfall);
-    let title = finding.title.plain(format::duration);
+    let title = visit.plain(&finding.title);
     let mut frame = visit.frame(Nav::Traces, title.clone());
     frame.refresh = waterfall.begin.saturating_add(YOUNG) > visit.now || trace.spans.is_empty();
     let matches = waterfall.find(&address.find);
-    let hide = address.hide();
-    let shown = waterfall.shown(&hide);
     let selected = selected_row(address, waterfall, &matches);
-    let window = window(address, &shown.rows, selected.map(|row| shown.stands_for[row] as usize));
+    let wanted = matches.iter().copied().chain(selected).map(|row| waterfall.span(row).span_id);
+    let hide = address.hide(wanted);
+    let shown = waterfall.shown(&hide);
+    let window = window(address, shown.lines.len(), selected.map(|row| shown.stands_for[row] as usize));
     let axis = Axis::new(waterfall, address.zoom);
     let path = if address.path { waterfall.critical_path() } else { Vec::new() };
     let selected_id = selected.map(|row| waterfall.span(row).span_id);
@@ -191,9 +192,9 @@ fn draw(
         ticks: axis.ticks(),
         minimap: minimap::draw(waterfall, &axis),
         before: (window.start > 0).then(|| go(window.start.saturating_sub(PORTION))),
-        after: (window.end < shown.rows.len()).then(|| go(window.end)),
+        after: (window.end < shown.lines.len()).then(|| go(window.end)),
         first_row: window.start,
-        shown: shown.rows.len(),
+        shown: shown.lines.len(),
         rows,
         tools: Tools::new(&frame, address, waterfall, &matches, selected),
         panel: selected.map(|row| panel::open(&frame, waterfall, row, finding.broke_at)),
@@ -218,11 +219,11 @@ fn selected_row(address: &Address, waterfall: &Waterfall<'_>, matches: &[usize])
 }
 
 /// The shown rows that are sent.
-fn window(address: &Address, rows: &[usize], selected: Option<usize>) -> std::ops::Range<usize> {
+fn window(address: &Address, shown: usize, selected: Option<usize>) -> std::ops::Range<usize> {
     let start = match (address.row, selected) {
-        (Some(row), _) => row.min(rows.len().saturating_sub(1)),
+        (Some(row), _) => row.min(shown.saturating_sub(1)),
         (None, Some(selected)) if selected >= PORTION - ABOVE => selected - ABOVE,
         _ => 0,
     };
-    start..(start + PORTION).min(rows.len())
+    start..(start + PORTION).min(shown)
 }

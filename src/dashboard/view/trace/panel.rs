@@ -31,6 +31,8 @@ pub struct Panel {
     pub id: String,
     pub link: String,
     pub close: String,
+    /// Draws its time alone, as dragging over the minimap would.
+    pub zoom: Option<String>,
     pub failed: Option<String>,
     pub notes: Vec<String>,
     pub duration: u64,
@@ -111,21 +113,26 @@ pub fn open(frame: &Frame, waterfall: &Waterfall<'_>, row: usize, broke_at: Opti
     let id = span.span_id.to_string();
     let logs: Vec<_> = waterfall.trace.logs.iter().filter(|log| log.span_id == Some(span.span_id)).collect();
     let scope = &span.scope;
+    let from = node.start.saturating_sub(waterfall.begin);
+    let to = node.end.saturating_sub(waterfall.begin);
+    let plausible = node.time.words().is_none();
+    let zoom = format!("{from}-{to}");
     Panel {
         service: span.service().to_owned(),
         kind: span.kind.word(),
         name: format::shortened(&span.name, 300),
         link: frame.here(&[("span", Some(&id))]),
         close: frame.here(&[("span", None)]),
-        id,
+        zoom: (plausible && from < to).then(|| frame.here(&[("zoom", Some(&zoom)), ("span", Some(&id))])),
+        id: id.clone(),
         failed: span.failed().then(|| {
             said.reason().map_or_else(|| "failed".to_owned(), |reason| short(&redact::shown("", &reason).0))
         }),
         notes: notes(waterfall, row),
         duration: node.end.saturating_sub(node.start),
-        from: node.start.saturating_sub(waterfall.begin),
-        to: node.end.saturating_sub(waterfall.begin),
-        plausible: node.time.words().is_none(),
+        from,
+        to,
+        plausible,
         sentence: facts::sentence(waterfall, row),
         broke_here: broke_at == Some(row),
         message: message(frame, waterfall, row),

@@ -9,7 +9,7 @@ use super::axis::{Axis, percent};
 use super::line::{self, Pieces};
 use crate::dashboard::model::Kind;
 use crate::dashboard::query::semantics::Semantics;
-use crate::dashboard::query::waterfall::{Hide, Place, Segment, Shown, Time, Waterfall};
+use crate::dashboard::query::waterfall::{Hide, Line, Place, Run, Segment, Shown, Time, Waterfall};
 use crate::dashboard::query::{facts, redact};
 use crate::dashboard::view::escape::{Html, escaped};
 use crate::dashboard::view::format;
@@ -20,15 +20,20 @@ const MOST_INDENTED: u32 = 12;
 /// One character of a label, as a share of the axis' usual width: tells on which side it fits.
 const LETTER: f64 = 0.0115;
 
+/// Names that a row of a run has in its title.
+const MOST_NAMES: usize = 12;
+
 /// One row as the template writes it.
 pub struct Row {
     pub level: u32,
     pub indent: u32,
     pub slot: String,
     pub service: String,
-    /// The row above it is of the same service: only the colour is repeated.
+    /// It is of the same service as the row that it is under: only the colour is repeated.
     pub same: bool,
     pub name: String,
+    /// What the name leaves out; the name itself where that may be cut by the column.
+    pub title: String,
     pub href: String,
     pub toggle: Option<Toggle>,
     pub signs: Vec<Html>,
@@ -37,6 +42,8 @@ pub struct Row {
     pub failed: bool,
     pub selected: bool,
     pub matched: bool,
+    /// It stands for a run of internal spans.
+    pub folded: bool,
 }
 
 /// Collapses or expands what is below a row.
@@ -63,35 +70,29 @@ impl Drawing<'_> {
     /// The rows of `window`, which counts shown rows.
     pub fn rows(&self, window: Range<usize>) -> Vec<Row> {
         let pieces = line::pieces(self.path, self.shown, &self.axis, &window);
-        window.clone().zip(pieces).map(|(at, pieces)| self.row(at, at == window.start, &pieces)).collect()
+        window.clone().zip(pieces).map(|(at, pieces)| self.row(at, window.start, &pieces)).collect()
     }
 
-    fn row(&self, at: usize, first: bool, pieces: &Pieces) -> Row {
-        let row = self.shown.rows[at];
+    fn row(&self, at: usize, first: usize, pieces: &Pieces) -> Row {
+        let line = &self.shown.lines[at];
+        if let Some(run) = &line.run {
+            return self.run(at, first, line, run, pieces);
+        }
+        let row = line.row;
         let node = &self.waterfall.nodes[row];
         let span = self.waterfall.span(row);
         let id = span.span_id.to_string();
-        let above = (!first && at > 0).then(|| self.waterfall.span(self.shown.rows[at - 1]).service());
-        let toggle = (node.below > 0 && !self.hide.all_but_errors).then(|| {
-            let expanded = !self.waterfall.is_collapsed(row, self.hide);
-            let word = if expanded { "Collapse" } else { "Expand" };
-            Toggle {
-                href: self
-                    .frame
-                    .here(&[("collapse", self.address.toggled(span.span_id).as_deref()), ("row", None)]),
-                label: format!("{word} {} below", format::count(u64::from(node.below))),
-                expanded,
-            }
-        });
+        let name = format::shortened(if span.name.is_empty() { "(no name)" } else { &span.name }, 200);
         Row {
-            level: node.depth + 1,
-            indent: node.depth.min(MOST_INDENTED),
+            level: line.depth + 1,
+            indent: line.depth.min(MOST_INDENTED),
             slot: self.frame.slot(span.service()),
             service: format::shortened(span.service(), 60),
-            same: above == Some(span.service()),
-            name: format::shortened(if span.name.is_empty() { "(no name)" } else { &span.name }, 200),
-            href: self.frame.here(&[("span", Some(&id))]),
-            toggle,
+            same: self.is_same(at, first),
+            title: name.clone(),
+            name,
+            href: self.here(&[("span", Some(&id))]),
+            toggle: self.collapse(row),
             signs: self.signs(row),
             duration: match node.time {
                 Time::Plausible => self.frame.duration(&(node.end - node.start)),
@@ -101,7 +102,95 @@ impl Drawing<'_> {
             failed: span.failed(),
             selected: self.address.span == Some(span.span_id),
             matched: self.matches.contains(&row),
+            folded: false,
         }
+    }
+
+    /// A row that stands for a run of internal spans: its name opens the run.
+    fn run(&self, at: usize, first: usize, line: &Line, run: &Run, pieces: &Pieces) -> Row {
+        let span = self.waterfall.span(line.row);
+        let href = self.here(&[("unfold", Some(&self.address.unfolded(span.span_id))), ("row", None)]);
+        let count = run.rows.len() as u64;
+        let toggle = if run.chain {
+            self.collapse(run.last())
+        } else {
+            let label = format!("Expand {} internal spans", format::count(count));
+            Some(Toggle { href: href.clone(), label, expanded: false })
+        };
+        let below = &self.waterfall.nodes[run.last()];
+        let mut signs = Vec::new();
+        if below.error_below {
+            signs.push(self.frame.sign("err-in", "err-t", "error further down"));
+        }
+        Row {
+            level: line.depth + 1,
+            indent: line.depth.min(MOST_INDENTED),
+            slot: self.frame.slot(span.service()),
+            service: format::shortened(span.service(), 60),
+            same: self.is_same(at, first),
+            name: format!("{} internal spans", format::count(count)),
+            title: self.names(run),
+            href,
+            toggle,
+            signs,
+            duration: self.frame.duration(&(run.end - run.start)),
+            drawing: askama::filters::Safe(self.run_drawing(run, pieces)),
+            failed: false,
+            selected: false,
+            matched: false,
+            folded: true,
+        }
+    }
+
+    /// The names of a run's spans, each once, the first few.
+    fn names(&self, run: &Run) -> String {
+        let mut names: Vec<&str> = Vec::new();
+        for row in run.rows.clone() {
+            let name = self.waterfall.span(row).name.as_str();
+            if names.contains(&name) {
+                continue;
+            }
+            if names.len() == MOST_NAMES {
+                names.push("…");
+                break;
+            }
+            names.push(name);
+        }
+        format::shortened(&names.join(", "), 200)
+    }
+
+    /// This page's address with changes, as a link within the page: rows are many, and their paths all the same.
+    fn here(&self, changes: &[(&str, Option<&str>)]) -> String {
+        let query = self.frame.visit.params.with(changes).write();
+        if query.is_empty() { "?".to_owned() } else { query }
+    }
+
+    /// Whether the service need not be named again: the row is under one of the same service, or beside one in the
+    /// row above. What is in rows before `first`, which begin another portion, does not count.
+    fn is_same(&self, at: usize, first: usize) -> bool {
+        let service = |at: usize| self.waterfall.span(self.shown.lines[at].row).service();
+        let parent = |at: usize| {
+            let parent = self.waterfall.nodes[self.shown.lines[at].row].parent?;
+            Some(self.shown.stands_for[parent] as usize)
+        };
+        let under = parent(at).filter(|parent| *parent >= first);
+        let beside = (at > first && parent(at).is_some() && parent(at) == parent(at - 1)).then(|| at - 1);
+        under.into_iter().chain(beside).any(|other| service(other) == service(at))
+    }
+
+    /// What hides or shows the rows below `row`.
+    fn collapse(&self, row: usize) -> Option<Toggle> {
+        let below = self.waterfall.nodes[row].below;
+        (below > 0 && !self.hide.all_but_errors).then(|| {
+            let expanded = !self.waterfall.is_collapsed(row, self.hide);
+            let word = if expanded { "Collapse" } else { "Expand" };
+            let ids = self.address.toggled(self.waterfall.span(row).span_id);
+            Toggle {
+                href: self.here(&[("collapse", ids.as_deref()), ("row", None)]),
+                label: format!("{word} {} below", format::count(u64::from(below))),
+                expanded,
+            }
+        })
     }
 
     fn signs(&self, row: usize) -> Vec<Html> {
@@ -158,6 +247,17 @@ impl Drawing<'_> {
         }
         draw_line(&mut out, pieces);
         self.labels(row, bar, wait, &mut out);
+        out
+    }
+
+    /// The SVG of a run: a thin bar, and the line.
+    fn run_drawing(&self, run: &Run, pieces: &Pieces) -> String {
+        let mut out = String::with_capacity(160);
+        if let Some((begin, width)) = self.axis.bar(run.start, run.end) {
+            let (x, width) = (percent(begin), percent(width));
+            let _ = write!(out, r#"<rect class="b" x="{x}" y="9" width="{width}" height="5" rx="1.5"/>"#);
+        }
+        draw_line(&mut out, pieces);
         out
     }
 
@@ -274,12 +374,12 @@ fn draw_line(out: &mut String, pieces: &Pieces) {
         let _ = write!(out, r#"<line class="thru v" x1="{x}" x2="{x}" y1="{y1}" y2="{y2}"/>"#);
     }
     for (from, to, waiting) in &pieces.stretches {
+        // Where nothing of it could be seen, the vertical pieces meet.
+        let (from, to) = (percent(*from), percent(*to));
+        if from == to && !pieces.verticals.is_empty() {
+            continue;
+        }
         let dash = if *waiting { " dash" } else { "" };
-        let _ = write!(
-            out,
-            r#"<line class="thru{dash}" x1="{}" x2="{}" y1="20" y2="20"/>"#,
-            percent(*from),
-            percent(*to)
-        );
+        let _ = write!(out, r#"<line class="thru{dash}" x1="{from}" x2="{to}" y1="20" y2="20"/>"#);
     }
 }

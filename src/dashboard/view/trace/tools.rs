@@ -26,6 +26,8 @@ pub struct Tools {
     pub errors_only: Switch,
     pub path: Switch,
     pub collapse: Switch,
+    /// On while every run of internal spans is folded; there only where a trace has runs.
+    pub fold: Option<Switch>,
     /// There only where clocks disagree.
     pub clocks: Option<Switch>,
     /// Back from a zoom.
@@ -50,6 +52,11 @@ impl Tools {
                 href: frame.here(&[("collapse", (!collapsed).then_some("depth:1")), ("row", None)]),
                 on: collapsed,
             },
+            fold: (!address.fold || !waterfall.runs().is_empty()).then(|| {
+                let on = address.fold && address.unfold.is_empty();
+                let href = frame.here(&[("fold", on.then_some("off")), ("unfold", None), ("row", None)]);
+                Switch { href, on }
+            }),
             clocks: waterfall.skewed.then(|| switch(frame, "clock", "adjusted", address.adjusted)),
             whole: address.zoom.map(|_| frame.here(&[("zoom", None)])),
         }
