@@ -167,7 +167,7 @@
       c: () => follow("[data-key=c]"),
       ArrowLeft: () => inRow(".tw[aria-label^=Collapse]"),
       ArrowRight: () => inRow(".tw[aria-label^=Expand]"),
-      "?": () => byId("keys").showModal(),
+      "?": () => byId("keys")?.showModal(),
     }[event.key];
     if (!act) return;
     if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") event.preventDefault();
