@@ -92,6 +92,9 @@
     if (!window.htmx) return;
     for (const part of document.querySelectorAll("[hx-trigger='refresh']")) htmx.trigger(part, "refresh");
   };
+  // The session is over: the page, asked for again, is the login.
+  const again = status => { if (status === 401) location.reload(); };
+  document.addEventListener("htmx:response:error", event => again(event.detail.ctx?.response?.status));
   const soon = () => {
     clearTimeout(waiting);
     waiting = setTimeout(() => busy() ? soon() : refresh(), 400);
@@ -102,6 +105,7 @@
       if (event.detail.data !== seen) { seen = event.detail.data; soon(); }
     });
     live.addEventListener("htmx:sse:after:connection", () => { away = false; nameLive(); });
+    live.addEventListener("htmx:sse:error", event => again(event.detail.status));
     for (const trouble of ["htmx:sse:error", "htmx:sse:close", "htmx:error"]) {
       live.addEventListener(trouble, () => { away = !document.hidden; nameLive(); });
     }
@@ -157,13 +161,13 @@
     }
     if (typing) return;
     const act = {
-      "/": () => byId("search").select() ?? byId("search").focus(),
+      "/": () => byId("search")?.select() ?? byId("search")?.focus(),
       j: () => step(1), k: () => step(-1),
       n: () => stepError(1), p: () => stepError(-1),
       c: () => follow("[data-key=c]"),
       ArrowLeft: () => inRow(".tw[aria-label^=Collapse]"),
       ArrowRight: () => inRow(".tw[aria-label^=Expand]"),
-      "?": () => byId("keys").showModal(),
+      "?": () => byId("keys")?.showModal(),
     }[event.key];
     if (!act) return;
     if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") event.preventDefault();

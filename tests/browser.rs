@@ -104,6 +104,25 @@ fn request_with_middleware(trace: u64) -> Vec<otlp::TestSpan> {
     spans
 }
 
+#[tokio::test]
+async fn in_with_a_key_and_out_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dashboard = Dashboard::with(folder.path(), &["--read-key", "a-key-for-reading"]);
+    let shots = root().join("target/screenshots");
+    std::fs::create_dir_all(&shots).expect("a folder for screenshots");
+    let script = script("login.mjs", &dashboard.pages, &shots);
+    for (number, name) in (1..).zip(["first-light", "second-wind"]) {
+        script.told(&format!("please: send {name}"), 60);
+        send(&dashboard.http, number, name).await;
+    }
+    verdict(script, 60);
+    let said = dashboard.process.output();
+    assert!(
+        !said.contains("a-key-for-reading") && !said.contains("another-key"),
+        "no key in the log: {said}"
+    );
+}
+
 /// Sends a trace of one span.
 async fn send(otlp_http: &str, number: u64, name: &str) {
     post(otlp_http, otlp::request("watched", &[otlp::span(number, 1, name, 30)])).await;

@@ -159,17 +159,32 @@ async fn a_wrong_start_is_one_line_that_names_it() {
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let taken = taken.local_addr().unwrap().to_string();
     let text_db = format!("sqlite://{}", folder.path().join("text.db").display());
-    let cases: [(&[&str], &[&str]); 7] = [
+    let cases: [(&[&str], &[&str]); 14] = [
         (&["--listen", &taken], &[&taken, "in use", "--listen"]),
         (&["--otlp-grpc", &taken], &[&taken, "in use", "--otlp-grpc"]),
-        (&["--otlp-http", "0.0.0.0:0"], &["--otlp-http", "--allow-remote"]),
+        (&["--otlp-http", "0.0.0.0:0"], &["--otlp-http", "--ingest-key", "--read-key", "--allow-remote"]),
+        (&["--listen", "0.0.0.0:0", "--read-key", "r"], &["--listen", "--ingest-key", "--allow-remote"]),
+        (&["--listen", "0.0.0.0:0", "--ingest-key", "i"], &["--listen", "--read-key", "--allow-remote"]),
+        (&["--ingest-key", "a,b", "--read-key", "c,b"], &["--ingest-key", "--read-key", "same key"]),
+        (&["--read-key", ""], &["--read-key", "not empty"]),
+        // An address that no machine has (RFC 5737): past the check of the keys, and then there is nothing to listen on.
+        (
+            &["--listen", "192.0.2.1:0", "--ingest-key", "i", "--read-key", "r"],
+            &["cannot listen on 192.0.2.1:0", "--listen"],
+        ),
+        (&["--listen", "192.0.2.1:0", "--allow-remote"], &["WARN", "--listen", "stands open", "--read-key"]),
+        (
+            &["--otlp-http", "192.0.2.1:0", "--allow-remote", "--read-key", "r"],
+            &["WARN", "--otlp-http", "stands open", "--ingest-key"],
+        ),
         (&["--store", &text_db], &["text.db", "not a SQLite database", "--store"]),
         (&["--store", "sqlite:///no/such/folder/x.db"], &["/no/such/folder/x.db", "--store"]),
         (&["--store", "mysql://x"], &["--store", "sqlite://FILE"]),
         (&["--keep", "soon"], &["--keep", "soon"]),
     ];
     for (flags, words) in cases {
-        let output = command(folder.path()).args(flags).output();
+        // One that starts all the same ends at once, and the test says so.
+        let output = command(folder.path()).args(flags).arg("--end-with-stdin").stdin(Stdio::null()).output();
         let output = match output {
             Ok(output) => output,
             Err(error) => panic!("{flags:?}: {error}"),

@@ -4,7 +4,7 @@ mod common;
 
 use bytes::Bytes;
 use common::otlp::{self, request, span, trace_hex};
-use common::{Running, eventually};
+use common::{Running, eventually, keys};
 use throughline::dashboard::receive::grpc::RawCodec as Raw;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::{Channel, Endpoint};
@@ -98,15 +98,29 @@ async fn refusals_have_the_codes_that_senders_act_on() {
 }
 
 #[tokio::test]
-async fn where_keys_are_set_one_must_be_shown() {
-    let server = Running::with(|settings| settings.receive.ingest_keys = vec!["the-key".into()]).await;
+async fn where_keys_are_set_one_for_sending_must_be_shown() {
+    let server = Running::with(|settings| {
+        settings.ingest_keys = keys(&["the-key"]);
+        settings.read_keys = keys(&["read-key"]);
+    })
+    .await;
     let channel = channel(&server).await;
-    let status = send(&channel, TRACES, Bytes::new(), None).await.expect_err("no key");
-    assert_eq!(status.code(), Code::Unauthenticated);
-    let mut client = tonic::client::Grpc::new(channel);
-    client.ready().await.unwrap();
-    let mut request = Request::new(Bytes::new());
-    request.metadata_mut().insert("authorization", "Bearer the-key".parse().unwrap());
-    assert!(client.unary(request, TRACES.parse().unwrap(), Raw).await.is_ok());
+    for (shown, code) in [
+        (None, Code::Unauthenticated),
+        (Some("Bearer wrong-k"), Code::Unauthenticated),
+        (Some("Bearer read-key"), Code::PermissionDenied),
+        (Some("Bearer the-key"), Code::Ok),
+    ] {
+        let mut client = tonic::client::Grpc::new(channel.clone());
+        client.ready().await.unwrap();
+        let mut request = Request::new(Bytes::new());
+        if let Some(shown) = shown {
+            request.metadata_mut().insert("authorization", shown.parse().unwrap());
+        }
+        let answer = client.unary(request, TRACES.parse().unwrap(), Raw).await;
+        let status = answer.map_or_else(|status| status, |_| tonic::Status::ok(""));
+        assert_eq!(status.code(), code, "{shown:?}");
+        assert!(code != Code::PermissionDenied || status.message().contains("for reading"), "{status}");
+    }
     server.dashboard.stop().await;
 }

@@ -4,8 +4,8 @@ mod common;
 
 use std::io::Write;
 
-use common::Running;
 use common::otlp::{self, raw_request, request, span, trace_hex};
+use common::{Running, keys};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use throughline::dashboard::model::proto::{put_bytes, put_message, put_uint};
@@ -373,23 +373,31 @@ async fn browsers_may_send_only_from_the_origins_of_the_settings() {
 }
 
 #[tokio::test]
-async fn where_keys_are_set_one_must_be_shown() {
-    let server =
-        Running::with(|settings| settings.receive.ingest_keys = vec!["old-key".into(), "new-key".into()])
-            .await;
+async fn where_keys_are_set_one_for_sending_must_be_shown() {
+    let server = Running::with(|settings| {
+        settings.ingest_keys = keys(&["old-key", "new-key"]);
+        settings.read_keys = keys(&["read-key"]);
+    })
+    .await;
     let client = common::client();
-    for (shown, status) in [
-        (None, 401),
-        (Some("Bearer wrong-k"), 401),
-        (Some("old-key"), 401),
-        (Some("Bearer old-key"), 200),
-        (Some("Bearer new-key"), 200),
+    for (shown, status, says) in [
+        (None, 401, "no valid key"),
+        (Some("Bearer wrong-k"), 401, "no valid key"),
+        (Some("Bearer "), 401, "no valid key"),
+        (Some("old-key"), 401, "no valid key"),
+        (Some("Bearer read-key"), 403, "this key is for reading"),
+        (Some("Bearer old-key"), 200, "{}"),
+        (Some("bearer new-key"), 200, "{}"),
     ] {
         let mut request = client.post(server.otlp("/v1/traces")).header("content-type", JSON).body("{}");
         if let Some(shown) = shown {
             request = request.header("authorization", shown);
         }
-        assert_eq!(request.send().await.unwrap().status().as_u16(), status, "{shown:?}");
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), status, "{shown:?}");
+        assert_eq!(answer.headers().contains_key("www-authenticate"), status == 401, "{shown:?}");
+        let text = answer.text().await.unwrap();
+        assert!(text.contains(says), "{shown:?}: {text}");
     }
     server.dashboard.stop().await;
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::dashboard::keys::Key;
+
 /// Where the dashboard listens, what it keeps, whom it lets in.
 #[derive(clap::Args, Debug, Clone)]
 pub struct DashboardSettings {
@@ -52,13 +54,23 @@ pub struct DashboardSettings {
         value_delimiter = ',',
         hide_env_values = true
     )]
-    pub ingest_key: Vec<String>,
+    pub ingest_key: Vec<Key>,
+
+    /// Key that readers must show as `Authorization: Bearer KEY` or at the login of the pages; two allow a change of keys
+    #[arg(
+        long,
+        env = "THROUGHLINE_READ_KEY",
+        value_name = "KEY",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    pub read_key: Vec<Key>,
 
     /// Host name under which the pages are reached besides localhost; may be repeated
     #[arg(long, env = "THROUGHLINE_HOST", value_name = "NAME", value_delimiter = ',')]
     pub host: Vec<String>,
 
-    /// Listen beyond this machine although everybody who reaches the pages may read them
+    /// Listen beyond this machine without both kinds of keys: everybody who reaches it may send or read
     #[arg(long, env = "THROUGHLINE_ALLOW_REMOTE")]
     pub allow_remote: bool,
 

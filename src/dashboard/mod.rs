@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 pub mod fixture;
+pub mod keys;
 pub mod model;
 pub mod ops;
 pub mod query;

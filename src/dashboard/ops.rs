@@ -54,13 +54,14 @@ impl Ops {
     }
 }
 
-/// `/livez`, `/readyz` and `/metrics`.
-pub fn router(ops: Arc<Ops>) -> Router {
-    Router::new()
-        .route("/livez", get(|| async { "alive\n" }))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
-        .with_state(ops)
+/// `/livez` and `/readyz`: open to everybody, since who probes has no key.
+pub fn probes(ops: Arc<Ops>) -> Router {
+    Router::new().route("/livez", get(|| async { "alive\n" })).route("/readyz", get(ready)).with_state(ops)
+}
+
+/// `/metrics`: for readers.
+pub fn figures(ops: Arc<Ops>) -> Router {
+    Router::new().route("/metrics", get(metrics)).with_state(ops)
 }
 
 async fn ready(State(ops): State<Arc<Ops>>) -> Response {

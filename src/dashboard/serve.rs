@@ -11,6 +11,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::keys::gate::Gate;
+use super::keys::{Key, Keyring, Right, SameKey};
 use super::model::correlation::Keys;
 use super::ops::{self, Ops};
 use super::receive::{self, Receiver, counters::Counters};
@@ -33,7 +35,11 @@ pub struct Settings {
     pub receive: receive::Settings,
     /// Host names of the pages besides the loopback ones.
     pub hosts: Vec<String>,
-    /// Listen beyond loopback although the pages have no keys.
+    /// Keys one of which a sender must show; none lets everybody send.
+    pub ingest_keys: Vec<Key>,
+    /// Keys one of which a reader must show; none lets everybody read.
+    pub read_keys: Vec<Key>,
+    /// Listen beyond loopback without both kinds of keys.
     pub allow_remote: bool,
     /// Whether this is the dashboard of `throughline demo`.
     pub demo: bool,
@@ -45,9 +51,11 @@ pub enum StartError {
     #[error("cannot listen on {address}: {why}; choose another address with {flag}")]
     Bind { address: SocketAddr, flag: &'static str, why: String },
     #[error(
-        "{flag} {address} can be reached from other machines, and who reaches the pages may read them; listen on 127.0.0.1, or add --allow-remote"
+        "{flag} {address} can be reached from other machines, and without keys everybody there may send and read; set --ingest-key and --read-key, listen on 127.0.0.1, or add --allow-remote"
     )]
     Remote { address: SocketAddr, flag: &'static str },
+    #[error(transparent)]
+    Keys(#[from] SameKey),
     #[error(transparent)]
     Store(#[from] OpenError),
 }
@@ -68,27 +76,27 @@ pub struct Dashboard {
 impl Dashboard {
     /// Opens the store, binds all addresses and serves.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        let keyring = Arc::new(Keyring::new(settings.ingest_keys, settings.read_keys)?);
         let addresses = [
-            ("--listen", settings.listen),
-            ("--otlp-grpc", settings.otlp_grpc),
-            ("--otlp-http", settings.otlp_http),
+            ("--listen", settings.listen, Right::Read),
+            ("--otlp-grpc", settings.otlp_grpc, Right::Send),
+            ("--otlp-http", settings.otlp_http, Right::Send),
         ];
         let mut listeners = Vec::new();
-        for (flag, address) in addresses {
-            if !address.ip().is_loopback() && !settings.allow_remote {
-                return Err(StartError::Remote { address, flag });
-            }
+        for (flag, address, right) in addresses {
+            may_listen(flag, address, right, &keyring, settings.allow_remote)?;
             listeners.push(bind(flag, address).await?);
         }
         let keys = Keys::with(settings.receive.correlation_keys.iter().cloned());
         let store = Arc::new(Store::open_sqlite(&settings.store, settings.limits, &keys).await?);
         let counters = Arc::new(Counters::default());
-        let receiver = Arc::new(Receiver::new(settings.receive.clone(), counters.clone(), store.clone()));
+        let receiver =
+            Arc::new(Receiver::new(settings.receive, keyring.clone(), counters.clone(), store.clone()));
         let ops = Arc::new(Ops::new(store.clone(), counters.clone()));
         let mut local = listeners
             .iter()
             .zip(addresses)
-            .map(|(listener, (_, asked))| listener.local_addr().unwrap_or(asked));
+            .map(|(listener, (_, asked, _))| listener.local_addr().unwrap_or(asked));
         let mut next = || local.next().expect("three listeners were bound");
         let (listen, otlp_grpc, otlp_http) = (next(), next(), next());
         drop(local);
@@ -105,9 +113,11 @@ impl Dashboard {
                 started: super::model::now(),
                 demo: settings.demo,
             }),
+            gate: Arc::new(Gate::new(keyring)),
             closing: showing.clone(),
         };
-        let pages_router = ops::router(ops.clone()).merge(view::router(state));
+        let figures = view::for_readers(ops::figures(ops.clone()), &state);
+        let pages_router = ops::probes(ops.clone()).merge(figures).merge(view::router(state));
         let (mut receivers, mut pages) = (JoinSet::new(), JoinSet::new());
         let mut listeners = listeners.into_iter();
         let mut listener = || listeners.next().expect("three listeners were bound");
@@ -134,6 +144,32 @@ async fn drain(tasks: &mut JoinSet<()>, what: &str) {
         tracing::warn!(what, "some requests did not end in time and were cut off");
         tasks.shutdown().await;
     }
+}
+
+/// Refuses an address beyond loopback unless both kinds of keys are set or it was asked for; says so where it stands
+/// open then.
+fn may_listen(
+    flag: &'static str,
+    address: SocketAddr,
+    right: Right,
+    keyring: &Keyring,
+    allow_remote: bool,
+) -> Result<(), StartError> {
+    if address.ip().is_loopback() {
+        return Ok(());
+    }
+    let guarded = keyring.guards(Right::Send) && keyring.guards(Right::Read);
+    if !guarded && !allow_remote {
+        return Err(StartError::Remote { address, flag });
+    }
+    if !keyring.guards(right) {
+        let (may, setting) = match right {
+            Right::Send => ("send telemetry", "--ingest-key"),
+            Right::Read => ("read the pages", "--read-key"),
+        };
+        tracing::warn!("{flag} {address} stands open: everybody who reaches it may {may}; set {setting}");
+    }
+    Ok(())
 }
 
 async fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {

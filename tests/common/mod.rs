@@ -6,6 +6,7 @@ pub mod otlp;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use throughline::dashboard::keys::Key;
 use throughline::dashboard::serve::{Dashboard, Settings};
 use throughline::dashboard::store::Limits;
 
@@ -20,6 +21,8 @@ pub fn settings(folder: &Path) -> Settings {
         limits: Limits::default(),
         receive: Default::default(),
         hosts: Vec::new(),
+        ingest_keys: Vec::new(),
+        read_keys: Vec::new(),
         allow_remote: false,
         demo: false,
     }
@@ -55,6 +58,11 @@ impl Running {
     pub fn otlp(&self, path: &str) -> String {
         format!("http://{}{path}", self.dashboard.otlp_http)
     }
+}
+
+/// Keys for the settings.
+pub fn keys(texts: &[&str]) -> Vec<Key> {
+    texts.iter().map(|text| text.parse().expect("a key")).collect()
 }
 
 /// The binary under test.

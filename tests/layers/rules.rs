@@ -12,10 +12,13 @@ pub struct Layer {
 pub const LAYERS: &[Layer] = &[
     // receive → model → store → query → view.
     Layer { room: "dashboard::model", may_use: &[], never: &[] },
+    // Who may do what is asked by both ends of the way, and knows neither.
+    Layer { room: "dashboard::keys", may_use: &[], never: &[] },
     Layer {
         room: "dashboard::receive",
         may_use: &[
             "dashboard::model",
+            "dashboard::keys",
             "dashboard::store::Ingest",
             "dashboard::store::Stored",
             "dashboard::store::StoreError",
@@ -31,7 +34,13 @@ pub const LAYERS: &[Layer] = &[
     },
     Layer {
         room: "dashboard::view",
-        may_use: &["dashboard::model", "dashboard::store", "dashboard::query", "dashboard::fixture"],
+        may_use: &[
+            "dashboard::model",
+            "dashboard::keys",
+            "dashboard::store",
+            "dashboard::query",
+            "dashboard::fixture",
+        ],
         never: &[
             "dashboard::store::Store",
             "dashboard::store::Ingest",
@@ -47,7 +56,11 @@ pub const LAYERS: &[Layer] = &[
     // The shop knows the dashboard as an address to send to.
     Layer { room: "demo", may_use: &["comms", "telemetry", "config"], never: &["config::dashboard"] },
     // Settings name types of those they are for, and do nothing.
-    Layer { room: "config", may_use: &["demo::shop", "telemetry", "dashboard::store"], never: &[] },
+    Layer {
+        room: "config",
+        may_use: &["demo::shop", "telemetry", "dashboard::store", "dashboard::keys"],
+        never: &[],
+    },
 ];
 
 /// A path from outside that only some rooms may use.
@@ -98,6 +111,9 @@ pub const OWNED: &[Owned] = &[
         rooms: &["dashboard::receive", "dashboard::serve", "comms", "demo"],
         why: "model, store, query and view know no gRPC",
     },
+    Owned { path: "sha2", rooms: &["dashboard::keys"], why: "secrets are kept in one place" },
+    Owned { path: "subtle", rooms: &["dashboard::keys"], why: "secrets are compared in one place" },
+    Owned { path: "getrandom", rooms: &["dashboard::keys"], why: "secrets are made in one place" },
     Owned { path: "tokio::sync::mpsc::unbounded_channel", rooms: &[], why: "a channel has a bound" },
     Owned { path: "tokio::sync::mpsc::UnboundedSender", rooms: &[], why: "a channel has a bound" },
     Owned { path: "tokio::sync::mpsc::UnboundedReceiver", rooms: &[], why: "a channel has a bound" },

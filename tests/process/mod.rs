@@ -152,18 +152,28 @@ pub struct Dashboard {
 impl Dashboard {
     /// Starts it on free ports, its store in `folder`.
     pub fn start(folder: &Path) -> Self {
-        Self::at(folder, "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0")
+        Self::with(folder, &[])
+    }
+
+    /// Starts it on free ports with further arguments.
+    pub fn with(folder: &Path, arguments: &[&str]) -> Self {
+        Self::spawn(folder, ["127.0.0.1:0"; 3], arguments)
     }
 
     /// Starts it at addresses.
     pub fn at(folder: &Path, listen: &str, grpc: &str, http: &str) -> Self {
+        Self::spawn(folder, [listen, grpc, http], &[])
+    }
+
+    fn spawn(folder: &Path, [listen, grpc, http]: [&str; 3], arguments: &[&str]) -> Self {
         let store = format!("sqlite://{}", folder.join("store.db").display());
         let process = Process::start(
             "the dashboard",
             Command::new(env!("CARGO_BIN_EXE_throughline"))
                 .current_dir(folder)
                 .args(["dashboard", "--listen", listen, "--otlp-grpc", grpc, "--otlp-http", http])
-                .args(["--store", &store]),
+                .args(["--store", &store])
+                .args(arguments),
         );
         let pages = process.told("pages on ", 30);
         let grpc = process.told("OTLP over gRPC on ", 30);

@@ -13,6 +13,7 @@ pub const RETRY_AFTER_S: u64 = 1;
 pub enum Code {
     InvalidArgument = 3,
     DeadlineExceeded = 4,
+    PermissionDenied = 7,
     ResourceExhausted = 8,
     Unimplemented = 12,
     Unavailable = 14,

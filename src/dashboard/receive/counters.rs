@@ -10,6 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
 use super::{Refusal, Signal};
+use crate::dashboard::keys::Denied;
 use crate::dashboard::model::now;
 use crate::dashboard::model::otlp::batch::{Reason, Rejected};
 
@@ -45,6 +46,7 @@ pub enum Outcome {
     Malformed,
     TooLarge,
     Unauthenticated,
+    Forbidden,
     Overloaded,
     StoreUnavailable,
 }
@@ -55,7 +57,8 @@ impl Outcome {
         use crate::dashboard::store::StoreError;
         match refusal {
             Refusal::Malformed(_) => Outcome::Malformed,
-            Refusal::Unauthenticated => Outcome::Unauthenticated,
+            Refusal::Denied(Denied::Unknown) => Outcome::Unauthenticated,
+            Refusal::Denied(_) => Outcome::Forbidden,
             Refusal::Store(StoreError::Overloaded) => Outcome::Overloaded,
             Refusal::Store(_) => Outcome::StoreUnavailable,
         }
@@ -69,6 +72,7 @@ impl Outcome {
             Outcome::Malformed => "malformed",
             Outcome::TooLarge => "too_large",
             Outcome::Unauthenticated => "unauthenticated",
+            Outcome::Forbidden => "forbidden",
             Outcome::Overloaded => "overloaded",
             Outcome::StoreUnavailable => "store_unavailable",
         }
@@ -82,6 +86,7 @@ impl Outcome {
             Outcome::Malformed => "not a valid request",
             Outcome::TooLarge => "larger than the limit",
             Outcome::Unauthenticated => "no valid key",
+            Outcome::Forbidden => "a key that is for reading",
             Outcome::Overloaded => "more than could be written, sender told to come again",
             Outcome::StoreUnavailable => "store unavailable, sender told to come again",
         }

@@ -19,6 +19,7 @@ use tonic::{Code, Status};
 use super::answer;
 use super::counters::{Outcome, Transport};
 use super::{Receiver, Refusal, Signal};
+use crate::dashboard::keys::Denied;
 
 /// The routes of the receiver, for a server that speaks HTTP/2.
 pub fn router(receiver: Arc<Receiver>) -> Router {
@@ -68,7 +69,7 @@ impl UnaryService<Bytes> for Export {
     fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
         let (receiver, signal) = (self.receiver.clone(), self.signal);
         Box::pin(async move {
-            let shown = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
+            let shown = request.metadata().get("authorization").map(|value| value.as_bytes());
             if let Err(refusal) = receiver.may_send(shown) {
                 receiver.counters.request(Transport::Grpc, signal, Outcome::of(&refusal), 0);
                 return Err(status(refusal));
@@ -83,7 +84,8 @@ fn status(refusal: Refusal) -> Status {
     let message = refusal.to_string();
     match refusal {
         Refusal::Malformed(_) => Status::invalid_argument(message),
-        Refusal::Unauthenticated => Status::unauthenticated(message),
+        Refusal::Denied(Denied::Unknown) => Status::unauthenticated(message),
+        Refusal::Denied(_) => Status::permission_denied(message),
         Refusal::Store(_) => {
             let details = answer::status(answer::Code::Unavailable, &message);
             Status::with_details(Code::Unavailable, message, details.into())

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
@@ -18,6 +18,7 @@ use super::answer::{self, Code, RETRY_AFTER_S};
 use super::body::{BodyError, BodyReader};
 use super::counters::{Outcome, Transport};
 use super::{Receiver, Refusal, Signal, json};
+use crate::dashboard::keys::Denied;
 
 /// What a handler needs.
 #[derive(Clone)]
@@ -124,7 +125,7 @@ impl Http {
         request: Request,
     ) -> Result<Vec<u8>, Box<Response>> {
         let (parts, body) = request.into_parts();
-        let shown = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let shown = parts.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
         self.receiver.may_send(shown).map_err(|refusal| {
             self.count(signal, Outcome::of(&refusal));
             Box::new(refusal_answer(encoding, &refusal))
@@ -188,7 +189,8 @@ fn body_answer(encoding: Encoding, error: BodyError, limit: usize) -> Response {
 fn refusal_answer(encoding: Encoding, refusal: &Refusal) -> Response {
     let (status, code) = match refusal {
         Refusal::Malformed(_) => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
-        Refusal::Unauthenticated => (StatusCode::UNAUTHORIZED, Code::Unauthenticated),
+        Refusal::Denied(Denied::Unknown) => (StatusCode::UNAUTHORIZED, Code::Unauthenticated),
+        Refusal::Denied(_) => (StatusCode::FORBIDDEN, Code::PermissionDenied),
         Refusal::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
     };
     refuse(encoding, status, code, &refusal.to_string())
@@ -203,6 +205,9 @@ fn refuse(encoding: Encoding, status: StatusCode, code: Code, message: &str) -> 
     let mut response = (status, [(CONTENT_TYPE, encoding.media_type())], Body::from(body)).into_response();
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     response
 }

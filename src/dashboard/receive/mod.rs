@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::keys::{self, Denied, Keyring, Right};
 use super::model::correlation::Keys;
 use super::model::otlp::Batch;
 use super::model::otlp::metrics;
@@ -55,18 +56,11 @@ pub struct Settings {
     pub cors_origins: Vec<String>,
     /// Attribute keys that carry a correlation ID besides the known ones.
     pub correlation_keys: Vec<String>,
-    /// Keys one of which a sender must show; empty lets everybody send.
-    pub ingest_keys: Vec<String>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            max_request: 64 << 20,
-            cors_origins: Vec::new(),
-            correlation_keys: Vec::new(),
-            ingest_keys: Vec::new(),
-        }
+        Self { max_request: 64 << 20, cors_origins: Vec::new(), correlation_keys: Vec::new() }
     }
 }
 
@@ -75,8 +69,8 @@ impl Default for Settings {
 pub enum Refusal {
     #[error("not a valid request: {0}")]
     Malformed(String),
-    #[error("no valid key: send it as `Authorization: Bearer KEY`")]
-    Unauthenticated,
+    #[error(transparent)]
+    Denied(#[from] Denied),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -100,15 +94,21 @@ pub struct Accepted {
 pub struct Receiver {
     pub settings: Settings,
     pub counters: Arc<Counters>,
-    keys: Keys,
+    correlation: Keys,
+    keyring: Arc<Keyring>,
     store: Arc<dyn Ingest>,
 }
 
 impl Receiver {
-    /// A receiver in front of a store.
-    pub fn new(settings: Settings, counters: Arc<Counters>, store: Arc<dyn Ingest>) -> Self {
-        let keys = Keys::with(settings.correlation_keys.iter().cloned());
-        Self { settings, counters, keys, store }
+    /// A receiver in front of a store, for holders of an ingest key of `keyring`.
+    pub fn new(
+        settings: Settings,
+        keyring: Arc<Keyring>,
+        counters: Arc<Counters>,
+        store: Arc<dyn Ingest>,
+    ) -> Self {
+        let correlation = Keys::with(settings.correlation_keys.iter().cloned());
+        Self { settings, counters, correlation, keyring, store }
     }
 
     /// Takes a request's protobuf bytes. `Ok` means that all but the rejected items are committed.
@@ -131,8 +131,8 @@ impl Receiver {
         body: Bytes,
     ) -> Result<Accepted, Refusal> {
         let batch = match signal {
-            Signal::Traces => Batch::traces(body, &self.keys)?,
-            Signal::Logs => Batch::logs(body, &self.keys)?,
+            Signal::Traces => Batch::traces(body, &self.correlation)?,
+            Signal::Logs => Batch::logs(body, &self.correlation)?,
             Signal::Metrics => {
                 self.counters.metric_points(transport, metrics::data_points(&body)?);
                 return Ok(Accepted::default());
@@ -156,17 +156,8 @@ impl Receiver {
         Ok(accepted)
     }
 
-    /// Whether a sender may send: the value of its `authorization` header against the keys.
-    pub fn may_send(&self, authorization: Option<&str>) -> Result<(), Refusal> {
-        if self.settings.ingest_keys.is_empty() {
-            return Ok(());
-        }
-        let shown = authorization.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
-        let equal = |key: &String| {
-            // Looks at every byte whatever the first difference: the time tells nothing of the key.
-            key.len() == shown.len()
-                && key.bytes().zip(shown.bytes()).fold(0, |all, (a, b)| all | (a ^ b)) == 0
-        };
-        self.settings.ingest_keys.iter().any(equal).then_some(()).ok_or(Refusal::Unauthenticated)
+    /// Whether a sender may send: the value of its `authorization` header against the ingest keys.
+    pub fn may_send(&self, authorization: Option<&[u8]>) -> Result<(), Refusal> {
+        Ok(self.keyring.check(Right::Send, authorization.and_then(keys::bearer))?)
     }
 }

@@ -5,6 +5,7 @@
 //! * [`format`](mod@format), [`escape`]: how numbers, times and text look. Text from outside is escaped by every
 //!   template.
 //! * [`guard`], [`error`]: hosts, cross-site requests, headers, error pages.
+//! * [`access`], [`login`]: who may read, and how a browser gets in and out.
 //! * [`chart`], [`dots`]: SVG drawn here.
 //! * [`overview`], [`traces`], [`trace`], [`download`], [`correlation`](mod@correlation), [`search`], [`status`], [`connect`]: the pages.
 //! * [`assets`], [`live`]: embedded files and the stream of changes.
@@ -12,6 +13,7 @@
 //! A page is a file: its handler, with its template struct beside it; the template itself is in `templates/`.
 //! What must not live here: SQL, wire types, what a trace means (that is `query`).
 
+pub mod access;
 pub mod assets;
 pub mod chart;
 pub mod connect;
@@ -25,6 +27,7 @@ pub mod frame;
 pub mod guard;
 pub mod html;
 pub mod live;
+pub mod login;
 pub mod overview;
 pub mod range;
 pub mod search;
@@ -49,26 +52,40 @@ pub use state::{
 
 /// All pages. The caller adds what is not a page (`/livez`, `/readyz`, `/metrics`) and serves it.
 pub fn router(state: PageState) -> Router {
-    Router::new()
+    let pages = Router::new()
         .route("/traces", get(traces::list))
-        .route("/traces/new", get(traces::new_rows))
         .route("/traces/{id}", get(trace::show))
-        .route("/traces/{id}/otlp.json", get(download::otlp))
-        .route("/traces/{id}/jaeger.json", get(download::jaeger))
         .route("/search", get(search::search))
-        .route("/test-trace", post(connect::send_test_trace))
         .route("/correlations/{id}", get(correlation::correlation))
         .route("/", get(overview::show))
         .route("/status", get(status::show))
-        .route("/live", get(live::live))
-        .route("/static/{hash}/{name}", get(assets::serve))
         .fallback(nothing_here)
+        .layer(from_fn_with_state(state.clone(), access::page));
+    let data = Router::new()
+        .route("/traces/new", get(traces::new_rows))
+        .route("/traces/{id}/otlp.json", get(download::otlp))
+        .route("/traces/{id}/jaeger.json", get(download::jaeger))
+        .route("/test-trace", post(connect::send_test_trace))
+        .route("/live", get(live::live))
+        .layer(from_fn_with_state(state.clone(), access::data));
+    let open = Router::new()
+        .route("/login", login::routes())
+        .route("/logout", post(login::log_out))
+        .route("/static/{hash}/{name}", get(assets::serve));
+    pages
+        .merge(data)
+        .merge(open)
         .layer(from_fn_with_state(state.clone(), guard::admit))
         .layer(CatchPanicLayer::new())
         .layer(from_fn_with_state(state.clone(), guard::draw_errors))
         .layer(from_fn(guard::headers))
         .layer(CompressionLayer::new().gzip(true))
         .with_state(state)
+}
+
+/// `router` for those only who may read the pages.
+pub fn for_readers(router: Router, state: &PageState) -> Router {
+    router.layer(from_fn_with_state(state.clone(), access::data))
 }
 
 /// Any address that is no page.

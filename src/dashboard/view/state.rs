@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
+use crate::dashboard::keys::gate::Gate;
 use crate::dashboard::model::{Nanos, TraceId};
 use crate::dashboard::store::Reader;
 
@@ -16,6 +17,8 @@ pub struct PageState {
     /// Sends a small trace through the real receiver; `None` leaves the button out.
     pub test_trace: Option<Arc<dyn TestTrace>>,
     pub settings: Arc<PageSettings>,
+    /// Who may read.
+    pub gate: Arc<Gate>,
     /// Ends the live streams, so that a shutdown need not wait for browsers.
     pub closing: CancellationToken,
 }

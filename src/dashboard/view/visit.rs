@@ -3,7 +3,9 @@
 use axum::extract::FromRequestParts;
 use axum::http::{HeaderMap, Uri, header, request::Parts};
 
-use super::{PageState, error::PageError, format, frame::Frame, frame::Nav, range::Range, zone::Zone};
+use super::{
+    PageState, access, error::PageError, format, frame::Frame, frame::Nav, range::Range, zone::Zone,
+};
 use crate::dashboard::model::Nanos;
 use crate::dashboard::query::prose::Prose;
 
@@ -103,6 +105,8 @@ pub struct Visit {
     pub now: Nanos,
     /// `light` or `dark` where it was chosen; else the system decides.
     pub theme: Option<&'static str>,
+    /// Whether the visitor is logged in, and so can log out.
+    pub session: bool,
     pub state: PageState,
 }
 
@@ -117,6 +121,7 @@ impl Visit {
             Some("dark") => Some("dark"),
             _ => None,
         };
+        let session = access::session(headers).is_some_and(|token| state.gate.is_open(&token));
         let (params, range) = match Params::read(uri) {
             Ok(params) => {
                 let range = Range::read(&params, &zone, now);
@@ -125,7 +130,8 @@ impl Visit {
             Err(error) if strict => return Err(error),
             Err(_) => (Params::default(), Range::usual(now)),
         };
-        Ok(Self { path: uri.path().to_owned(), params, zone, range, now, theme, state: state.clone() })
+        let path = uri.path().to_owned();
+        Ok(Self { path, params, zone, range, now, theme, session, state: state.clone() })
     }
 
     /// The frame of a page titled `title`, under `nav` in the navigation.
@@ -150,7 +156,7 @@ impl FromRequestParts<PageState> for Visit {
 pub use crate::dashboard::model::now;
 
 /// The value of a cookie, percent-decoded where it is a zone's slash.
-fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
+pub(super) fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
     headers
         .get_all(header::COOKIE)
         .iter()

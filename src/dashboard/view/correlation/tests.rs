@@ -106,6 +106,7 @@ fn state() -> PageState {
         status: Arc::new(Quiet),
         test_trace: None,
         settings: Arc::new(PageSettings::default()),
+        gate: Arc::default(),
         closing: CancellationToken::new(),
     }
 }
