@@ -40,10 +40,12 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             cors_origins: given.cors_origin,
             correlation_keys: given.correlation_key,
             ingest_keys: given.ingest_key,
+            ..receive::Settings::default()
         },
         hosts: given.host,
         allow_remote: given.allow_remote,
         demo: args.demo,
+        first_request: Settings::FIRST_REQUEST,
     };
     let dashboard = Dashboard::start(settings).await?;
     tracing::info!("pages on http://{}", dashboard.listen);

@@ -17,6 +17,7 @@ pub mod http;
 pub mod json;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -25,6 +26,7 @@ use super::model::otlp::metrics;
 use super::model::otlp::walk::Batch;
 use super::model::proto::WireError;
 use super::store::{Ingest, StoreError};
+use body::BodyReader;
 use counters::{Counters, Outcome, Transport};
 
 /// What kind of telemetry a request carries.
@@ -57,6 +59,8 @@ pub struct Settings {
     pub correlation_keys: Vec<String>,
     /// Keys one of which a sender must show; empty lets everybody send.
     pub ingest_keys: Vec<String>,
+    /// How long a sender may take for one body.
+    pub body_patience: Duration,
 }
 
 impl Default for Settings {
@@ -66,6 +70,7 @@ impl Default for Settings {
             cors_origins: Vec::new(),
             correlation_keys: Vec::new(),
             ingest_keys: Vec::new(),
+            body_patience: Duration::from_secs(30),
         }
     }
 }
@@ -100,6 +105,8 @@ pub struct Accepted {
 pub struct Receiver {
     pub settings: Settings,
     pub counters: Arc<Counters>,
+    /// Bodies of both transports share one budget.
+    bodies: BodyReader,
     keys: Keys,
     store: Arc<dyn Ingest>,
 }
@@ -108,7 +115,8 @@ impl Receiver {
     /// A receiver in front of a store.
     pub fn new(settings: Settings, counters: Arc<Counters>, store: Arc<dyn Ingest>) -> Self {
         let keys = Keys::with(settings.correlation_keys.iter().cloned());
-        Self { settings, counters, keys, store }
+        let bodies = BodyReader::new(settings.max_request, settings.body_patience);
+        Self { settings, counters, bodies, keys, store }
     }
 
     /// Takes a request's protobuf bytes. `Ok` means that all but the rejected items are committed.
