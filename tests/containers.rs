@@ -37,7 +37,7 @@ fn compose() -> BTreeMap<String, Section> {
         match depth {
             0 => {
                 top = key.to_owned();
-                name = key.to_owned();
+                name = if key.starts_with("x-") { key.to_owned() } else { String::new() };
                 continue;
             }
             2 if top == "services" => {
@@ -45,6 +45,7 @@ fn compose() -> BTreeMap<String, Section> {
                 sections.entry(name.clone()).or_default();
                 continue;
             }
+            _ if name.is_empty() => continue,
             _ => {}
         }
         let section = sections.entry(name.clone()).or_default();
