@@ -112,7 +112,8 @@ pub async fn run(settings: ServiceSettings) -> anyhow::Result<()> {
 }
 
 async fn serve(settings: ServiceSettings) -> anyhow::Result<()> {
-    let stop = shutdown::token(settings.end_with_stdin);
+    let asked = shutdown::wait(settings.end_with_stdin);
+    let stop = asked.token();
     let address = settings.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], settings.name.port())));
     let listener = TcpListener::bind(address).await.with_context(|| {
         format!(
