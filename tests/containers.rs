@@ -68,7 +68,8 @@ fn help(arguments: &[String]) -> String {
     let output = output.expect("the binary runs");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{arguments:?}: {said}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    // In one line: long texts are wrapped.
+    String::from_utf8_lossy(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The port at the end of an address.
