@@ -150,9 +150,9 @@ async fn send_all(sender: &Sender, numbers: impl Iterator<Item = u64>) -> (Vec<u
 }
 
 /// The spans stored of a trace.
-async fn stored(server: &Running, number: u64) -> usize {
+async fn stored(server: &Running, http: &reqwest::Client, number: u64) -> usize {
     let page = server.page(&format!("/traces/{}/otlp.json", trace_hex(number)));
-    let answer = client().get(page).send().await.unwrap();
+    let answer = http.get(page).send().await.unwrap();
     answer.text().await.unwrap().matches("\"spanId\"").count()
 }
 
@@ -197,7 +197,7 @@ async fn a_locked_store_turns_senders_away_and_recovers() {
     }
     assert_eq!(left, Vec::<u64>::new(), "all are taken when they come again");
     for number in (0..6).chain(100..100 + SENDERS).chain(1_000..1_000 + SENDERS) {
-        assert_eq!(stored(&server, number).await, 1, "trace {number} is stored, once");
+        assert_eq!(stored(&server, &sender.http, number).await, 1, "trace {number} is stored, once");
     }
     server.dashboard.stop().await;
 }
