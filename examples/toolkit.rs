@@ -35,6 +35,8 @@ async fn main() -> anyhow::Result<()> {
         service_version: "1.0.0".into(),
         service_namespace: None,
         otlp_endpoint: std::env::args().nth(1),
+        otlp_protocol: telemetry::Protocol::Grpc,
+        otlp_gzip: false,
         log_format: LogFormat::Text,
         log_filter: "info,sqlx=warn".into(),
     })?;

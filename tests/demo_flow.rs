@@ -188,6 +188,38 @@ async fn no_service_outlives_a_supervisor_that_was_killed() {
     demo.assert_all_gone();
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_crashes_is_started_again_and_the_others_are_left_alone() {
+    let (receiver, otlp) = Receiver::start().await;
+    let demo = Demo::start(otlp);
+    let before = demo.children();
+    assert_eq!(before.len(), 7, "{before:?}");
+    let crashed = before["payments"];
+    demo_support::kill(crashed);
+    let deadline = std::time::Instant::now() + demo_support::SOON;
+    let ready = format!("http://{}/readyz", demo.services[3]);
+    loop {
+        let answers = client().get(&ready).send().await.is_ok_and(|answer| answer.status().is_success());
+        if answers && demo.children().get("payments").is_some_and(|id| *id != crashed) {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "payments is not back: {:?}", demo.children());
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let mut after = demo.children();
+    after.insert("payments".into(), crashed);
+    assert_eq!(after, before, "the others are the same processes as before");
+
+    // What is started again does its work, and is seen doing it.
+    let order = place(&demo, "test-crash-1", "tok_visa").await;
+    wait_for_status(&demo, &order, "paid").await;
+    let charged = |spans: &[Seen]| {
+        spans.iter().any(|s| s.service == "payments" && s.span.name == "process payments.charge")
+    };
+    assert!(charged(&receiver.spans("test-crash-1", charged).await));
+}
+
 #[test]
 fn a_port_in_use_is_named_with_its_flag() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");

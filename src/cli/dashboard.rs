@@ -39,12 +39,14 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             max_request: given.max_request as usize,
             cors_origins: given.cors_origin,
             correlation_keys: given.correlation_key,
+            ..receive::Settings::default()
         },
         ingest_keys: given.ingest_key,
         read_keys: given.read_key,
         hosts: given.host,
         allow_remote: given.allow_remote,
         demo: args.demo,
+        first_request: Settings::FIRST_REQUEST,
     };
     let dashboard = Dashboard::start(settings).await?;
     tracing::info!("pages on http://{}", dashboard.listen);

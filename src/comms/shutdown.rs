@@ -3,6 +3,7 @@
 use std::io;
 
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Waits until the process is asked to end: Ctrl-C, SIGTERM, or, if asked for, the end of standard input.
 ///
@@ -21,13 +22,26 @@ pub async fn requested(end_with_stdin: bool) -> io::Result<&'static str> {
     }
 }
 
-/// A token that is cancelled when the process is asked to end. The task that waits ends with it.
-pub fn token(end_with_stdin: bool) -> CancellationToken {
+/// Waits for the wish to end for as long as it is kept; to be kept until all parts have ended.
+#[must_use = "dropping it cancels the token"]
+pub struct Waiting {
+    token: CancellationToken,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Waiting {
+    /// A token that is cancelled when the process is asked to end. Cancelling it ends the wait.
+    pub fn token(&self) -> CancellationToken {
+        self.token.clone()
+    }
+}
+
+/// Begins to wait, within a runtime, for what [`requested`] waits for.
+pub fn wait(end_with_stdin: bool) -> Waiting {
     let token = CancellationToken::new();
     let guard = token.clone().drop_guard();
     let ended_otherwise = token.clone();
-    // Owned by the runtime until the token is cancelled: it must outlive every other task.
-    tokio::spawn(async move {
+    let task = tokio::spawn(async move {
         tokio::select! {
             reason = requested(end_with_stdin) => match reason {
                 Ok(reason) => tracing::debug!(reason, "asked to end"),
@@ -37,7 +51,7 @@ pub fn token(end_with_stdin: bool) -> CancellationToken {
         }
         drop(guard);
     });
-    token
+    Waiting { token, _task: AbortOnDropHandle::new(task) }
 }
 
 #[cfg(unix)]

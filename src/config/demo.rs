@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use crate::demo::shop::ServiceName;
-use crate::telemetry::LogFormat;
+use crate::telemetry::{LogFormat, Protocol};
 
 /// The broker's file unless another is named.
 const BROKER: &str = "sqlite://throughline-broker.db";
@@ -24,14 +24,23 @@ pub struct ServiceSettings {
     #[arg(long, env = "THROUGHLINE_SERVICE_LISTEN", value_name = "ADDR")]
     pub listen: Option<SocketAddr>,
 
-    /// OTLP/gRPC receiver for traces, metrics and logs; empty to export nothing
+    /// OTLP receiver for traces, metrics and logs, port 4318 for http/protobuf; empty to export nothing
     #[arg(
         long,
         env = "OTEL_EXPORTER_OTLP_ENDPOINT",
         value_name = "URL",
-        default_value = "http://127.0.0.1:4317"
+        default_value = "http://127.0.0.1:4317",
+        default_value_if("otlp_protocol", "http/protobuf", "http://127.0.0.1:4318")
     )]
     pub otlp_endpoint: String,
+
+    /// How to export
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_PROTOCOL", value_name = "PROTOCOL", default_value = "grpc")]
+    pub otlp_protocol: OtlpProtocol,
+
+    /// How to compress what is exported
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_COMPRESSION", value_name = "METHOD", default_value = "none")]
+    pub otlp_compression: OtlpCompression,
 
     /// File of the embedded broker
     #[arg(long, env = "THROUGHLINE_BROKER", value_name = "URL", default_value = BROKER)]
@@ -95,6 +104,30 @@ impl Behaviour {
     pub fn retry_delay(&self) -> Duration {
         Duration::from_millis(self.retry_delay_ms)
     }
+}
+
+/// The protocols of OTLP that are spoken here, by the names that OpenTelemetry gives them.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum OtlpProtocol {
+    Grpc,
+    #[value(name = "http/protobuf")]
+    Http,
+}
+
+impl From<OtlpProtocol> for Protocol {
+    fn from(protocol: OtlpProtocol) -> Self {
+        match protocol {
+            OtlpProtocol::Grpc => Self::Grpc,
+            OtlpProtocol::Http => Self::Http,
+        }
+    }
+}
+
+/// How exports are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OtlpCompression {
+    None,
+    Gzip,
 }
 
 /// How logs are written to standard error.

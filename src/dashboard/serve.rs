@@ -1,4 +1,10 @@
 //! The dashboard as a process: opens the store, binds the addresses, serves, and ends in the order of the flow.
+//!
+//! * [`door`]: one address and its connections, with all limits of HTTP.
+//! * [`descriptors`]: how many connections the system allows.
+
+mod descriptors;
+mod door;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -6,11 +12,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use axum::Router;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::door::Door;
 use super::keys::gate::Gate;
 use super::keys::{Key, Keyring, Right, SameKey};
 use super::model::correlation::Keys;
@@ -43,6 +49,13 @@ pub struct Settings {
     pub allow_remote: bool,
     /// Whether this is the dashboard of `throughline demo`.
     pub demo: bool,
+    /// How long a new connection may take for the head of its first request.
+    pub first_request: Duration,
+}
+
+impl Settings {
+    /// What [`Settings::first_request`] is unless there is a reason for another.
+    pub const FIRST_REQUEST: Duration = Duration::from_secs(10);
 }
 
 /// Why the dashboard did not start. Each text is one line that names the setting and says what to do.
@@ -121,9 +134,14 @@ impl Dashboard {
         let (mut receivers, mut pages) = (JoinSet::new(), JoinSet::new());
         let mut listeners = listeners.into_iter();
         let mut listener = || listeners.next().expect("three listeners were bound");
-        pages.spawn(serve_http(listener(), pages_router, showing.clone()));
-        receivers.spawn(serve_grpc(listener(), receive::grpc::router(receiver.clone()), receiving.clone()));
-        receivers.spawn(serve_http(listener(), receive::http::router(receiver), receiving.clone()));
+        let guests = descriptors::connections(addresses.len() as u64);
+        let door =
+            |name, http2_only| Door { name, http2_only, guests, first_request: settings.first_request };
+        pages.spawn(door::serve(listener(), pages_router, door("pages", false), showing.clone()));
+        let grpc = receive::grpc::router(receiver.clone());
+        receivers.spawn(door::serve(listener(), grpc, door("OTLP over gRPC", true), receiving.clone()));
+        let http = receive::http::router(receiver);
+        receivers.spawn(door::serve(listener(), http, door("OTLP over HTTP", false), receiving.clone()));
         Ok(Self { listen, otlp_grpc, otlp_http, store, ops, receiving, showing, receivers, pages })
     }
 
@@ -180,27 +198,4 @@ async fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, St
         };
         StartError::Bind { address, flag, why }
     })
-}
-
-async fn serve_http(listener: TcpListener, router: Router, closing: CancellationToken) {
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let serving = axum::serve(listener, service).with_graceful_shutdown(closing.cancelled_owned());
-    if let Err(error) = serving.await {
-        tracing::error!(%error, "an HTTP server ended");
-    }
-}
-
-async fn serve_grpc(listener: TcpListener, router: Router, closing: CancellationToken) {
-    let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
-    let serving = tonic::transport::Server::builder()
-        .http2_keepalive_interval(Some(Duration::from_secs(30)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(20)))
-        .max_concurrent_streams(Some(256))
-        .initial_stream_window_size(Some(1 << 20))
-        .initial_connection_window_size(Some(4 << 20))
-        .add_routes(tonic::service::Routes::from(router))
-        .serve_with_incoming_shutdown(incoming, closing.cancelled_owned());
-    if let Err(error) = serving.await {
-        tracing::error!(%error, "the gRPC server ended");
-    }
 }

@@ -21,7 +21,7 @@ use crate::comms::queue::{
     Broker, BrokerError, Consumer, EmbeddedBroker, Failure, Message, Publisher, Received, RetryPolicy,
 };
 use crate::comms::shutdown;
-use crate::config::demo::ServiceSettings;
+use crate::config::demo::{OtlpCompression, ServiceSettings};
 use crate::telemetry;
 
 /// How long requests and messages at hand may take at the end.
@@ -103,6 +103,8 @@ pub async fn run(settings: ServiceSettings) -> anyhow::Result<()> {
         service_version: env!("CARGO_PKG_VERSION").to_owned(),
         service_namespace: Some("shop".to_owned()),
         otlp_endpoint: Some(settings.otlp_endpoint.clone()).filter(|e| !e.is_empty()),
+        otlp_protocol: settings.otlp_protocol.into(),
+        otlp_gzip: settings.otlp_compression == OtlpCompression::Gzip,
         log_format: settings.log_format.into(),
         log_filter: settings.log.clone(),
     })?;
@@ -112,7 +114,8 @@ pub async fn run(settings: ServiceSettings) -> anyhow::Result<()> {
 }
 
 async fn serve(settings: ServiceSettings) -> anyhow::Result<()> {
-    let stop = shutdown::token(settings.end_with_stdin);
+    let asked = shutdown::wait(settings.end_with_stdin);
+    let stop = asked.token();
     let address = settings.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], settings.name.port())));
     let listener = TcpListener::bind(address).await.with_context(|| {
         format!(

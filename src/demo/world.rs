@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use opentelemetry::context::FutureExt as _;
-use opentelemetry::trace::{SpanKind, Status, TraceContextExt as _, Tracer as _};
+use opentelemetry::trace::{SpanKind, TraceContextExt as _, Tracer as _};
 use opentelemetry::{Context, KeyValue, global};
 
 use crate::comms::names;
@@ -53,7 +53,7 @@ impl Outside {
         let context = span(self.operation, SpanKind::Client, attributes);
         pace.pause(self.takes).with_context(context.clone()).await;
         if let Err(failure) = &result {
-            record_failure(&context, failure);
+            failure.record_in(&context);
         }
         context.span().end();
         result
@@ -90,17 +90,4 @@ fn span(name: &str, kind: SpanKind, attributes: Vec<KeyValue>) -> Context {
     let tracer = global::tracer(SCOPE);
     let builder = tracer.span_builder(name.to_owned()).with_kind(kind).with_attributes(attributes);
     Context::current_with_span(tracer.build(builder))
-}
-
-fn record_failure(context: &Context, failure: &Failure) {
-    let span = context.span();
-    span.add_event(
-        names::EXCEPTION,
-        vec![
-            KeyValue::new(names::EXCEPTION_TYPE, failure.kind.clone()),
-            KeyValue::new(names::EXCEPTION_MESSAGE, failure.reason()),
-        ],
-    );
-    span.set_attribute(KeyValue::new(names::ERROR_TYPE, failure.kind.clone()));
-    span.set_status(Status::error(failure.reason()));
 }

@@ -1,17 +1,20 @@
-//! The OTLP/gRPC exporters. Batches leave twice or more a second, so that a trace shows up while one looks.
+//! The OTLP exporters. Batches leave twice or more a second, so that a trace shows up while one looks.
 
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry::logs::LogRecord as _;
-use opentelemetry_otlp::{LogExporter, MetricExporter, SpanExporter, WithExportConfig as _};
+use opentelemetry_otlp::{
+    Compression, LogExporter, MetricExporter, Protocol as OtlpProtocol, SpanExporter, WithExportConfig as _,
+    WithHttpConfig as _, WithTonicConfig as _,
+};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::{BatchLogProcessor, LogProcessor, SdkLogRecord, SdkLoggerProvider};
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::trace::{BatchSpanProcessor, SdkTracerProvider};
 use opentelemetry_sdk::{Resource, logs, trace};
 
-use super::Settings;
+use super::{Protocol, Settings};
 use crate::comms::{correlation, names};
 
 const BATCH_DELAY: Duration = Duration::from_millis(300);
@@ -26,7 +29,7 @@ pub(super) struct Providers {
 }
 
 /// Who we are, on everything exported.
-pub(super) fn resource(settings: &Settings) -> Resource {
+fn resource(settings: &Settings) -> Resource {
     let namespace = settings.service_namespace.iter().map(|n| KeyValue::new("service.namespace", n.clone()));
     Resource::builder()
         .with_service_name(settings.service_name.clone())
@@ -38,13 +41,40 @@ pub(super) fn resource(settings: &Settings) -> Resource {
         .build()
 }
 
+/// Makes an exporter of a signal, over gRPC or HTTP as the settings say.
+macro_rules! exporter {
+    ($exporter:ident, $settings:expr, $endpoint:expr, $path:literal) => {{
+        let compression = $settings.otlp_gzip.then_some(Compression::Gzip);
+        match $settings.otlp_protocol {
+            Protocol::Grpc => {
+                let builder = $exporter::builder().with_tonic();
+                let builder = match compression {
+                    Some(compression) => builder.with_compression(compression),
+                    None => builder,
+                };
+                builder.with_endpoint($endpoint).with_timeout(EXPORT_TIMEOUT).build()?
+            }
+            Protocol::Http => {
+                let builder = $exporter::builder().with_http().with_protocol(OtlpProtocol::HttpBinary);
+                let builder = match compression {
+                    Some(compression) => builder.with_compression(compression),
+                    None => builder,
+                };
+                let endpoint = format!("{}{}", $endpoint.trim_end_matches('/'), $path);
+                builder.with_endpoint(endpoint).with_timeout(EXPORT_TIMEOUT).build()?
+            }
+        }
+    }};
+}
+
 impl Providers {
-    pub fn new(endpoint: &str, resource: Resource) -> anyhow::Result<Self> {
-        let spans = SpanExporter::builder()
-            .with_tonic()
-            .with_endpoint(endpoint)
-            .with_timeout(EXPORT_TIMEOUT)
-            .build()?;
+    pub fn new(settings: &Settings, endpoint: &str) -> anyhow::Result<Self> {
+        if settings.otlp_protocol == Protocol::Http {
+            // Its client wants one even where it speaks plain HTTP; a provider that is installed already is kept.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
+        let resource = resource(settings);
+        let spans = exporter!(SpanExporter, settings, endpoint, "/v1/traces");
         let span_batches = trace::BatchConfigBuilder::default()
             .with_scheduled_delay(BATCH_DELAY)
             .with_max_queue_size(8192)
@@ -54,11 +84,7 @@ impl Providers {
             .with_span_processor(BatchSpanProcessor::builder(spans).with_batch_config(span_batches).build())
             .build();
 
-        let records = LogExporter::builder()
-            .with_tonic()
-            .with_endpoint(endpoint)
-            .with_timeout(EXPORT_TIMEOUT)
-            .build()?;
+        let records = exporter!(LogExporter, settings, endpoint, "/v1/logs");
         let record_batches = logs::BatchConfigBuilder::default().with_scheduled_delay(BATCH_DELAY).build();
         let logs = SdkLoggerProvider::builder()
             .with_resource(resource.clone())
@@ -66,11 +92,7 @@ impl Providers {
             .with_log_processor(BatchLogProcessor::builder(records).with_batch_config(record_batches).build())
             .build();
 
-        let points = MetricExporter::builder()
-            .with_tonic()
-            .with_endpoint(endpoint)
-            .with_timeout(EXPORT_TIMEOUT)
-            .build()?;
+        let points = exporter!(MetricExporter, settings, endpoint, "/v1/metrics");
         let metrics = SdkMeterProvider::builder()
             .with_resource(resource)
             .with_reader(PeriodicReader::builder(points).with_interval(METRIC_INTERVAL).build())

@@ -1,4 +1,4 @@
-//! Our own telemetry: traces, metrics and logs over OTLP/gRPC, and readable logs on standard error.
+//! Our own telemetry: traces, metrics and logs over OTLP, and readable logs on standard error.
 //!
 //! The only user of the OpenTelemetry SDK. The toolkit and the services use the API crate and `tracing`, so
 //! they work the same without any of this.
@@ -38,6 +38,15 @@ pub enum LogFormat {
     Json,
 }
 
+/// How telemetry is sent: <https://opentelemetry.io/docs/specs/otlp/>.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    #[default]
+    Grpc,
+    /// Protobuf over HTTP/1.1.
+    Http,
+}
+
 /// What a process says about itself, and where to.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -45,8 +54,11 @@ pub struct Settings {
     pub service_version: String,
     /// The group of services it belongs to, such as `shop`.
     pub service_namespace: Option<String>,
-    /// The OTLP/gRPC receiver, such as `http://127.0.0.1:4317`; without one nothing is exported.
+    /// The OTLP receiver, such as `http://127.0.0.1:4317`, or 4318 for HTTP; without one nothing is exported.
     pub otlp_endpoint: Option<String>,
+    pub otlp_protocol: Protocol,
+    /// Whether what is sent is compressed with gzip.
+    pub otlp_gzip: bool,
     pub log_format: LogFormat,
     /// What goes to standard error, in the syntax of `tracing_subscriber`'s `EnvFilter`; exports are not
     /// affected.
@@ -105,10 +117,10 @@ pub fn init(settings: &Settings) -> anyhow::Result<Guard> {
     let uri: Option<axum::http::Uri> = endpoint.parse().ok();
     anyhow::ensure!(
         uri.is_some_and(|uri| uri.scheme_str() == Some("http") && uri.authority().is_some()),
-        "`{endpoint}` is not an address to export to: it must be that of an OTLP/gRPC receiver, such as \
+        "`{endpoint}` is not an address to export to: it must be that of an OTLP receiver, such as \
          http://127.0.0.1:4317"
     );
-    let providers = Providers::new(endpoint, export::resource(settings))?;
+    let providers = Providers::new(settings, endpoint)?;
     let tracer = providers.traces.tracer(crate::comms::SCOPE);
     // Events go out as log records; as span events too, each would be shown twice.
     let spans = tracing_opentelemetry::layer()

@@ -1,6 +1,7 @@
 //! What the tests share: requests made by hand, and a dashboard on free ports with a store of its own.
 #![allow(dead_code)]
 
+pub mod frames;
 pub mod otlp;
 
 use std::path::{Path, PathBuf};
@@ -25,6 +26,7 @@ pub fn settings(folder: &Path) -> Settings {
         read_keys: Vec::new(),
         allow_remote: false,
         demo: false,
+        first_request: Settings::FIRST_REQUEST,
     }
 }
 

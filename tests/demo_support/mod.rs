@@ -181,6 +181,23 @@ impl Demo {
         format!("http://{}", self.services[0])
     }
 
+    /// The process IDs of the services that the supervisor keeps now, by name.
+    #[cfg(target_os = "linux")]
+    pub fn children(&self) -> std::collections::BTreeMap<String, u32> {
+        let parent = format!("PPid:\t{}", self.child.id());
+        let service = |id: u32| {
+            let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+            let command = std::fs::read_to_string(format!("/proc/{id}/cmdline")).ok()?;
+            let mut words = command.split('\0').skip_while(|word| *word != "service");
+            status
+                .lines()
+                .any(|line| line == parent)
+                .then(|| words.nth(1).map(|name| (name.to_owned(), id)))?
+        };
+        let processes = std::fs::read_dir("/proc").expect("the processes").flatten();
+        processes.filter_map(|entry| service(entry.file_name().to_str()?.parse().ok()?)).collect()
+    }
+
     pub fn signal(&self, signal: &str) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args([signal, &id]).status().expect("kill runs").success());
@@ -222,4 +239,10 @@ impl Drop for Demo {
 
 pub fn broker_url(dir: &tempfile::TempDir) -> String {
     format!("sqlite://{}", dir.path().join("broker.db").display())
+}
+
+/// Ends a process as a crash would.
+#[cfg(target_os = "linux")]
+pub fn kill(id: u32) {
+    assert!(Command::new("kill").args(["-KILL", &id.to_string()]).status().expect("kill runs").success());
 }

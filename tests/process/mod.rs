@@ -59,6 +59,11 @@ impl Process {
         Self { name: name.into(), child, written, readers: readers.into() }
     }
 
+    /// Its process ID.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits for a line with `what` in it and gives what comes after.
     pub fn told(&self, what: &str, seconds: u64) -> String {
         let (written, changed) = &*self.written;

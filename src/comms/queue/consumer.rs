@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use opentelemetry::context::FutureExt as _;
 use opentelemetry::metrics::Histogram;
-use opentelemetry::{KeyValue, global};
+use opentelemetry::trace::{Status, TraceContextExt as _};
+use opentelemetry::{Context, KeyValue, global};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +47,20 @@ impl Failure {
     /// In one line: what is told of it in events, dead letters and logs.
     pub fn reason(&self) -> String {
         format!("{}: {}", self.kind, self.message)
+    }
+
+    /// Marks the span of a context as failed with this, and records it there as an exception.
+    pub fn record_in(&self, context: &Context) {
+        let span = context.span();
+        span.add_event(
+            names::EXCEPTION,
+            vec![
+                KeyValue::new(names::EXCEPTION_TYPE, self.kind.clone()),
+                KeyValue::new(names::EXCEPTION_MESSAGE, self.reason()),
+            ],
+        );
+        span.set_attribute(KeyValue::new(names::ERROR_TYPE, self.kind.clone()));
+        span.set_status(Status::error(self.reason()));
     }
 }
 
@@ -221,7 +236,7 @@ impl Consumer {
             (Some(failure), _) => (Outcome::DeadLetter { reason: failure.reason() }, None),
         };
         if let Some(failure) = failure {
-            span.failed(failure);
+            failure.record_in(span.context());
         }
         let (queue, number) = (delivery.queue.clone(), delivery.number);
         match delivery.settle(outcome).await {

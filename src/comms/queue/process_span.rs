@@ -58,19 +58,6 @@ impl ProcessSpan {
         }
     }
 
-    pub fn failed(&self, failure: &Failure) {
-        let span = self.context.span();
-        span.add_event(
-            names::EXCEPTION,
-            vec![
-                KeyValue::new(names::EXCEPTION_TYPE, failure.kind.clone()),
-                KeyValue::new(names::EXCEPTION_MESSAGE, failure.reason()),
-            ],
-        );
-        span.set_attribute(KeyValue::new(names::ERROR_TYPE, failure.kind.clone()));
-        span.set_status(Status::error(failure.reason()));
-    }
-
     pub fn settled(&self, settled: &Settled, delay: Option<Duration>, failure: Option<&Failure>) {
         let span = self.context.span();
         let reason = failure.map(Failure::reason).unwrap_or_default();

@@ -14,22 +14,38 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How long a sender may take for one body.
-const PATIENCE: Duration = Duration::from_secs(30);
+use super::counters::Outcome;
+
 /// KiB of bodies that may be in memory at once, over all requests.
 const BUDGET_KIB: usize = 192 << 10;
 /// Bodies decompressed at once.
 const DECOMPRESSING: usize = 4;
 
 /// Why a body was not read.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    TooLarge,
+    #[error("the request is larger than {0} bytes after decompression")]
+    TooLarge(usize),
+    #[error("Content-Encoding {0:?} is not known; use gzip, zstd, deflate or none")]
     UnknownEncoding(String),
+    #[error("{0}")]
     Corrupt(String),
+    #[error("the body took too long")]
     TooSlow,
     /// Too many bodies at once.
+    #[error("too many requests at once")]
     Busy,
+}
+
+impl BodyError {
+    /// The outcome that it is counted as.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            BodyError::TooLarge(_) => Outcome::TooLarge,
+            BodyError::Busy => Outcome::Overloaded,
+            BodyError::UnknownEncoding(_) | BodyError::Corrupt(_) | BodyError::TooSlow => Outcome::Malformed,
+        }
+    }
 }
 
 /// How a body is compressed.
@@ -44,15 +60,16 @@ enum Encoding {
 /// Reads bodies within limits shared by all requests.
 pub struct BodyReader {
     limit: usize,
+    patience: Duration,
     budget: Arc<Semaphore>,
     decompressing: Semaphore,
 }
 
 impl BodyReader {
-    /// `limit` is the largest body in bytes, compressed or not.
-    pub fn new(limit: usize) -> Self {
+    /// `limit` is the largest body in bytes, compressed or not; `patience` is how long a sender may take for it.
+    pub fn new(limit: usize, patience: Duration) -> Self {
         let budget = Arc::new(Semaphore::new(BUDGET_KIB.max(limit >> 9)));
-        Self { limit, budget, decompressing: Semaphore::new(DECOMPRESSING) }
+        Self { limit, patience, budget, decompressing: Semaphore::new(DECOMPRESSING) }
     }
 
     /// Reads and decompresses. What it returns beside the bytes is their share of the budget.
@@ -64,10 +81,9 @@ impl BodyReader {
         let encoding = encoding(headers)?;
         let told = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         if told.is_some_and(|length| length > self.limit as u64) {
-            return Err(BodyError::TooLarge);
+            return Err(BodyError::TooLarge(self.limit));
         }
-        let read = tokio::time::timeout(PATIENCE, self.collect(body)).await;
-        let (raw, mut share) = read.map_err(|_| BodyError::TooSlow)??;
+        let (raw, mut share) = self.collect(body, self.limit).await?;
         if encoding == Encoding::Identity {
             return Ok((raw, share));
         }
@@ -83,18 +99,34 @@ impl BodyReader {
         Ok((bytes, share))
     }
 
-    fn reserve(&self, kib: usize) -> Result<OwnedSemaphorePermit, BodyError> {
+    /// Reads the bytes of a gRPC call as they came, with the five bytes that stand before its message.
+    pub async fn read_call(&self, body: Body) -> Result<(Bytes, OwnedSemaphorePermit), BodyError> {
+        self.collect(body, self.limit + 5).await
+    }
+
+    /// Takes a share of the budget.
+    pub fn reserve(&self, kib: usize) -> Result<OwnedSemaphorePermit, BodyError> {
         self.budget.clone().try_acquire_many_owned(kib as u32).map_err(|_| BodyError::Busy)
     }
 
-    async fn collect(&self, body: Body) -> Result<(Bytes, OwnedSemaphorePermit), BodyError> {
+    /// Reads to the end, within the limit, the budget and the time that a sender has.
+    async fn collect(&self, body: Body, limit: usize) -> Result<(Bytes, OwnedSemaphorePermit), BodyError> {
+        let read = tokio::time::timeout(self.patience, self.collect_all(body, limit));
+        read.await.map_err(|_| BodyError::TooSlow)?
+    }
+
+    async fn collect_all(
+        &self,
+        body: Body,
+        limit: usize,
+    ) -> Result<(Bytes, OwnedSemaphorePermit), BodyError> {
         let mut stream = body.into_data_stream();
         let mut whole = BytesMut::new();
         let mut share = self.reserve(1)?;
         while let Some(chunk) = stream.next().await {
             let chunk = chunk.map_err(|error| BodyError::Corrupt(format!("the body broke off: {error}")))?;
-            if whole.len() + chunk.len() > self.limit {
-                return Err(BodyError::TooLarge);
+            if whole.len() + chunk.len() > limit {
+                return Err(BodyError::TooLarge(self.limit));
             }
             whole.extend_from_slice(&chunk);
             let more = (whole.len() >> 10).saturating_sub(share.num_permits());
@@ -132,7 +164,7 @@ fn decompress(encoding: Encoding, raw: &[u8], limit: usize) -> Result<Bytes, Bod
     let bytes =
         read.map_err(|error| BodyError::Corrupt(format!("the body cannot be decompressed: {error}")))?;
     if bytes.len() > limit {
-        return Err(BodyError::TooLarge);
+        return Err(BodyError::TooLarge(limit));
     }
     Ok(bytes.into())
 }

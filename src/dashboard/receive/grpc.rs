@@ -6,17 +6,21 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::HeaderValue;
+use axum::http::header::AUTHORIZATION;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::{Buf, BufMut, Bytes};
 use futures_util::future::BoxFuture;
+use tokio::sync::OwnedSemaphorePermit;
 use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::server::{Grpc, UnaryService};
 use tonic::{Code, Status};
 
 use super::answer;
+use super::body::BodyError;
 use super::counters::{Outcome, Transport};
 use super::{Receiver, Refusal, Signal};
 use crate::dashboard::keys::Denied;
@@ -36,17 +40,34 @@ pub fn router(receiver: Arc<Receiver>) -> Router {
 }
 
 async fn unimplemented() -> Response {
-    Status::unimplemented("only the Export methods of OTLP are served here").into_http::<axum::body::Body>()
+    Status::unimplemented("only the Export methods of OTLP are served here").into_http::<Body>()
 }
 
 async fn export(receiver: Arc<Receiver>, signal: Signal, request: Request) -> Response {
     let limit = receiver.settings.max_request;
     let counters = receiver.counters.clone();
+    let refused = |outcome, status: Status| {
+        counters.request(Transport::Grpc, signal, outcome, 0);
+        status.into_http()
+    };
+    let (parts, body) = request.into_parts();
+    let shown = parts.headers.get(AUTHORIZATION).map(|value| value.as_bytes());
+    if let Err(refusal) = receiver.may_send(shown) {
+        return refused(Outcome::of(&refusal), status(refusal));
+    }
+    // Read to its end first: what tonic is given then waits for nobody, so that a message is in memory, in whole or
+    // in part, only for as long as its share of the budget is.
+    let (bytes, share) = match receiver.bodies.read_call(body).await {
+        Ok(read) => read,
+        Err(error) => return refused(error.outcome(), body_status(&error)),
+    };
     let mut grpc = Grpc::new(RawCodec)
         .accept_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Zstd)
         .max_decoding_message_size(limit);
-    let mut response = grpc.unary(Export { receiver, signal }, request).await.into_response();
+    let request = Request::from_parts(parts, Body::from(bytes));
+    let mut response =
+        grpc.unary(Export { receiver, signal, share: Some(share) }, request).await.into_response();
     // tonic answers a message over the limit with OUT_OF_RANGE, which senders try again without end.
     let out_of_range = HeaderValue::from(Code::OutOfRange as i32);
     if response.headers().get(Status::GRPC_STATUS) == Some(&out_of_range) {
@@ -60,6 +81,8 @@ async fn export(receiver: Arc<Receiver>, signal: Signal, request: Request) -> Re
 struct Export {
     receiver: Arc<Receiver>,
     signal: Signal,
+    /// The budget that the call takes up, until it is answered.
+    share: Option<OwnedSemaphorePermit>,
 }
 
 impl UnaryService<Bytes> for Export {
@@ -67,17 +90,36 @@ impl UnaryService<Bytes> for Export {
     type Future = BoxFuture<'static, Result<tonic::Response<Bytes>, Status>>;
 
     fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
-        let (receiver, signal) = (self.receiver.clone(), self.signal);
+        let (receiver, signal, share) = (self.receiver.clone(), self.signal, self.share.take());
         Box::pin(async move {
-            let shown = request.metadata().get("authorization").map(|value| value.as_bytes());
-            if let Err(refusal) = receiver.may_send(shown) {
-                receiver.counters.request(Transport::Grpc, signal, Outcome::of(&refusal), 0);
-                return Err(status(refusal));
-            }
-            let taken = receiver.take(Transport::Grpc, signal, request.into_inner()).await;
+            let message = request.into_inner();
+            let held = share.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+            let grown =
+                receiver.bodies.reserve((message.len() >> 10).saturating_sub(held)).map_err(|error| {
+                    receiver.counters.request(Transport::Grpc, signal, error.outcome(), 0);
+                    body_status(&error)
+                })?;
+            let taken = receiver.take(Transport::Grpc, signal, message).await;
+            drop((share, grown));
             taken.map(|accepted| tonic::Response::new(answer::success(&accepted).into())).map_err(status)
         })
     }
+}
+
+fn body_status(error: &BodyError) -> Status {
+    let message = error.to_string();
+    match error {
+        BodyError::TooLarge(_) => Status::resource_exhausted(message),
+        BodyError::UnknownEncoding(_) | BodyError::Corrupt(_) => Status::invalid_argument(message),
+        BodyError::TooSlow => Status::deadline_exceeded(message),
+        BodyError::Busy => unavailable(message),
+    }
+}
+
+/// With the wait after which to come again.
+fn unavailable(message: String) -> Status {
+    let details = answer::status(answer::Code::Unavailable, &message);
+    Status::with_details(Code::Unavailable, message, details.into())
 }
 
 fn status(refusal: Refusal) -> Status {
@@ -86,10 +128,7 @@ fn status(refusal: Refusal) -> Status {
         Refusal::Malformed(_) => Status::invalid_argument(message),
         Refusal::Denied(Denied::Unknown) => Status::unauthenticated(message),
         Refusal::Denied(_) => Status::permission_denied(message),
-        Refusal::Store(_) => {
-            let details = answer::status(answer::Code::Unavailable, &message);
-            Status::with_details(Code::Unavailable, message, details.into())
-        }
+        Refusal::Store(_) => unavailable(message),
     }
 }
 

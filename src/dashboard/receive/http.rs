@@ -15,7 +15,7 @@ use axum::routing::any;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use super::answer::{self, Code, RETRY_AFTER_S};
-use super::body::{BodyError, BodyReader};
+use super::body::BodyError;
 use super::counters::{Outcome, Transport};
 use super::{Receiver, Refusal, Signal, json};
 use crate::dashboard::keys::Denied;
@@ -24,7 +24,6 @@ use crate::dashboard::keys::Denied;
 #[derive(Clone)]
 struct Http {
     receiver: Arc<Receiver>,
-    bodies: Arc<BodyReader>,
 }
 
 /// The encoding of a request and so of its answer.
@@ -56,14 +55,13 @@ impl Encoding {
 /// The routes of the receiver.
 pub fn router(receiver: Arc<Receiver>) -> Router {
     let cors = cors(&receiver.settings.cors_origins);
-    let bodies = Arc::new(BodyReader::new(receiver.settings.max_request));
     let mut router = Router::new();
     for signal in [Signal::Traces, Signal::Logs, Signal::Metrics] {
         let path = format!("/v1/{}", signal.word());
         router =
             router.route(&path, any(move |State(http): State<Http>, request| http.take(signal, request)));
     }
-    let router = router.fallback(not_here).with_state(Http { receiver, bodies });
+    let router = router.fallback(not_here).with_state(Http { receiver });
     match cors {
         Some(cors) => router.layer(cors),
         None => router,
@@ -130,9 +128,10 @@ impl Http {
             self.count(signal, Outcome::of(&refusal));
             Box::new(refusal_answer(encoding, &refusal))
         })?;
-        let (bytes, _share) = self.bodies.read(&parts.headers, body).await.map_err(|error| {
-            self.count(signal, body_outcome(&error));
-            Box::new(body_answer(encoding, error, self.receiver.settings.max_request))
+        let read = self.receiver.bodies.read(&parts.headers, body).await;
+        let (bytes, _share) = read.map_err(|error| {
+            self.count(signal, error.outcome());
+            Box::new(body_answer(encoding, &error))
         })?;
         let bytes = match encoding {
             Encoding::Protobuf => bytes,
@@ -155,35 +154,15 @@ impl Http {
     }
 }
 
-fn body_outcome(error: &BodyError) -> Outcome {
-    match error {
-        BodyError::TooLarge => Outcome::TooLarge,
-        BodyError::Busy => Outcome::Overloaded,
-        BodyError::UnknownEncoding(_) | BodyError::Corrupt(_) | BodyError::TooSlow => Outcome::Malformed,
-    }
-}
-
-fn body_answer(encoding: Encoding, error: BodyError, limit: usize) -> Response {
-    let (status, code, message) = match error {
-        BodyError::TooLarge => {
-            let message = format!("the request is larger than {limit} bytes after decompression");
-            (StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted, message)
-        }
-        BodyError::UnknownEncoding(name) => {
-            let message = format!("Content-Encoding {name:?} is not known; use gzip, zstd, deflate or none");
-            (StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument, message)
-        }
-        BodyError::Corrupt(message) => (StatusCode::BAD_REQUEST, Code::InvalidArgument, message),
-        BodyError::TooSlow => {
-            let message = "the body took too long".to_owned();
-            (StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded, message)
-        }
-        BodyError::Busy => {
-            let message = "too many requests at once".to_owned();
-            (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message)
-        }
+fn body_answer(encoding: Encoding, error: &BodyError) -> Response {
+    let (status, code) = match error {
+        BodyError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted),
+        BodyError::UnknownEncoding(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument),
+        BodyError::Corrupt(_) => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
+        BodyError::TooSlow => (StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded),
+        BodyError::Busy => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
     };
-    refuse(encoding, status, code, &message)
+    refuse(encoding, status, code, &error.to_string())
 }
 
 fn refusal_answer(encoding: Encoding, refusal: &Refusal) -> Response {

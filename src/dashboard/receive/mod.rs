@@ -17,6 +17,7 @@ pub mod http;
 pub mod json;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -26,6 +27,7 @@ use super::model::otlp::Batch;
 use super::model::otlp::metrics;
 use super::model::proto::WireError;
 use super::store::{Ingest, StoreError};
+use body::BodyReader;
 use counters::{Counters, Outcome, Transport};
 
 /// What kind of telemetry a request carries.
@@ -56,11 +58,18 @@ pub struct Settings {
     pub cors_origins: Vec<String>,
     /// Attribute keys that carry a correlation ID besides the known ones.
     pub correlation_keys: Vec<String>,
+    /// How long a sender may take for one body.
+    pub body_patience: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { max_request: 64 << 20, cors_origins: Vec::new(), correlation_keys: Vec::new() }
+        Self {
+            max_request: 64 << 20,
+            cors_origins: Vec::new(),
+            correlation_keys: Vec::new(),
+            body_patience: Duration::from_secs(30),
+        }
     }
 }
 
@@ -94,6 +103,8 @@ pub struct Accepted {
 pub struct Receiver {
     pub settings: Settings,
     pub counters: Arc<Counters>,
+    /// Bodies of both transports share one budget.
+    bodies: BodyReader,
     correlation: Keys,
     keyring: Arc<Keyring>,
     store: Arc<dyn Ingest>,
@@ -108,7 +119,8 @@ impl Receiver {
         store: Arc<dyn Ingest>,
     ) -> Self {
         let correlation = Keys::with(settings.correlation_keys.iter().cloned());
-        Self { settings, counters, correlation, keyring, store }
+        let bodies = BodyReader::new(settings.max_request, settings.body_patience);
+        Self { settings, counters, bodies, correlation, keyring, store }
     }
 
     /// Takes a request's protobuf bytes. `Ok` means that all but the rejected items are committed.

@@ -25,6 +25,9 @@ pub const QUEUE: usize = 64;
 const QUEUE_KIB: usize = 128 << 10;
 /// How long a batch waits for room before its sender is told to come again.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// How long a batch waits to be committed before its sender is told to come again: behind a lock or a slow disk
+/// it would wait for all groups before it. Longer than the one commit that a lock holds up.
+const COMMITTED: Duration = Duration::from_secs(5);
 /// Open chunks kept.
 const CHUNKS_KEPT: usize = 128;
 /// Chunks read at once where neighbours are likely to be wanted.
@@ -137,7 +140,9 @@ impl Ingest for Store {
         let Ok(Some((room, place))) = waited.await else { return Err(StoreError::Overloaded) };
         let (reply, answer) = oneshot::channel();
         place.send(Job { incoming, reply, _room: room });
-        answer.await.map_err(|_| StoreError::Unavailable("the writer ended".into()))?
+        // The writer leaves out what nobody waits for any more; what it has begun may be stored all the same.
+        let answered = tokio::time::timeout(COMMITTED, answer).await.map_err(|_| StoreError::Overloaded)?;
+        answered.map_err(|_| StoreError::Unavailable("the writer ended".into()))?
     }
 }
 

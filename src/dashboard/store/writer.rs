@@ -115,7 +115,12 @@ impl Writer {
         });
     }
 
-    async fn write(&mut self, jobs: Vec<Job>) {
+    async fn write(&mut self, mut jobs: Vec<Job>) {
+        // Who was told to come again is not waited for by anybody and sends it again.
+        jobs.retain(|job| !job.reply.is_closed());
+        if jobs.is_empty() {
+            return;
+        }
         let began = Instant::now();
         let incoming: Vec<&Incoming> = jobs.iter().map(|job| &job.incoming).collect();
         let result = match self.packer.pack(&incoming, self.next_block, now()) {

@@ -32,7 +32,8 @@ use crate::config::demo::DemoSettings;
 pub async fn run(settings: DemoSettings) -> anyhow::Result<()> {
     // For the HTTP clients; a provider that is installed already is kept.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let stop = shutdown::token(false);
+    let asked = shutdown::wait(false);
+    let stop = asked.token();
     let plan = Plan::new(&settings)?;
     let mut running = Running::default();
     let started = tokio::select! {

@@ -76,6 +76,8 @@ impl Plan {
         let flags = [
             ("--listen", listen),
             ("--otlp-endpoint", self.otlp_endpoint()),
+            // Whatever the environment says: this is what the dashboard's own address speaks.
+            ("--otlp-protocol", "grpc".to_owned()),
             ("--broker", self.settings.broker.clone()),
             ("--orders-url", self.url(ServiceName::Orders)),
             ("--users-url", self.url(ServiceName::Users)),
