@@ -5,8 +5,8 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::StoreError;
 use super::block::{BlockBuilder, ItemKind, compress, damaged, decompress};
-use super::entry::{self, Entry, Loc, add_correlation, add_service, better_root};
-use super::failure;
+use super::entry::{self, Entry, Loc, add_correlation, add_service, better_root, later};
+use super::failure::{self, Broken};
 use super::seen::{Seen, fingerprint, resource_seed};
 use super::term::Term;
 use crate::dashboard::model::otlp::walk::{Batch, LogRef, Place, SpanRef};
@@ -185,8 +185,7 @@ struct PartBuilder {
     entry: Entry,
     terms: Vec<Term>,
     now: Nanos,
-    /// The failed span that ended first.
-    broke: Option<(Nanos, Failure)>,
+    broke: Broken,
     service: String,
 }
 
@@ -195,7 +194,7 @@ impl PartBuilder {
         let mut entry = Entry::blank(id);
         (entry.summary.start, entry.summary.end) = (now, now);
         let terms = if entry.is_orphan_logs() { Vec::new() } else { vec![Term::trace(id)] };
-        Self { entry, terms, now, broke: None, service: String::new() }
+        Self { entry, terms, now, broke: Broken::default(), service: String::new() }
     }
 
     /// Widens the entry's time by what is plausible.
@@ -277,23 +276,29 @@ impl PartBuilder {
                 start: span.start,
                 end: span.end,
                 parentless: !span.has_parent,
+                answer: if span.has_parent { None } else { failure::answer(batch.at(&span.message)) },
             });
         }
     }
 
-    /// Keeps the failed span that ended first; only that one is decoded.
+    /// Keeps where it broke; only what can tell is decoded.
     fn broken(&mut self, batch: &Batch, span: &SpanRef) {
-        if self.broke.as_ref().is_some_and(|(time, _)| *time <= span.end) {
+        let kind = Kind::from_wire(u64::from(span.kind));
+        if !self.broke.wants(span.span_id, kind, span.end) {
             return;
         }
+        let read = failure::read(batch.at(&span.message));
+        let settled = &mut self.entry.summary.settled;
+        *settled = later(settled.take(), read.settled);
         let failure = Failure {
             service: self.service.clone(),
             span_name: String::from_utf8_lossy(batch.at(&span.name)).into_owned(),
             span_id: span.span_id,
-            why: failure::why(batch.at(&span.message)),
+            why: read.why,
             time: span.end,
+            refused: read.refused,
         };
-        self.broke = Some((span.end, failure));
+        self.broke.add(failure, read.parent);
     }
 
     fn correlation(&mut self, batch: &Batch, place: &Place, origin: Origin) {
@@ -311,7 +316,10 @@ impl PartBuilder {
         {
             self.terms.push(Term::operation(&root.name));
         }
-        self.entry.summary.failure = self.broke.map(|(_, failure)| failure);
+        (self.entry.summary.failure, self.entry.summary.refused) = std::mem::take(&mut self.broke).finish();
+        if self.entry.summary.failed() {
+            self.terms.push(Term::broke());
+        }
         self.entry.summary.root = better_root(self.entry.summary.root, None);
         self.terms.sort_unstable();
         self.terms.dedup();

@@ -28,6 +28,7 @@ enum Namespace {
     Operation = 6,
     Correlation = 7,
     LinkTo = 8,
+    Broke = 9,
 }
 
 impl Term {
@@ -58,6 +59,11 @@ impl Term {
     /// Entries with a failed span.
     pub fn error() -> Self {
         Self::of(Namespace::Error, b"")
+    }
+
+    /// Entries with a failed span that is more than a refused call.
+    pub fn broke() -> Self {
+        Self::of(Namespace::Broke, b"")
     }
 
     /// Entries whose root span has this name.

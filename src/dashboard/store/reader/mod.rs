@@ -16,7 +16,9 @@ use tokio::sync::watch;
 use super::engine::QUEUE;
 use super::rollup::{Folded, Rollup};
 use super::term::Term;
-use super::{Activity, Correlated, Holdings, Reader, Store, StoreError, TraceFilter, TracePage};
+use super::{
+    Activity, Correlated, Failing, Holdings, Reader, Store, StoreError, TraceFilter, TracePage, failing,
+};
 use crate::dashboard::model::{Nanos, SpanId, Trace, TraceId, TraceSummary};
 
 #[async_trait]
@@ -80,6 +82,13 @@ impl Reader for Store {
         };
         runs.iter().for_each(|run| run.rollup.read(from, step, &mut folded));
         Ok(folded.into_iter().zip(0..).map(|(folded, index)| folded.finish(from + step * index)).collect())
+    }
+
+    async fn failing(&self, from: Nanos, to: Nanos) -> Result<Vec<Failing>, StoreError> {
+        let index = self.shared.index.read().expect("no holder panics");
+        let runs = index.runs.iter().filter(|run| run.overlaps(from - from % failing::MINUTE, to));
+        let runs: Vec<_> = runs.map(|run| &run.failing).collect();
+        Ok(failing::gather(|from, to| index.tail.newest(from, to), &runs, from, to))
     }
 
     async fn holdings(&self) -> Result<Holdings, StoreError> {
