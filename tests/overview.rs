@@ -12,7 +12,7 @@ use throughline::dashboard::model::otlp::walk::Batch;
 use throughline::dashboard::query::kept::{Overviews, Period};
 use throughline::dashboard::query::outcome::Outcome;
 use throughline::dashboard::query::overview::{Overview, Place, Trouble, overview};
-use throughline::dashboard::store::{Ingest, Limits, Store};
+use throughline::dashboard::store::{Ingest, Limits, Reader, Store};
 
 const HOUR: u64 = 3_600_000_000_000;
 const CLIENT: u64 = 3;
@@ -234,4 +234,23 @@ async fn one_overview_serves_all_who_ask_until_something_is_committed() {
     assert!(Arc::ptr_eq(&first, &second), "nothing was committed in between");
     let other = get(Period::Fixed(now - HOUR, now - HOUR / 2)).await;
     assert_eq!((first.requests, other.requests), (19, 0), "another time is another overview");
+}
+
+#[tokio::test]
+async fn a_steady_rate_is_a_level_line_in_every_range() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    let to = otlp::now();
+    let base = to - to % 1_000_000_000 - 500_000_000;
+    let at = |start| TestSpan { start, end: start + 20_000_000, ..span(start, 1, "GET /", 0) };
+    let spans: Vec<_> = (0..900).map(|second| at(base - second * 1_000_000_000)).collect();
+    send(&store, "steady", &spans).await;
+    for (minutes, most) in [(5, 30), (15, 45), (1, 6)] {
+        let steps = store.activity(to - minutes * 60_000_000_000, to, 60).await.expect("rates");
+        assert_eq!(steps.len(), most, "{minutes} min");
+        let counts: Vec<u64> = steps.iter().map(|step| step.requests).collect();
+        // The first and the last step may hold a bucket that lies partly outside.
+        let inner = &counts[1..counts.len() - 1];
+        assert!(inner.iter().all(|count| *count == inner[0]), "{minutes} min: {counts:?}");
+    }
 }

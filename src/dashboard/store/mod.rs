@@ -97,7 +97,7 @@ pub trait Reader: Send + Sync {
     /// Names of the services seen in `from..to`, sorted.
     async fn services(&self, from: Nanos, to: Nanos) -> Result<Vec<String>, StoreError>;
 
-    /// Rates, errors and durations in `from..to`, in equal steps of about `(to - from) / steps`.
+    /// Rates, errors and durations in `from..to`, in at most `steps` equal steps; the last may reach beyond `to`.
     async fn activity(&self, from: Nanos, to: Nanos, steps: usize) -> Result<Vec<Activity>, StoreError>;
 
     /// The services that traces of `from..=to` broke in, in no order; `from` may be taken down to the full minute.

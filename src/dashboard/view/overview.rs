@@ -54,7 +54,11 @@ pub async fn show(State(state): State<PageState>, visit: Visit) -> PageResult {
 
 fn figures(visit: &Visit, steps: &[Activity]) -> (Figure, Figure, Figure) {
     let range = (visit.range.from, visit.range.to);
-    let step_s = (visit.range.length() as f64 / steps.len().max(1) as f64 / 1e9).max(1e-9);
+    let step = match steps {
+        [first, second, ..] => second.start.saturating_sub(first.start),
+        _ => visit.range.length(),
+    };
+    let step_s = (step as f64 / 1e9).max(1e-9);
     let rates = |of: fn(&Activity) -> u64| -> Vec<Option<f64>> {
         steps.iter().map(|step| Some(of(step) as f64 / step_s)).collect()
     };

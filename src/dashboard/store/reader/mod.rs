@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::engine::QUEUE;
-use super::rollup::{Folded, Rollup};
+use super::rollup::{BUCKET, Folded, Rollup};
 use super::term::Term;
 use super::{
     Activity, Correlated, Failing, Holdings, Reader, Store, StoreError, TraceFilter, TracePage, failing,
@@ -70,8 +70,10 @@ impl Reader for Store {
     }
 
     async fn activity(&self, from: Nanos, to: Nanos, steps: usize) -> Result<Vec<Activity>, StoreError> {
-        let steps = steps.clamp(1, 1000);
-        let step = (to.saturating_sub(from) / steps as u64).max(1);
+        let length = to.saturating_sub(from);
+        // Whole buckets only: else every other step would hold one more than its neighbours.
+        let step = (length / steps.clamp(1, 1000) as u64).max(1).next_multiple_of(BUCKET);
+        let steps = length.div_ceil(step).max(1) as usize;
         let mut folded = vec![Folded::default(); steps];
         let runs = {
             let index = self.shared.index.read().expect("no holder panics");
