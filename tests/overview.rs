@@ -106,6 +106,8 @@ async fn fill(store: &Store) {
         let calm: Vec<_> = (first..first + 1_000).map(|trace| span(trace, 1, "GET /calm", 5_000)).collect();
         send(store, "calm", &calm).await;
     }
+    // The tail is sealed after the answer, and before the next batch is taken.
+    send(store, "calm", &[span(99_999, 1, "GET /calm", 5_000)]).await;
 }
 
 /// The service of a trouble and whether it is only refused.
