@@ -23,8 +23,9 @@ pub const QUEUE: usize = 64;
 const QUEUE_KIB: usize = 128 << 10;
 /// How long a batch waits for room before its sender is told to come again.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// Open chunks kept, some 50 kB each: as many as a chart of 600 failed traces needs where one in fifty fails.
-const CHUNKS_KEPT: usize = 256;
+/// Open chunks kept, some 35 kB each: as many as a chart of 600 failed traces needs where one in fifty fails and
+/// the runs overlap.
+const CHUNKS_KEPT: usize = 384;
 /// Chunks read at once where neighbours are likely to be wanted.
 const CHUNKS_AHEAD: u32 = 16;
 

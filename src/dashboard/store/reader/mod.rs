@@ -8,7 +8,7 @@ mod closure;
 mod list;
 mod lookup;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -58,9 +58,9 @@ impl Reader for Store {
         let mut names = BTreeSet::new();
         let runs = {
             let index = self.shared.index.read().expect("no holder panics");
-            for entry in index.tail.newest(from, to) {
-                names.extend(entry.summary.services.iter().map(|share| share.name.clone()));
-            }
+            let shares = index.tail.newest(from, to).flat_map(|entry| &entry.summary.services);
+            let in_tail: HashSet<&str> = shares.map(|share| share.name.as_str()).collect();
+            names.extend(in_tail.into_iter().map(str::to_owned));
             index.runs.clone()
         };
         for run in runs.iter().filter(|run| run.overlaps(from, to)) {
