@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use throughline::dashboard::model::proto::{put_bytes, put_fixed64, put_message, put_uint};
 use throughline::dashboard::receive::grpc::RawCodec as Raw;
+use throughline::dashboard::view::zone::rfc3339;
 
 const PER_REQUEST: u64 = 512;
 const PER_TRACE: u64 = 12;
@@ -62,6 +63,7 @@ async fn run(spans: u64, senders: u64) {
         ("newest of a service, HTML", (0..100).map(|n| newest(n % SERVICES)).collect()),
         ("newest failed, HTML", (0..50).map(|_| "/traces?last=7d&status=error".to_owned()).collect()),
         ("overview, HTML", (0..50).map(|_| "/?last=24h".to_owned()).collect()),
+        ("overview of another time each, HTML", (0..50).map(|n| another_time(n, begin)).collect()),
         (
             "correlation, HTML",
             (0..100).map(|n| format!("/correlations/order-{}", n * 7919 % traces)).collect(),
@@ -93,6 +95,13 @@ async fn measure(client: &reqwest::Client, base: &str, what: &str, paths: &[Stri
     times.sort_by(f64::total_cmp);
     let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
     println!("{what:<46} {:>10.2} {:>10.2} {:>10.1}", at(0.5), at(0.95), size as f64 / 1e3);
+}
+
+/// The Overview of a day that nobody asked for before: it cannot be one that is kept.
+fn another_time(n: u64, began: u64) -> String {
+    let at = |seconds: u64| rfc3339(seconds * 1_000_000_000);
+    let to = began / 1_000_000_000 + 60 + n;
+    format!("/?from={}&to={}", at(to - 86_400), at(to))
 }
 
 async fn send_all(address: &str, spans: u64, senders: u64, begin: u64) {

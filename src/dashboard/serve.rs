@@ -116,6 +116,7 @@ impl Dashboard {
         let (receiving, showing) = (CancellationToken::new(), CancellationToken::new());
         let state = PageState {
             reader: store.clone(),
+            overviews: Arc::default(),
             status: Arc::new(Status::new(counters, store.clone(), (otlp_grpc, otlp_http))),
             test_trace: Some(Arc::new(Sender::new(receiver.clone()))),
             settings: Arc::new(PageSettings {

@@ -4,10 +4,12 @@
 //! * [`value`]: an attribute's value, of any OTLP type.
 //! * [`span`]: spans, logs, resources, scopes, decoded for reading.
 //! * [`summary`]: what a list needs to know of a trace without opening it.
+//! * [`answer`]: how a call or a delivery ended.
 //! * [`correlation`]: which attributes carry a correlation ID.
 //!
 //! What must not live here: HTML, SQL, anything that waits.
 
+pub mod answer;
 pub mod correlation;
 pub mod ids;
 pub mod otlp;
@@ -16,6 +18,7 @@ pub mod span;
 pub mod summary;
 pub mod value;
 
+pub use answer::Settled;
 pub use correlation::Correlation;
 pub use ids::{SpanId, TraceId};
 pub use span::{Event, Kind, Link, LogRecord, Resource, Scope, Span, StatusCode, Trace};

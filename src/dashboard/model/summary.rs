@@ -1,6 +1,6 @@
 //! What a list needs to know of a trace without opening it.
 
-use super::{Correlation, Kind, Nanos, SpanId, TraceId};
+use super::{Correlation, Kind, Nanos, Settled, SpanId, TraceId};
 
 /// A trace in a list. Traces grow: every figure is of what has arrived so far.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,6 +13,9 @@ pub struct TraceSummary {
     pub spans: u32,
     /// Spans whose status is ERROR.
     pub errors: u32,
+    /// Of them, calls that the other side refused ([`refused`](super::answer::refused)) and that did not make their
+    /// caller fail.
+    pub refused: u32,
     pub logs: u32,
     /// `None` while only logs have arrived.
     pub root: Option<Root>,
@@ -21,8 +24,10 @@ pub struct TraceSummary {
     pub more_services: u32,
     /// Highest ranked first; at most [`TraceSummary::MAX_CORRELATIONS`].
     pub correlations: Vec<Correlation>,
-    /// The failed span that ended first: where it broke.
+    /// Where it broke: the failed span that ended first, refused calls after all others.
     pub failure: Option<Failure>,
+    /// The delivery that last put a message back or gave it up.
+    pub settled: Option<Settled>,
 }
 
 impl TraceSummary {
@@ -32,6 +37,11 @@ impl TraceSummary {
     /// Nanoseconds from first start to last end.
     pub fn duration(&self) -> u64 {
         self.end.saturating_sub(self.start)
+    }
+
+    /// Whether something in it failed otherwise than by being refused.
+    pub fn failed(&self) -> bool {
+        self.errors > self.refused
     }
 
     /// The correlation ID to show where there is room for one.
@@ -50,6 +60,8 @@ pub struct Root {
     pub end: Nanos,
     /// False while no span without a parent has arrived.
     pub parentless: bool,
+    /// The status of its HTTP answer, where it has no parent and told one.
+    pub answer: Option<u16>,
 }
 
 /// One service's part in a trace.
@@ -70,4 +82,6 @@ pub struct Failure {
     pub why: String,
     /// When the failed span ended.
     pub time: Nanos,
+    /// Whether it is a call that was refused and did not make its caller fail.
+    pub refused: bool,
 }

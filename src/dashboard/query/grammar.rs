@@ -227,6 +227,8 @@ pub fn write(filter: &TraceFilter) -> String {
     match filter.status {
         Some(StatusFilter::Error) => parts.push("status = error".to_owned()),
         Some(StatusFilter::Ok) => parts.push("status = ok".to_owned()),
+        // Asked by the Overview only.
+        Some(StatusFilter::Broke) => parts.push("status = error".to_owned()),
         None => {}
     }
     if let Some(ns) = filter.min_duration {

@@ -5,7 +5,8 @@
 //! * [`facts`]: one span explained: a sentence, attributes in groups, what is hidden.
 //! * [`finding`]: one trace explained: its title and its sentence.
 //! * [`story`]: everything that carries one correlation ID, told in order.
-//! * [`overview`] and [`outcome`]: what is wrong now, and what became of what failed.
+//! * [`overview`], [`kept`] and [`outcome`]: what is wrong now, once for all who ask, and what became of what
+//!   failed.
 //! * [`redact`]: secrets that are not shown.
 //! * [`prose`]: a sentence with services, codes and errors in it, without markup.
 //! * [`search`], [`grammar`]: what a text in the search box means.
@@ -17,6 +18,7 @@ pub mod export;
 pub mod facts;
 pub mod finding;
 pub mod grammar;
+pub mod kept;
 pub mod outcome;
 pub mod overview;
 pub mod prose;

@@ -1,7 +1,6 @@
-//! What became of a story that failed: where it is now, as far as its spans tell.
+//! What became of a story that failed: where it is now, as far as summaries tell.
 
-use crate::dashboard::model::{Kind, Nanos, Span, TraceSummary, Value};
-use crate::dashboard::store::{Reader, StoreError};
+use crate::dashboard::model::TraceSummary;
 
 /// Where a failed story is now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,43 +18,22 @@ pub enum Outcome {
 }
 
 /// Reads the outcome off the newest failed trace and the story's other traces, `all` of which are newest first.
-pub async fn of(
-    reader: &dyn Reader,
-    failed: &TraceSummary,
-    all: &[TraceSummary],
-) -> Result<Outcome, StoreError> {
-    let later_well = |other: &TraceSummary| other.start > failed.start && other.errors == 0;
-    let spans = reader.trace(failed.trace_id).await?.map(|trace| trace.spans).unwrap_or_default();
+pub fn of(failed: &TraceSummary, all: &[TraceSummary]) -> Outcome {
+    let went_well = all.iter().any(|other| other.start > failed.start && !other.failed());
     // The settlement that came last counts: a message is retried before it is dead-lettered.
-    let settled = spans.iter().filter(|span| span.kind == Kind::Consumer).max_by_key(|span| settled_at(span));
-    if let Some(outcome) = settled.and_then(settlement) {
-        // What waited is delivered meanwhile where a later trace of the story has begun and gone well.
-        let went_well = matches!(outcome, Outcome::WaitsIn { .. }) && all.iter().any(later_well);
-        return Ok(if went_well { Outcome::RetriedWell } else { outcome });
+    if let Some(settled) = &failed.settled {
+        let queue = Some(settled.queue.clone()).filter(|queue| !queue.is_empty());
+        let queue = queue.unwrap_or_else(|| "its dead letters".to_owned());
+        return match settled.dead {
+            true => Outcome::DeadLettered { queue },
+            // What waited is delivered meanwhile where a later trace of the story has begun and gone well.
+            false if went_well => Outcome::RetriedWell,
+            false => Outcome::WaitsIn { queue },
+        };
     }
-    if all.iter().any(later_well) {
-        return Ok(Outcome::RetriedWell);
+    if went_well {
+        return Outcome::RetriedWell;
     }
-    let root = spans.iter().find(|span| span.parent.is_none());
-    let status = root.and_then(|root| {
-        ["http.response.status_code", "http.status_code"]
-            .iter()
-            .find_map(|key| root.attribute(key).and_then(Value::as_i64))
-    });
-    Ok(status.map_or(Outcome::Failed, |status| Outcome::Answered { status }))
-}
-
-/// When a consumer span settled its message otherwise than well; 0 where it did not say.
-fn settled_at(span: &Span) -> Nanos {
-    if settlement(span).is_some() { span.end } else { 0 }
-}
-
-fn settlement(span: &Span) -> Option<Outcome> {
-    let text = |key: &str| span.attribute(key).and_then(Value::as_str);
-    let queue = text("throughline.settle.destination").unwrap_or("its dead letters").to_owned();
-    match text("throughline.settle.outcome")? {
-        "dead_letter" => Some(Outcome::DeadLettered { queue }),
-        "retry" => Some(Outcome::WaitsIn { queue }),
-        _ => None,
-    }
+    let answer = failed.root.as_ref().and_then(|root| root.answer);
+    answer.map_or(Outcome::Failed, |status| Outcome::Answered { status: status.into() })
 }

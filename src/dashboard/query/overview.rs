@@ -1,13 +1,13 @@
 //! What is wrong now, in what order to look at it, and what failed lately.
 //!
-//! It stands on lists and rates alone; of the stories that failed only the newest trace of each is opened. What
-//! must not live here: words in HTML, times in a zone.
+//! It stands on counts, rates and lists alone; no trace is opened for it. What must not live here: words in HTML,
+//! times in a zone.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashSet;
 
 use super::outcome::{self, Outcome};
 use crate::dashboard::model::{Failure, Nanos, TraceId, TraceSummary};
-use crate::dashboard::store::{Activity, Reader, StatusFilter, StoreError, TraceFilter, TracePage};
+use crate::dashboard::store::{Activity, Failing, Reader, Reason, StatusFilter, StoreError, TraceFilter};
 
 /// "Now" is this long before the end of the range.
 const NOW: Nanos = 300 * 1_000_000_000;
@@ -15,8 +15,13 @@ const NOW: Nanos = 300 * 1_000_000_000;
 const STEPS: usize = 60;
 /// Failed stories that are listed.
 const STORIES: usize = 10;
-/// Failed traces looked at to find them: one story may be many traces.
-const FAILED: usize = 200;
+/// Failed traces looked at to find them, a page at a time: one story may be many traces.
+const FAILED_PAGE: usize = 25;
+const FAILED_PAGES: usize = 8;
+/// Traces of a story that are looked at.
+const STORY_TRACES: usize = 20;
+/// Services listed as failing, and as refused.
+const SERVICES: usize = 20;
 /// A service that broke in fewer traces than this is no trouble yet.
 const LEAST: u64 = 2;
 /// A p95 is out of its band from this many times its usual value, with this many requests behind it.
@@ -31,7 +36,7 @@ pub struct Overview {
     pub troubles: Vec<Trouble>,
     /// Newest first.
     pub stories: Vec<FailedStory>,
-    /// Failed requests and all requests of the range.
+    /// Failed requests (not those in which calls were only refused) and all requests of the range.
     pub failed: u64,
     pub requests: u64,
     /// Spans of the range.
@@ -44,21 +49,27 @@ pub struct Overview {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Trouble {
     /// Traces break in a service.
-    Errors {
-        service: String,
-        /// The operation and reason that most of them have.
-        operation: String,
-        why: String,
-        /// Traces that broke there, and traces that touched it, of the newest looked at.
-        broke: u64,
-        touched: u64,
-        /// When the oldest of them broke.
-        since: Nanos,
-        /// The newest of them.
-        newest: TraceId,
-    },
+    Errors(Place),
     /// Requests take longer than usual.
     Slow { now: u64, usual: u64, since: Nanos },
+    /// Calls of a service are refused (HTTP 404, gRPC NOT_FOUND), and nothing else in those traces fails.
+    Refused(Place),
+}
+
+/// A service with what fails there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Place {
+    pub service: String,
+    /// The operation and reason that most of them have.
+    pub operation: String,
+    pub why: String,
+    /// Traces that broke there, and traces that touched it.
+    pub broke: u64,
+    pub touched: u64,
+    /// When the oldest of them broke.
+    pub since: Nanos,
+    /// The newest that broke for that reason.
+    pub newest: TraceId,
 }
 
 /// A correlation ID, or a trace without one, that failed.
@@ -76,85 +87,43 @@ pub struct FailedStory {
 /// Asks the store for all of it.
 pub async fn overview(reader: &dyn Reader, from: Nanos, to: Nanos) -> Result<Overview, StoreError> {
     let steps = reader.activity(from, to, STEPS).await?;
-    let recent = TraceFilter {
-        from: Some(to.saturating_sub(NOW).max(from)),
-        to: Some(to),
-        limit: TracePage::MAX_DOTS,
-        ..TraceFilter::default()
-    };
-    let recent = reader.traces(&recent).await?;
-    let failed = TraceFilter {
-        from: Some(from),
-        to: Some(to),
-        status: Some(StatusFilter::Error),
-        limit: FAILED,
-        ..TraceFilter::default()
-    };
-    let failed = reader.traces(&failed).await?;
+    let failing = reader.failing(to.saturating_sub(NOW).max(from), to).await?;
     let total = |of: fn(&Activity) -> u64| steps.iter().map(of).sum();
     let mut overview = Overview {
-        troubles: troubles(&recent.rows, &steps, to),
+        troubles: troubles(failing, &steps, to),
+        stories: stories(reader, from, to).await?,
         failed: total(|step| step.failed),
         requests: total(|step| step.requests),
         spans: total(|step| step.spans),
         steps,
-        ever: !recent.rows.is_empty() || !failed.rows.is_empty(),
-        ..Overview::default()
+        ever: true,
     };
-    if !overview.ever {
+    if overview.spans == 0 && overview.stories.is_empty() {
         let any = reader.traces(&TraceFilter { limit: 1, ..TraceFilter::default() }).await?;
         overview.ever = !any.rows.is_empty();
     }
-    overview.stories = stories(reader, failed.rows, from, to).await?;
     Ok(overview)
 }
 
-/// The troubles that the newest traces and the rates show.
-fn troubles(recent: &[TraceSummary], steps: &[Activity], to: Nanos) -> Vec<Trouble> {
-    let mut found: Vec<Trouble> = broken_services(recent);
-    found.extend(slow(steps, to));
-    found
+/// The troubles that failures and rates show: what broke, what is slow, and last what was only refused.
+fn troubles(failing: Vec<Failing>, steps: &[Activity], to: Nanos) -> Vec<Trouble> {
+    let (mut refused, mut broke): (Vec<_>, Vec<_>) =
+        failing.into_iter().filter(|failing| failing.broke >= LEAST).partition(|failing| failing.refused);
+    for list in [&mut broke, &mut refused] {
+        list.sort_by(|a, b| b.broke.cmp(&a.broke).then_with(|| a.service.cmp(&b.service)));
+        list.truncate(SERVICES);
+    }
+    let errors = broke.into_iter().filter_map(|failing| place(failing).map(Trouble::Errors));
+    let refusals = refused.into_iter().filter_map(|failing| place(failing).map(Trouble::Refused));
+    errors.chain(slow(steps, to)).chain(refusals).collect()
 }
 
-fn broken_services(recent: &[TraceSummary]) -> Vec<Trouble> {
-    let mut broke: BTreeMap<&str, Vec<(&TraceSummary, &Failure)>> = BTreeMap::new();
-    for trace in recent {
-        if let Some(failure) = &trace.failure {
-            broke.entry(&failure.service).or_default().push((trace, failure));
-        }
-    }
-    let mut troubles: Vec<Trouble> = broke
-        .into_iter()
-        .filter(|(_, traces)| traces.len() as u64 >= LEAST)
-        .map(|(service, traces)| {
-            let touches = |trace: &&TraceSummary| trace.services.iter().any(|share| share.name == service);
-            let (operation, why) = most_common(&traces);
-            Trouble::Errors {
-                service: service.to_owned(),
-                operation,
-                why,
-                broke: traces.len() as u64,
-                touched: recent.iter().filter(touches).count() as u64,
-                since: traces.iter().map(|(_, failure)| failure.time).min().unwrap_or_default(),
-                newest: traces[0].0.trace_id,
-            }
-        })
-        .collect();
-    troubles.sort_by_key(|trouble| match trouble {
-        Trouble::Errors { broke, .. } => std::cmp::Reverse(*broke),
-        Trouble::Slow { .. } => std::cmp::Reverse(0),
-    });
-    troubles
-}
-
-/// The operation and reason that come most often.
-fn most_common(traces: &[(&TraceSummary, &Failure)]) -> (String, String) {
-    let mut counts: HashMap<(&str, &str), usize> = HashMap::new();
-    for (_, failure) in traces {
-        *counts.entry((&failure.span_name, &failure.why)).or_default() += 1;
-    }
-    let most = counts.into_iter().max_by_key(|(words, count)| (*count, std::cmp::Reverse(*words)));
-    most.map_or_else(Default::default, |((operation, why), _)| (operation.to_owned(), why.to_owned()))
+/// A failing service with the operation and reason that most of its traces have.
+fn place(failing: Failing) -> Option<Place> {
+    let Failing { service, broke, touched, since, reasons, .. } = failing;
+    let most = reasons.into_iter().max_by_key(|reason| (reason.traces, reason.time))?;
+    let Reason { operation, why, newest, .. } = most;
+    Some(Place { service, operation, why, broke, touched, since, newest })
 }
 
 /// A p95 that left its band: the last minutes against the median of the steps before.
@@ -174,40 +143,57 @@ fn slow(steps: &[Activity], to: Nanos) -> Option<Trouble> {
     Some(Trouble::Slow { now, usual, since })
 }
 
-/// The newest failed stories, each once.
-async fn stories(
-    reader: &dyn Reader,
-    failed: Vec<TraceSummary>,
-    from: Nanos,
-    to: Nanos,
-) -> Result<Vec<FailedStory>, StoreError> {
+/// The newest failed stories, each once. What was only refused is none.
+async fn stories(reader: &dyn Reader, from: Nanos, to: Nanos) -> Result<Vec<FailedStory>, StoreError> {
     let (mut stories, mut known) = (Vec::new(), HashSet::new());
-    for trace in failed {
-        let correlation = trace.correlation().map(|correlation| correlation.value.clone());
-        if correlation.as_ref().is_some_and(|value| !known.insert(value.clone())) {
-            continue;
-        }
-        let Some(failure) = trace.failure.clone() else { continue };
-        let (began, outcome) = match &correlation {
-            Some(value) => {
-                let filter = TraceFilter {
-                    from: Some(from),
-                    to: Some(to),
-                    correlation: Some(value.clone()),
-                    limit: 20,
-                    ..TraceFilter::default()
-                };
-                let page = reader.traces(&filter).await?;
-                let began = page.rows.last().cloned().unwrap_or_else(|| trace.clone());
-                let outcome = outcome::of(reader, &trace, &page.rows).await?;
-                (began, outcome)
+    let mut filter = TraceFilter {
+        from: Some(from),
+        to: Some(to),
+        status: Some(StatusFilter::Broke),
+        limit: FAILED_PAGE,
+        ..TraceFilter::default()
+    };
+    for _ in 0..FAILED_PAGES {
+        let page = reader.traces(&filter).await?;
+        for trace in page.rows {
+            let Some(failure) = trace.failure.clone() else { continue };
+            let correlation = trace.correlation().map(|correlation| correlation.value.clone());
+            if correlation.as_ref().is_some_and(|value| !known.insert(value.clone())) {
+                continue;
             }
-            None => (trace.clone(), outcome::of(reader, &trace, &[]).await?),
-        };
-        stories.push(FailedStory { correlation, trace, began, failure, outcome });
-        if stories.len() >= STORIES {
+            stories.push(story(reader, trace, failure, correlation, (from, to)).await?);
+            if stories.len() >= STORIES {
+                return Ok(stories);
+            }
+        }
+        filter.after = page.next;
+        if filter.after.is_none() {
             break;
         }
     }
     Ok(stories)
+}
+
+/// A failed trace with what else its correlation ID has within the range.
+async fn story(
+    reader: &dyn Reader,
+    trace: TraceSummary,
+    failure: Failure,
+    correlation: Option<String>,
+    (from, to): (Nanos, Nanos),
+) -> Result<FailedStory, StoreError> {
+    let mut all = Vec::new();
+    if correlation.is_some() {
+        let filter = TraceFilter {
+            from: Some(from),
+            to: Some(to),
+            correlation: correlation.clone(),
+            limit: STORY_TRACES,
+            ..TraceFilter::default()
+        };
+        all = reader.traces(&filter).await?.rows;
+    }
+    let outcome = outcome::of(&trace, &all);
+    let began = all.pop().unwrap_or_else(|| trace.clone());
+    Ok(FailedStory { correlation, trace, began, failure, outcome })
 }

@@ -7,7 +7,7 @@
 use crate::dashboard::model::correlation::Origin;
 use crate::dashboard::model::proto::{WireError, put_varint, take_bytes, take_varint};
 use crate::dashboard::model::{
-    Correlation, Failure, Kind, Nanos, Root, ServiceShare, SpanId, TraceId, TraceSummary,
+    Correlation, Failure, Kind, Nanos, Root, ServiceShare, Settled, SpanId, TraceId, TraceSummary,
 };
 
 /// Version of the encoding below.
@@ -38,12 +38,14 @@ impl Entry {
             end: 0,
             spans: 0,
             errors: 0,
+            refused: 0,
             logs: 0,
             root: None,
             services: Vec::new(),
             more_services: 0,
             correlations: Vec::new(),
             failure: None,
+            settled: None,
         };
         Self { summary, time_is_arrival: true, locs: Vec::new() }
     }
@@ -81,6 +83,7 @@ impl Entry {
         self.time_is_arrival &= other.time_is_arrival;
         mine.spans = mine.spans.saturating_add(theirs.spans);
         mine.errors = mine.errors.saturating_add(theirs.errors);
+        mine.refused = mine.refused.saturating_add(theirs.refused);
         mine.logs = mine.logs.saturating_add(theirs.logs);
         mine.root = better_root(mine.root.take(), theirs.root);
         for share in theirs.services {
@@ -90,10 +93,12 @@ impl Entry {
         for correlation in theirs.correlations {
             add_correlation(mine, correlation);
         }
+        let rank = |failure: &Failure| (failure.refused, failure.time);
         mine.failure = match (mine.failure.take(), theirs.failure) {
-            (Some(a), Some(b)) => Some(if b.time < a.time { b } else { a }),
+            (Some(a), Some(b)) => Some(if rank(&b) < rank(&a) { b } else { a }),
             (a, b) => a.or(b),
         };
+        mine.settled = later(mine.settled.take(), theirs.settled);
         self.locs.extend(other.locs);
     }
 }
@@ -105,6 +110,14 @@ pub fn better_root(a: Option<Root>, b: Option<Root>) -> Option<Root> {
             let rank = |root: &Root| (!root.parentless, root.start == 0, root.start);
             Some(if rank(&b) < rank(&a) { b } else { a })
         }
+        (a, b) => a.or(b),
+    }
+}
+
+/// The settlement that came last.
+pub fn later(a: Option<Settled>, b: Option<Settled>) -> Option<Settled> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(if b.time > a.time { b } else { a }),
         (a, b) => a.or(b),
     }
 }
@@ -143,13 +156,17 @@ pub fn put(out: &mut Vec<u8>, entry: &Entry, locs: &[Loc]) {
     out.extend_from_slice(&summary.trace_id.0);
     put_varint(out, summary.start);
     put_varint(out, summary.end.wrapping_sub(summary.start));
-    for count in [summary.spans, summary.errors, summary.logs, summary.more_services] {
+    let counts = [summary.spans, summary.errors, summary.refused, summary.logs, summary.more_services];
+    for count in counts {
         put_varint(out, u64::from(count));
     }
     let flags = u64::from(entry.time_is_arrival)
         | u64::from(summary.root.is_some()) << 1
         | u64::from(summary.root.as_ref().is_some_and(|root| root.parentless)) << 2
-        | u64::from(summary.failure.is_some()) << 3;
+        | u64::from(summary.failure.is_some()) << 3
+        | u64::from(summary.failure.as_ref().is_some_and(|failure| failure.refused)) << 4
+        | u64::from(summary.settled.is_some()) << 5
+        | u64::from(summary.settled.as_ref().is_some_and(|settled| settled.dead)) << 6;
     put_varint(out, flags);
     put_varint(out, summary.services.len() as u64);
     for share in &summary.services {
@@ -163,6 +180,7 @@ pub fn put(out: &mut Vec<u8>, entry: &Entry, locs: &[Loc]) {
         put_varint(out, root.kind as u64);
         put_varint(out, root.start.wrapping_sub(summary.start));
         put_varint(out, root.end.wrapping_sub(root.start));
+        put_varint(out, root.answer.map_or(0, u64::from));
     }
     put_varint(out, summary.correlations.len() as u64);
     for correlation in &summary.correlations {
@@ -175,6 +193,10 @@ pub fn put(out: &mut Vec<u8>, entry: &Entry, locs: &[Loc]) {
         out.extend_from_slice(&failure.span_id.0);
         put_text(out, &failure.why);
         put_varint(out, failure.time.wrapping_sub(summary.start));
+    }
+    if let Some(settled) = &summary.settled {
+        put_text(out, &settled.queue);
+        put_varint(out, settled.time.wrapping_sub(summary.start));
     }
     put_varint(out, locs.len() as u64);
     for loc in locs {
@@ -190,9 +212,11 @@ pub fn take(bytes: &mut &[u8]) -> Result<Entry, WireError> {
     let summary = &mut entry.summary;
     summary.start = take_varint(bytes)?;
     summary.end = summary.start.wrapping_add(take_varint(bytes)?);
-    for count in [&mut summary.spans, &mut summary.errors, &mut summary.logs, &mut summary.more_services] {
-        *count = take_u32(bytes)?;
-    }
+    summary.spans = take_u32(bytes)?;
+    summary.errors = take_u32(bytes)?;
+    summary.refused = take_u32(bytes)?;
+    summary.logs = take_u32(bytes)?;
+    summary.more_services = take_u32(bytes)?;
     let flags = take_varint(bytes)?;
     entry.time_is_arrival = flags & 1 != 0;
     for _ in 0..take_varint(bytes)? {
@@ -204,7 +228,8 @@ pub fn take(bytes: &mut &[u8]) -> Result<Entry, WireError> {
         let kind = Kind::from_wire(take_varint(bytes)?);
         let start: Nanos = summary.start.wrapping_add(take_varint(bytes)?);
         let end = start.wrapping_add(take_varint(bytes)?);
-        summary.root = Some(Root { service, name, kind, start, end, parentless: flags & 4 != 0 });
+        let answer = u16::try_from(take_varint(bytes)?).ok().filter(|status| *status > 0);
+        summary.root = Some(Root { service, name, kind, start, end, parentless: flags & 4 != 0, answer });
     }
     for _ in 0..take_varint(bytes)? {
         let origin = origin(take_varint(bytes)?);
@@ -215,7 +240,13 @@ pub fn take(bytes: &mut &[u8]) -> Result<Entry, WireError> {
         let span_id = SpanId(take_bytes(bytes, 8)?.try_into().expect("eight bytes"));
         let why = take_text(bytes)?;
         let time = summary.start.wrapping_add(take_varint(bytes)?);
-        summary.failure = Some(Failure { service, span_name, span_id, why, time });
+        let refused = flags & 16 != 0;
+        summary.failure = Some(Failure { service, span_name, span_id, why, time, refused });
+    }
+    if flags & 32 != 0 {
+        let queue = take_text(bytes)?;
+        let time = summary.start.wrapping_add(take_varint(bytes)?);
+        summary.settled = Some(Settled { time, dead: flags & 64 != 0, queue });
     }
     for _ in 0..take_varint(bytes)? {
         entry.locs.push(Loc { block: take_varint(bytes)?, offset: take_u32(bytes)? });
@@ -266,6 +297,7 @@ mod tests {
             start,
             end: start + 5,
             parentless,
+            answer: Some(500),
         });
         add_correlation(&mut entry.summary, Correlation { value: "r".into(), origin: Origin::Request });
         add_correlation(&mut entry.summary, Correlation { value: "a".into(), origin: Origin::Application });
@@ -275,7 +307,9 @@ mod tests {
             span_id: SpanId([1; 8]),
             why: "declined".into(),
             time: start + 3,
+            refused: false,
         });
+        entry.summary.settled = Some(Settled { time: start + 4, dead: true, queue: "orders.dlq".into() });
         entry.locs.push(Loc { block: start, offset: 9 });
         entry
     }

@@ -37,6 +37,8 @@ impl TraceFilter {
 pub enum StatusFilter {
     Error,
     Ok,
+    /// More than calls that were refused failed: [`TraceSummary::failed`]. Whichever service's.
+    Broke,
 }
 
 /// The order of a list.

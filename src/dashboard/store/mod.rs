@@ -7,7 +7,8 @@
 //! * [`engine`]: opens, reads; [`writer`]: the one task that writes, seals and removes what is old.
 //! * [`pack`]: batches into blocks, [`part`]: their entries and terms ([`block`], [`entry`], [`term`], [`seen`],
 //!   [`failure`]).
-//! * [`tail`] and [`run`]: the unsealed and the sealed index; [`rollup`]: rates in time buckets.
+//! * [`tail`] and [`run`]: the unsealed and the sealed index; [`rollup`]: rates in time buckets; [`failing`]: which
+//!   services traces break in.
 //! * [`backend`]: what a database must do; [`sqlite`] does it.
 //!
 //! What must not live here: layout, words for a person, wire answers.
@@ -16,6 +17,7 @@ mod backend;
 mod block;
 mod engine;
 mod entry;
+mod failing;
 mod failure;
 pub mod filter;
 mod latency;
@@ -38,6 +40,7 @@ use tokio::sync::watch;
 use super::model::otlp::Batch;
 use super::model::{LogRecord, Nanos, SpanId, Trace, TraceId, TraceSummary};
 pub use engine::Store;
+pub use failing::{Failing, Reason};
 pub use filter::{Cursor, Dot, Order, StatusFilter, TraceFilter, TracePage};
 pub use latency::Latency;
 pub use retention::Limits;
@@ -96,13 +99,17 @@ pub trait Reader: Send + Sync {
     /// Names of the services seen in `from..to`, sorted.
     async fn services(&self, from: Nanos, to: Nanos) -> Result<Vec<String>, StoreError>;
 
-    /// Rates, errors and durations in `from..to`, in equal steps of about `(to - from) / steps`.
+    /// Rates, errors and durations in `from..to`, in at most `steps` equal steps; the last may reach beyond `to`.
     async fn activity(&self, from: Nanos, to: Nanos, steps: usize) -> Result<Vec<Activity>, StoreError>;
+
+    /// The services that traces of `from..=to` broke in, in no order; `from` may be taken down to the full minute.
+    async fn failing(&self, from: Nanos, to: Nanos) -> Result<Vec<Failing>, StoreError>;
 
     /// What the store holds.
     async fn holdings(&self) -> Result<Holdings, StoreError>;
 
-    /// Changes with every commit; the number is the count of commits since the start of this process.
+    /// Changes with every commit, before its senders are answered; the number is the count of commits since the start
+    /// of this process.
     fn commits(&self) -> watch::Receiver<u64>;
 }
 
@@ -137,7 +144,7 @@ pub struct Activity {
     pub spans: u64,
     /// Requests: traces whose root ended in this step.
     pub requests: u64,
-    /// Of them, those with a failed span.
+    /// Of them, those in which more failed than calls that were refused.
     pub failed: u64,
     /// 95th percentile of the requests' root durations in ns; `None` without requests.
     pub p95: Option<u64>,

@@ -5,8 +5,8 @@
 use std::ops::Range;
 
 use super::block::WalkedPart;
-use super::entry::{Entry, Loc, add_correlation, add_service, better_root};
-use super::failure;
+use super::entry::{Entry, Loc, add_correlation, add_service, better_root, later};
+use super::failure::{self, Broken};
 use super::term::Term;
 use crate::dashboard::model::correlation::Origin;
 use crate::dashboard::model::otlp::batch::{Batch, LogRef, Place, SpanRef};
@@ -51,8 +51,7 @@ pub struct PartBuilder {
     entry: Entry,
     terms: Vec<Term>,
     now: Nanos,
-    /// The failed span that ended first.
-    broke: Option<(Nanos, Failure)>,
+    broke: Broken,
     service: String,
 }
 
@@ -63,7 +62,7 @@ impl PartBuilder {
         (entry.summary.start, entry.summary.end) = (now, now);
         let mut terms = Vec::with_capacity(items.min(4096) * TERMS_OF_AN_ITEM);
         terms.extend((!entry.is_orphan_logs()).then(|| Term::trace(id)));
-        Self { entry, terms, now, broke: None, service: String::new() }
+        Self { entry, terms, now, broke: Broken::default(), service: String::new() }
     }
 
     /// Notes where items of it lie.
@@ -156,23 +155,29 @@ impl PartBuilder {
                 start: span.start,
                 end: span.end,
                 parentless: !span.has_parent,
+                answer: if span.has_parent { None } else { failure::answer(batch.at(&span.message)) },
             });
         }
     }
 
-    /// Keeps the failed span that ended first; only that one is decoded.
+    /// Keeps where it broke; only what can tell is decoded.
     fn broken(&mut self, batch: &Batch, span: &SpanRef) {
-        if self.broke.as_ref().is_some_and(|(time, _)| *time <= span.end) {
+        let kind = Kind::from_wire(u64::from(span.kind));
+        if !self.broke.wants(span.span_id, kind, span.end) {
             return;
         }
+        let read = failure::read(batch.at(&span.message));
+        let settled = &mut self.entry.summary.settled;
+        *settled = later(settled.take(), read.settled);
         let failure = Failure {
             service: self.service.clone(),
             span_name: String::from_utf8_lossy(batch.at(&span.name)).into_owned(),
             span_id: span.span_id,
-            why: failure::why(batch.at(&span.message)),
+            why: read.why,
             time: span.end,
+            refused: read.refused,
         };
-        self.broke = Some((span.end, failure));
+        self.broke.add(failure, read.parent);
     }
 
     fn correlation(&mut self, batch: &Batch, place: &Place, origin: Origin) {
@@ -191,7 +196,10 @@ impl PartBuilder {
         {
             self.terms.push(Term::operation(&root.name));
         }
-        self.entry.summary.failure = self.broke.map(|(_, failure)| failure);
+        (self.entry.summary.failure, self.entry.summary.refused) = std::mem::take(&mut self.broke).finish();
+        if self.entry.summary.failed() {
+            self.terms.push(Term::broke());
+        }
         self.entry.summary.root = better_root(self.entry.summary.root, None);
         self.terms.sort_unstable();
         self.terms.dedup();

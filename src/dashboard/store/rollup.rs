@@ -42,7 +42,7 @@ impl Rollup {
         bucket.spans += u64::from(summary.spans);
         if let Some(root) = root {
             bucket.requests += 1;
-            bucket.failed += u64::from(summary.errors > 0);
+            bucket.failed += u64::from(summary.failed());
             *bucket.durations.entry(class(root.end.saturating_sub(root.start))).or_default() += 1;
         }
     }
@@ -51,8 +51,8 @@ impl Rollup {
     pub fn read(&self, from: Nanos, step: Nanos, activity: &mut [Folded]) {
         let to = from + step * activity.len() as u64;
         for (number, bucket) in self.buckets.range(from / BUCKET..=to / BUCKET) {
-            // A bucket belongs to the step that holds its middle.
-            let middle = number * BUCKET + BUCKET / 2;
+            // A bucket belongs to the step that holds its middle; the one that is under way just now to the last.
+            let middle = (number * BUCKET + BUCKET / 2).min(to - 1);
             let Some(index) = middle.checked_sub(from).map(|offset| (offset / step) as usize) else {
                 continue;
             };

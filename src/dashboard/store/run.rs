@@ -2,18 +2,19 @@
 //!
 //! A run holds the entries of some ten thousand traces in order of their start, in chunks; sorted pages of
 //! (term, ordinal) pairs to find them by; and contiguous blocks. What every query needs of every run (its range,
-//! a filter of its trace IDs, where each page begins, its rates) is its [`RunMeta`], kept in memory.
+//! a filter of its trace and correlation IDs, where each page begins, its rates) is its [`RunMeta`], kept in memory.
 
 use std::collections::{BTreeSet, HashMap};
 
 use super::StoreError;
 use super::block::{compress, damaged, decompress};
 use super::entry::{self, Entry, Loc, put_text, take_text};
+use super::failing::Minutes;
 use super::rollup::Rollup;
 use super::tail::Tail;
 use super::term::{ORDINAL_BITS, Term, ordinal};
 use crate::dashboard::model::proto::{WireError, put_varint, take_bytes, take_varint};
-use crate::dashboard::model::{Nanos, TraceId};
+use crate::dashboard::model::{Nanos, TraceId, TraceSummary};
 
 /// Entries of a chunk: what is decoded to see one of them.
 pub const CHUNK: usize = 128;
@@ -41,6 +42,10 @@ pub struct RunMeta {
     pub logs: u64,
     pub services: Vec<String>,
     pub rollup: Rollup,
+    pub failing: Minutes,
+    /// Whether an entry has more correlation IDs than entries keep, so that the filter lacks some.
+    pub(super) any_correlation: bool,
+    /// Bits of the trace IDs and correlation IDs in it.
     pub(super) filter: Vec<u8>,
     /// The first pair of each page.
     pub(super) page_firsts: Vec<u64>,
@@ -79,6 +84,7 @@ pub fn seal(
         order.chunks(CHUNK).map(|chunk| encode_chunk(chunk.iter().map(entry))).collect::<Result<_, _>>()?;
     let (first, last) = (order.first().copied(), order.last().copied());
     let start = |index: Option<u32>| index.map_or(0, |index| entries[index as usize].summary.start);
+    let keys = entries.iter().map(|entry| 1 + entry.summary.correlations.len()).sum::<usize>();
     let mut meta = RunMeta {
         id,
         first_block: blocks.0,
@@ -87,8 +93,9 @@ pub fn seal(
         max_start: start(last),
         sealed: now,
         entries: entries.len() as u32,
-        filter: vec![0; (entries.len() * FILTER_BITS).div_ceil(8).max(8)],
+        filter: vec![0; (keys * FILTER_BITS).div_ceil(8).max(8)],
         page_firsts: pairs.chunks(PAGE).map(|page| page[0]).collect(),
+        failing: Minutes::of(entries.iter()),
         ..RunMeta::default()
     };
     let mut services = BTreeSet::new();
@@ -114,20 +121,34 @@ impl RunMeta {
         self.spans += u64::from(entry.summary.spans);
         self.logs += u64::from(entry.summary.logs);
         self.rollup.add(entry);
-        for bit in self.filter_bits(entry.summary.trace_id) {
-            self.filter[bit / 8] |= 1 << (bit % 8);
+        let correlations = &entry.summary.correlations;
+        self.any_correlation |= correlations.len() >= TraceSummary::MAX_CORRELATIONS;
+        let correlations = correlations.iter().map(|correlation| correlation.value.as_bytes());
+        for key in correlations.chain([&entry.summary.trace_id.0[..]]) {
+            for bit in self.filter_bits(key) {
+                self.filter[bit / 8] |= 1 << (bit % 8);
+            }
         }
     }
 
-    fn filter_bits(&self, id: TraceId) -> impl Iterator<Item = usize> + use<> {
-        let hash = xxhash_rust::xxh3::xxh3_128(&id.0);
+    fn filter_bits(&self, key: &[u8]) -> impl Iterator<Item = usize> + use<> {
+        let hash = xxhash_rust::xxh3::xxh3_128(key);
         let (a, b, size) = (hash as u64, (hash >> 64) as u64 | 1, self.filter.len() as u64 * 8);
         (0..FILTER_HASHES).map(move |round| (a.wrapping_add(b.wrapping_mul(round)) % size) as usize)
     }
 
     /// False where the run has nothing of the trace for certain.
     pub fn may_hold(&self, id: TraceId) -> bool {
-        !self.filter.is_empty() && self.filter_bits(id).all(|bit| self.filter[bit / 8] & 1 << (bit % 8) != 0)
+        self.passes(&id.0)
+    }
+
+    /// False where nothing in the run carries the correlation ID for certain.
+    pub fn may_carry(&self, correlation: &str) -> bool {
+        self.any_correlation || self.passes(correlation.as_bytes())
+    }
+
+    fn passes(&self, key: &[u8]) -> bool {
+        !self.filter.is_empty() && self.filter_bits(key).all(|bit| self.filter[bit / 8] & 1 << (bit % 8) != 0)
     }
 
     /// Whether it has entries that start in a range.
@@ -143,6 +164,8 @@ impl RunMeta {
             put_text(&mut raw, service);
         }
         self.rollup.put(&mut raw);
+        self.failing.put(&mut raw);
+        raw.push(u8::from(self.any_correlation));
         put_varint(&mut raw, self.filter.len() as u64);
         raw.extend_from_slice(&self.filter);
         raw.extend(encode_page(&self.page_firsts, ORDINAL_BITS));
@@ -160,6 +183,8 @@ impl RunMeta {
         }
         self.services = (0..take_varint(&mut raw)?).map(|_| take_text(&mut raw)).collect::<Result<_, _>>()?;
         self.rollup = Rollup::take(&mut raw)?;
+        self.failing = Minutes::take(&mut raw)?;
+        self.any_correlation = take_bytes(&mut raw, 1)?[0] != 0;
         let length = take_varint(&mut raw)? as usize;
         self.filter = take_bytes(&mut raw, length)?.to_vec();
         let mut first = 0u64;

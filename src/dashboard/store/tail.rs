@@ -77,6 +77,19 @@ impl Tail {
         self.terms.find(term).into_iter().map(|ordinal| &self.entries[ordinal as usize])
     }
 
+    /// Entries with a term that start in a range, newest first; `None` where there are so many of them that walking
+    /// all entries is as good.
+    pub fn rare(&self, term: Term, from: Nanos, to: Nanos) -> Option<Vec<&Entry>> {
+        let ordinals = self.terms.find(term);
+        if ordinals.len() > self.entries.len() / 8 + 8 {
+            return None;
+        }
+        let entries = ordinals.into_iter().map(|ordinal| &self.entries[ordinal as usize]);
+        let mut found: Vec<_> = entries.filter(|entry| (from..=to).contains(&entry.summary.start)).collect();
+        found.sort_by_key(|entry| std::cmp::Reverse(entry.summary.start));
+        Some(found)
+    }
+
     /// Entries that start in a range, newest first.
     pub fn newest(&self, from: Nanos, to: Nanos) -> impl Iterator<Item = &Entry> {
         let range = if from <= to { (from, 0)..=(to, u32::MAX) } else { (1, 0)..=(1, 0) };

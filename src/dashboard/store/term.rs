@@ -28,6 +28,10 @@ enum Namespace {
     Operation = 6,
     Correlation = 7,
     LinkTo = 8,
+    // 9 are attributes, whose hashes are made in `model::otlp::hash`.
+    Broke = 10,
+    SpanName = 11,
+    Resource = 12,
 }
 
 impl Term {
@@ -58,6 +62,21 @@ impl Term {
     /// Entries with a failed span.
     pub fn error() -> Self {
         Self::of(Namespace::Error, b"")
+    }
+
+    /// Entries with a failed span that is more than a refused call.
+    pub fn broke() -> Self {
+        Self::of(Namespace::Broke, b"")
+    }
+
+    /// Entries with a span of this name.
+    pub fn span_name(name: &[u8]) -> Self {
+        Self::of(Namespace::SpanName, name)
+    }
+
+    /// Entries with an item of the resource that has this fingerprint.
+    pub fn resource(fingerprint: u64) -> Self {
+        Self::of(Namespace::Resource, &fingerprint.to_le_bytes())
     }
 
     /// Entries whose root span has this name.

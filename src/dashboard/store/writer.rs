@@ -134,13 +134,16 @@ impl Writer {
             }
         }
         let committed = result.is_ok();
+        if committed {
+            // Before the answers: who has one finds that the count has changed.
+            self.shared.commits.send_modify(|count| *count += 1);
+        }
         for (index, job) in jobs.into_iter().enumerate() {
             let answer = result.as_ref().map(|duplicates| Stored { duplicates: duplicates[index] });
             // A sender that is gone has no use for the answer.
             let _ = job.reply.send(answer.map_err(StoreError::clone));
         }
         if committed {
-            self.shared.commits.send_modify(|count| *count += 1);
             self.seal_if_due().await;
         }
     }

@@ -1,5 +1,7 @@
 //! `GET /`: what is wrong now, first; then rates; then what failed lately.
 
+use std::sync::Arc;
+
 use askama::Template;
 use axum::extract::State;
 
@@ -11,8 +13,9 @@ use super::format;
 use super::frame::{Frame, Nav};
 use super::html::{PageResult, page};
 use super::visit::Visit;
+use crate::dashboard::query::kept::Period;
 use crate::dashboard::query::outcome::Outcome;
-use crate::dashboard::query::overview::{self, FailedStory, Overview, Trouble};
+use crate::dashboard::query::overview::{FailedStory, Overview, Place, Trouble};
 use crate::dashboard::store::Activity;
 
 /// The page.
@@ -20,7 +23,7 @@ use crate::dashboard::store::Activity;
 #[template(path = "overview.html")]
 struct OverviewPage {
     frame: Frame,
-    overview: Overview,
+    overview: Arc<Overview>,
     spans: Figure,
     failing: Figure,
     slow: Figure,
@@ -36,8 +39,11 @@ struct Figure {
 
 /// Handler of `GET /`.
 pub async fn show(State(state): State<PageState>, visit: Visit) -> PageResult {
-    let range = (visit.range.from, visit.range.to);
-    let overview = overview::overview(&*state.reader, range.0, range.1).await?;
+    let period = match visit.range.preset {
+        Some(_) => Period::Last(visit.range.length()),
+        None => Period::Fixed(visit.range.from, visit.range.to),
+    };
+    let overview = state.overviews.get(&*state.reader, period).await?;
     if !overview.ever {
         return connect::empty(&visit, &state, Nav::Overview);
     }
@@ -48,7 +54,11 @@ pub async fn show(State(state): State<PageState>, visit: Visit) -> PageResult {
 
 fn figures(visit: &Visit, steps: &[Activity]) -> (Figure, Figure, Figure) {
     let range = (visit.range.from, visit.range.to);
-    let step_s = (visit.range.length() as f64 / steps.len().max(1) as f64 / 1e9).max(1e-9);
+    let step = match steps {
+        [first, second, ..] => second.start.saturating_sub(first.start),
+        _ => visit.range.length(),
+    };
+    let step_s = (step as f64 / 1e9).max(1e-9);
     let rates = |of: fn(&Activity) -> u64| -> Vec<Option<f64>> {
         steps.iter().map(|step| Some(of(step) as f64 / step_s)).collect()
     };
@@ -100,10 +110,10 @@ impl OverviewPage {
     /// The sentence that the page opens with.
     fn verdict(&self) -> String {
         match self.overview.troubles.first() {
-            Some(Trouble::Errors { service, why, operation, .. }) if why.is_empty() => {
+            Some(Trouble::Errors(Place { service, why, operation, .. })) if why.is_empty() => {
                 format!("{} fails at {}", format::shortened(service, 60), format::shortened(operation, 80))
             }
-            Some(Trouble::Errors { service, why, .. }) => {
+            Some(Trouble::Errors(Place { service, why, .. })) => {
                 format!("{} fails: {}", format::shortened(service, 60), format::shortened(why, 120))
             }
             Some(Trouble::Slow { now, usual, .. }) => format!(
@@ -111,20 +121,21 @@ impl OverviewPage {
                 format::duration(*now),
                 format::duration(*usual)
             ),
-            None if self.overview.requests == 0 => {
+            _ if self.overview.requests == 0 => {
                 format!("Nothing came {}", self.frame.visit.range.phrase())
             }
-            None if self.overview.failed > 0 => "No service keeps failing".to_owned(),
-            None => "All quiet".to_owned(),
+            // Refused calls are no reason to get up.
+            _ if self.overview.failed > 0 => "No service keeps failing".to_owned(),
+            _ => "All quiet".to_owned(),
         }
     }
 
     /// `err`, `warn` or nothing.
     fn level(&self) -> &'static str {
         match self.overview.troubles.first() {
-            Some(Trouble::Errors { .. }) => "err",
+            Some(Trouble::Errors(_)) => "err",
             Some(Trouble::Slow { .. }) => "warn",
-            None => "",
+            Some(Trouble::Refused(_)) | None => "",
         }
     }
 
@@ -140,6 +151,11 @@ impl OverviewPage {
             0 => format!("{requests} {phrase}, none failed."),
             failed => format!("{} of {requests} failed {phrase}.", format::count(failed)),
         }
+    }
+
+    /// Whether anything is wrong beyond refused calls.
+    fn is_wrong(&self) -> bool {
+        self.overview.troubles.iter().any(|trouble| !matches!(trouble, Trouble::Refused(_)))
     }
 
     /// The share of an error row, `9.80 %`.

@@ -7,12 +7,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::dashboard::keys::gate::Gate;
 use crate::dashboard::model::{Nanos, TraceId};
+use crate::dashboard::query::kept::Overviews;
 use crate::dashboard::store::Reader;
 
 /// Everything that handlers share. Cheap to clone.
 #[derive(Clone)]
 pub struct PageState {
     pub reader: Arc<dyn Reader>,
+    /// The Overviews computed last.
+    pub overviews: Arc<Overviews>,
     pub status: Arc<dyn StatusSource>,
     /// Sends a small trace through the real receiver; `None` leaves the button out.
     pub test_trace: Option<Arc<dyn TestTrace>>,

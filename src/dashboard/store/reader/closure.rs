@@ -25,7 +25,7 @@ impl Shared {
         let mut carriers: HashMap<TraceId, bool> = HashMap::new();
         let mut queue = VecDeque::new();
         let mut log_groups = Vec::new();
-        for entry in self.entries(Term::correlation(value)).await? {
+        for entry in self.carriers(value).await? {
             if entry.is_orphan_logs() {
                 log_groups.push(entry);
             } else if self.carries(&entry, value).await?

@@ -15,17 +15,15 @@ impl Shared {
         let mut search = Search::new(filter);
         let runs = {
             let index = self.index.read().expect("no holder panics");
-            for entry in index.tail.newest(search.from, search.to) {
-                search.offer(entry);
-                if search.is_enough() {
-                    search.complete = false;
-                    break;
-                }
+            match search.term.and_then(|term| index.tail.rare(term, search.from, search.to)) {
+                Some(found) => search.offer_newest(found.into_iter()),
+                None => search.offer_newest(index.tail.newest(search.from, search.to)),
             }
             index.runs.clone()
         };
+        let may_carry = |run: &RunMeta| filter.correlation.as_ref().is_none_or(|value| run.may_carry(value));
         let mut newest_first: Vec<_> =
-            runs.iter().filter(|run| run.overlaps(search.from, search.to)).collect();
+            runs.iter().filter(|run| run.overlaps(search.from, search.to) && may_carry(run)).collect();
         newest_first.sort_by_key(|run| std::cmp::Reverse(run.max_start));
         for run in newest_first {
             if search.is_done_before(run.max_start) || search.examined >= TraceFilter::BUDGET as u64 {
@@ -134,7 +132,11 @@ impl<'a> Search<'a> {
             .map(Term::correlation)
             .or_else(|| filter.operation.as_deref().map(Term::operation))
             .or_else(|| filter.service.as_ref().map(service_error))
-            .or_else(|| (filter.status == Some(StatusFilter::Error)).then(Term::error));
+            .or_else(|| match filter.status? {
+                StatusFilter::Error => Some(Term::error()),
+                StatusFilter::Broke => Some(Term::broke()),
+                StatusFilter::Ok => None,
+            });
         Self {
             filter,
             from: filter.from.unwrap_or(0),
@@ -165,6 +167,17 @@ impl<'a> Search<'a> {
         true
     }
 
+    /// Looks at the tail's entries, newest first, until there are enough.
+    fn offer_newest<'b>(&mut self, entries: impl Iterator<Item = &'b Entry>) {
+        for entry in entries {
+            self.offer(entry);
+            if self.is_enough() {
+                self.complete = false;
+                return;
+            }
+        }
+    }
+
     fn is_enough(&self) -> bool {
         self.filter.order == Order::Newest && self.found.len() >= self.want
     }
@@ -191,6 +204,7 @@ fn matches(entry: &Entry, filter: &TraceFilter, from: Nanos, to: Nanos) -> bool 
     let status = match filter.status {
         Some(StatusFilter::Error) => errors > 0,
         Some(StatusFilter::Ok) => errors == 0,
+        Some(StatusFilter::Broke) => summary.failed(),
         None => true,
     };
     status

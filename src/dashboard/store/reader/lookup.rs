@@ -44,11 +44,24 @@ impl Shared {
 
     /// All entries with a term, tail and runs, in no order.
     pub(super) async fn entries(&self, term: Term) -> Result<Vec<Entry>, StoreError> {
+        self.entries_in(term, |_| true).await
+    }
+
+    /// All entries that may carry a correlation ID, tail and runs, in no order.
+    pub(super) async fn carriers(&self, correlation: &str) -> Result<Vec<Entry>, StoreError> {
+        self.entries_in(Term::correlation(correlation), |run| run.may_carry(correlation)).await
+    }
+
+    async fn entries_in(
+        &self,
+        term: Term,
+        may_hold: impl Fn(&RunMeta) -> bool + Send + Sync,
+    ) -> Result<Vec<Entry>, StoreError> {
         let (mut found, runs) = {
             let index = self.index.read().expect("no holder panics");
             (index.tail.find(term).cloned().collect::<Vec<_>>(), index.runs.clone())
         };
-        for run in runs.iter() {
+        for run in runs.iter().filter(|run| may_hold(run)) {
             found.extend(self.run_entries(run, term).await?);
         }
         Ok(found)

@@ -8,15 +8,17 @@ mod closure;
 mod list;
 mod lookup;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::engine::QUEUE;
-use super::rollup::{Folded, Rollup};
+use super::rollup::{BUCKET, Folded, Rollup};
 use super::term::Term;
-use super::{Activity, Correlated, Holdings, Reader, Store, StoreError, TraceFilter, TracePage};
+use super::{
+    Activity, Correlated, Failing, Holdings, Reader, Store, StoreError, TraceFilter, TracePage, failing,
+};
 use crate::dashboard::model::{Nanos, SpanId, Trace, TraceId, TraceSummary};
 
 #[async_trait]
@@ -56,9 +58,9 @@ impl Reader for Store {
         let mut names = BTreeSet::new();
         let runs = {
             let index = self.shared.index.read().expect("no holder panics");
-            for entry in index.tail.newest(from, to) {
-                names.extend(entry.summary.services.iter().map(|share| share.name.clone()));
-            }
+            let shares = index.tail.newest(from, to).flat_map(|entry| &entry.summary.services);
+            let in_tail: HashSet<&str> = shares.map(|share| share.name.as_str()).collect();
+            names.extend(in_tail.into_iter().map(str::to_owned));
             index.runs.clone()
         };
         for run in runs.iter().filter(|run| run.overlaps(from, to)) {
@@ -68,8 +70,10 @@ impl Reader for Store {
     }
 
     async fn activity(&self, from: Nanos, to: Nanos, steps: usize) -> Result<Vec<Activity>, StoreError> {
-        let steps = steps.clamp(1, 1000);
-        let step = (to.saturating_sub(from) / steps as u64).max(1);
+        let length = to.saturating_sub(from);
+        // Whole buckets only: else every other step would hold one more than its neighbours.
+        let step = (length / steps.clamp(1, 1000) as u64).max(1).next_multiple_of(BUCKET);
+        let steps = length.div_ceil(step).max(1) as usize;
         let mut folded = vec![Folded::default(); steps];
         let runs = {
             let index = self.shared.index.read().expect("no holder panics");
@@ -80,6 +84,13 @@ impl Reader for Store {
         };
         runs.iter().for_each(|run| run.rollup.read(from, step, &mut folded));
         Ok(folded.into_iter().zip(0..).map(|(folded, index)| folded.finish(from + step * index)).collect())
+    }
+
+    async fn failing(&self, from: Nanos, to: Nanos) -> Result<Vec<Failing>, StoreError> {
+        let index = self.shared.index.read().expect("no holder panics");
+        let runs = index.runs.iter().filter(|run| run.overlaps(from - from % failing::MINUTE, to));
+        let runs: Vec<_> = runs.map(|run| &run.failing).collect();
+        Ok(failing::gather(|from, to| index.tail.newest(from, to), &runs, from, to))
     }
 
     async fn holdings(&self) -> Result<Holdings, StoreError> {

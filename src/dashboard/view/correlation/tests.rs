@@ -13,7 +13,7 @@ use crate::dashboard::model::{Correlation, SpanId, Trace, TraceId, TraceSummary,
 use crate::dashboard::query::story::Material;
 use crate::dashboard::query::story::fixture::{self, ID, Sheet};
 use crate::dashboard::store::{
-    Activity, Correlated, CorrelatedTrace, Holdings, Reader, StoreError, TraceFilter, TracePage,
+    Activity, Correlated, CorrelatedTrace, Failing, Holdings, Reader, StoreError, TraceFilter, TracePage,
 };
 use crate::dashboard::view::{PageSettings, PageState, ReceiveStatus, StatusSource, router};
 
@@ -37,12 +37,14 @@ impl OneStory {
             end: trace.spans.iter().map(|span| span.end).max().unwrap_or(0),
             spans: trace.spans.len() as u32,
             errors: trace.spans.iter().filter(|span| span.failed()).count() as u32,
+            refused: 0,
             logs: trace.logs.len() as u32,
             root: None,
             services: Vec::new(),
             more_services: 0,
             correlations,
             failure: None,
+            settled: None,
         }
     }
 }
@@ -80,6 +82,9 @@ impl Reader for OneStory {
     async fn activity(&self, _: u64, _: u64, _: usize) -> Result<Vec<Activity>, StoreError> {
         Ok(Vec::new())
     }
+    async fn failing(&self, _: u64, _: u64) -> Result<Vec<Failing>, StoreError> {
+        Ok(Vec::new())
+    }
     async fn holdings(&self) -> Result<Holdings, StoreError> {
         Ok(Holdings::default())
     }
@@ -103,6 +108,7 @@ fn app(id: &str, material: Material) -> axum::Router {
 fn state() -> PageState {
     PageState {
         reader: Arc::new(OneStory::new("", Material::default())),
+        overviews: Arc::default(),
         status: Arc::new(Quiet),
         test_trace: None,
         settings: Arc::new(PageSettings::default()),

@@ -10,9 +10,9 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use tower::ServiceExt;
 
 use super::format;
-use crate::dashboard::fixture::build::{MS, trace_id};
+use crate::dashboard::fixture::build::{MS, SpanExt, TraceBuilder, trace_id};
 use crate::dashboard::fixture::{cases, shop};
-use crate::dashboard::model::Trace;
+use crate::dashboard::model::{Kind, Trace};
 use crate::dashboard::view::visit::now;
 
 /// An answer, read.
@@ -284,6 +284,20 @@ async fn the_cause_of_a_failed_order_is_two_clicks_from_the_overview() {
     let story = format!("/correlations/{}", shop::CORRELATION);
     overview.has(&[&story, "card_declined", "in orders.dlq"]);
     get(&pages, &story).await.has(&["card_declined", &format!("/traces/{}", trace_id(1))]);
+}
+
+#[tokio::test]
+async fn refused_calls_alone_are_named_and_alarm_nobody() {
+    let refused = |number: u64| {
+        let mut t = TraceBuilder::new(number, now() - 60_000 * MS);
+        t.span(1, 0, "gateway", "GET /stock/{sku}", Kind::Server, 0.0, 20.0).http("GET", "/stock/9", 404);
+        t.span(2, 1, "gateway", "GET /items", Kind::Client, 1.0, 9.0).http("GET", "/items/9", 404).fail("");
+        t.build()
+    };
+    let page = get(&pages(vec![refused(1), refused(2)]), "/").await;
+    page.has(&["All quiet", "none failed", "Refused now", "2 of 2 traces through it have a call refused"]);
+    page.lacks("gateway fails");
+    page.lacks("Wrong now");
 }
 
 #[tokio::test]
