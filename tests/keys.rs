@@ -174,6 +174,7 @@ async fn a_session_reads_what_a_key_reads_until_it_is_ended() {
     }
     let mut live = with(client().get(server.page("/live")), &held).send().await.unwrap();
     assert!(String::from_utf8_lossy(&live.chunk().await.unwrap().unwrap()).contains("event: changed"));
+    drop(live);
     let page = with(client().get(server.page("/")), &held).send().await.unwrap().text().await.unwrap();
     assert!(page.contains(r#"action="/logout""#));
     let again = with(client().get(server.page("/login?next=/status")), &held).send().await.unwrap();
