@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use common::otlp::{self, TestSpan, span};
 use throughline::dashboard::model::correlation::Keys;
-use throughline::dashboard::model::correlation::Keys;
 use throughline::dashboard::model::otlp::Batch;
 use throughline::dashboard::query::kept::{Overviews, Period};
 use throughline::dashboard::query::outcome::Outcome;
