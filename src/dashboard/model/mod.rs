@@ -5,12 +5,13 @@
 //! * [`span`]: spans, logs, resources, scopes, decoded for reading.
 //! * [`summary`]: what a list needs to know of a trace without opening it.
 //! * [`answer`]: how a call or a delivery ended.
-//! * [`correlation`]: which attributes carry a correlation ID.
+//! * [`correlation`]: which attributes carry a correlation ID; [`hash`]: what stands for an attribute in an index.
 //!
 //! What must not live here: HTML, SQL, anything that waits.
 
 pub mod answer;
 pub mod correlation;
+pub mod hash;
 pub mod ids;
 pub mod otlp;
 pub mod proto;

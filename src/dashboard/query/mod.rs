@@ -9,7 +9,7 @@
 //!   failed.
 //! * [`redact`]: secrets that are not shown.
 //! * [`prose`]: a sentence with services, codes and errors in it, without markup.
-//! * [`search`], [`grammar`]: what a text in the search box means.
+//! * [`search`]: what a text in the search box means; [`language`]: the query language.
 //! * [`export`]: a trace as OTLP JSON and as Jaeger JSON.
 //!
 //! What must not live here: HTML, colours, SQL, wire types.
@@ -17,8 +17,8 @@
 pub mod export;
 pub mod facts;
 pub mod finding;
-pub mod grammar;
 pub mod kept;
+pub mod language;
 pub mod outcome;
 pub mod overview;
 pub mod prose;

@@ -1,6 +1,6 @@
 //! What a text in the search box means: an ID of any kind, a service, a query.
 
-use super::grammar::{self, QueryError};
+use super::language::{self, QueryError};
 use crate::dashboard::model::{Nanos, SpanId, TraceId, TraceSummary};
 use crate::dashboard::store::{Reader, StoreError};
 
@@ -55,8 +55,8 @@ pub async fn find(reader: &dyn Reader, text: &str, now: Nanos) -> Result<Found, 
     found.tried.push("a service");
     let services = reader.services(0, now).await?;
     found.hits.extend(services_like(&services, text).into_iter().map(Hit::Service));
-    if found.hits.is_empty() && grammar::looks_like_query(text) {
-        found.query = Some(grammar::read(text).map(|_| ()));
+    if found.hits.is_empty() && language::looks_like_query(text) {
+        found.query = Some(language::read(text).map(|_| ()));
     }
     Ok(found)
 }

@@ -1,5 +1,8 @@
 //! What a list of traces may be asked for, and what comes back.
 
+use std::sync::Arc;
+
+use super::Selection;
 use crate::dashboard::model::{Nanos, TraceId, TraceSummary};
 
 /// A question for a list of traces. `Default` asks for the newest of all.
@@ -17,6 +20,8 @@ pub struct TraceFilter {
     pub min_duration: Option<u64>,
     pub max_duration: Option<u64>,
     pub correlation: Option<String>,
+    /// A query, on top of all this.
+    pub select: Option<Arc<dyn Selection>>,
     pub order: Order,
     /// Rows wanted, 1 to [`TraceFilter::MAX_LIMIT`].
     pub limit: usize,
@@ -30,6 +35,8 @@ impl TraceFilter {
     pub const MAX_LIMIT: usize = 1000;
     /// Summaries looked at before a page says that it is not complete.
     pub const BUDGET: usize = 50_000;
+    /// Spans decoded, where a summary does not tell, before a page says that it is not complete.
+    pub const SPANS: usize = 60_000;
 }
 
 /// The status of a trace: whether any of its spans failed. With a service, whether one of that service's did.
@@ -48,6 +55,7 @@ pub enum Order {
     Newest,
     Longest,
     MostSpans,
+    MostErrors,
 }
 
 /// The last row of a page: its sort key (start, duration or spans) and its ID.
@@ -69,6 +77,8 @@ pub struct TracePage {
     pub failed: u64,
     /// Summaries looked at.
     pub examined: u64,
+    /// Of these, traces whose spans had to be looked at.
+    pub opened: u64,
     /// False where the budget ended before the range did: there may be more.
     pub complete: bool,
     /// Up to [`TracePage::MAX_DOTS`] of the matching traces, the newest, for the chart.

@@ -3,7 +3,7 @@
 //! [`Store`] is what the rest of the dashboard sees: it takes batches (an OK means committed), reads traces,
 //! lists and correlations, and tells when something new has come. Behind it:
 //!
-//! * [`filter`]: what a list of traces may be asked for, and what comes back.
+//! * [`filter`]: what a list of traces may be asked for, and what comes back; [`select`]: what a query asks.
 //! * [`engine`]: opens, reads; [`writer`]: the one task that writes, seals and removes what is old.
 //! * [`pack`]: batches into blocks, [`part`]: their entries and terms ([`block`], [`entry`], [`term`], [`seen`],
 //!   [`failure`]).
@@ -29,6 +29,7 @@ mod retention;
 mod rollup;
 mod run;
 mod seen;
+pub mod select;
 mod sqlite;
 mod tail;
 mod term;
@@ -44,6 +45,7 @@ pub use failing::{Failing, Reason};
 pub use filter::{Cursor, Dot, Order, StatusFilter, TraceFilter, TracePage};
 pub use latency::Latency;
 pub use retention::Limits;
+pub use select::{Plan, Selection, Verdict};
 pub use sqlite::OpenError;
 
 /// Why a read or write did not happen.
@@ -159,6 +161,8 @@ pub struct Holdings {
     pub location: String,
     pub spans: u64,
     pub logs: u64,
+    /// Sealed parts of the store.
+    pub runs: usize,
     /// Bytes on disk, indexes included.
     pub bytes: u64,
     /// Largest size before the oldest is removed; 0 is unlimited.

@@ -6,8 +6,9 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::StoreError;
 use super::block::{BlockBuilder, ItemKind};
 use super::entry::Loc;
-use super::part::{Part, PartBuilder};
+use super::part::{self, Part, PartBuilder};
 use super::seen::{Prints, Seen};
+use super::term::Term;
 use crate::dashboard::model::otlp::Batch;
 use crate::dashboard::model::{Nanos, TraceId};
 
@@ -34,6 +35,8 @@ impl Incoming {
 pub struct Flush {
     pub blocks: Vec<(u64, Vec<u8>)>,
     pub parts: Vec<Part>,
+    /// Resources with the hashes of their attributes.
+    pub resources: Vec<(Term, Vec<u32>)>,
     pub spans: u64,
     pub logs: u64,
     /// Items left out because they came before, by batch.
@@ -101,6 +104,7 @@ impl Packer {
         let mut slots = Vec::with_capacity(incoming.iter().map(|one| one.batch.spans.len()).sum());
         for (index, incoming) in incoming.iter().enumerate() {
             fresh(index, incoming, &mut self.seen, &mut slots, &mut flush);
+            flush.resources.extend(part::resources(&incoming.batch, &incoming.prints));
         }
         slots.sort_unstable();
         let block = &mut self.block;
@@ -193,14 +197,14 @@ impl Packing<'_> {
     }
 
     fn item(&mut self, slot: Slot, part: &mut PartBuilder) {
-        let batch = &self.incoming[slot.batch()].batch;
+        let Incoming { batch, prints } = self.incoming[slot.batch()];
         let (message, resource, scope, kind) = if slot.is_log() {
             let log = &batch.logs[slot.item() as usize];
-            part.log(batch, slot.item(), log);
+            part.log(batch, prints, slot.item(), log);
             (&log.message, log.resource, log.scope, ItemKind::Log)
         } else {
             let span = &batch.spans[slot.item() as usize];
-            part.span(batch, slot.item(), span);
+            part.span(batch, prints, slot.item(), span);
             (&span.message, span.resource, span.scope, ItemKind::Span)
         };
         let (resources, scopes) = &mut self.tables[slot.batch()];

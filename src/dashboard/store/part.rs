@@ -7,6 +7,7 @@ use std::ops::Range;
 use super::block::WalkedPart;
 use super::entry::{Entry, Loc, add_correlation, add_service, better_root, later};
 use super::failure::{self, Broken};
+use super::seen::Prints;
 use super::term::Term;
 use crate::dashboard::model::correlation::Origin;
 use crate::dashboard::model::otlp::batch::{Batch, LogRef, Place, SpanRef};
@@ -25,8 +26,20 @@ pub struct Part {
     pub terms: Vec<Term>,
 }
 
+/// The resources of a batch: the term of each with the hashes of its attributes.
+pub fn resources(batch: &Batch, prints: &Prints) -> Vec<(Term, Vec<u32>)> {
+    let terms = prints.resources.iter().map(|print| Term::resource(*print));
+    terms.zip(batch.resources.iter().map(|resource| batch.hashes(&resource.hashes).to_vec())).collect()
+}
+
 /// Makes the parts of a stored block anew, given its walk.
-pub fn of_block(id: u64, received: Nanos, batch: &Batch, walked: &[WalkedPart]) -> Vec<Part> {
+pub fn of_block(
+    id: u64,
+    received: Nanos,
+    batch: &Batch,
+    prints: &Prints,
+    walked: &[WalkedPart],
+) -> Vec<Part> {
     let items = |range: &Range<u32>| range.start as usize..range.end as usize;
     let parts = walked.iter().map(|part| {
         let (spans, logs) = (&batch.spans[items(&part.spans)], &batch.logs[items(&part.logs)]);
@@ -36,10 +49,10 @@ pub fn of_block(id: u64, received: Nanos, batch: &Batch, walked: &[WalkedPart]) 
             PartBuilder::new(trace.unwrap_or(TraceId([0; 16])), received, spans.len() + logs.len());
         builder.place(Loc { block: id, offset: part.offset });
         for (span, item) in spans.iter().zip(part.spans.start..) {
-            builder.span(batch, item, span);
+            builder.span(batch, prints, item, span);
         }
         for (log, item) in logs.iter().zip(part.logs.start..) {
-            builder.log(batch, item, log);
+            builder.log(batch, prints, item, log);
         }
         builder.finish()
     });
@@ -53,6 +66,8 @@ pub struct PartBuilder {
     now: Nanos,
     broke: Broken,
     service: String,
+    /// The fingerprint of the last item's resource.
+    resource: Option<u64>,
 }
 
 impl PartBuilder {
@@ -62,7 +77,7 @@ impl PartBuilder {
         (entry.summary.start, entry.summary.end) = (now, now);
         let mut terms = Vec::with_capacity(items.min(4096) * TERMS_OF_AN_ITEM);
         terms.extend((!entry.is_orphan_logs()).then(|| Term::trace(id)));
-        Self { entry, terms, now, broke: Broken::default(), service: String::new() }
+        Self { entry, terms, now, broke: Broken::default(), service: String::new(), resource: None }
     }
 
     /// Notes where items of it lie.
@@ -86,7 +101,7 @@ impl PartBuilder {
     }
 
     /// Takes in the batch's span number `item`.
-    pub fn span(&mut self, batch: &Batch, item: u32, span: &SpanRef) {
+    pub fn span(&mut self, batch: &Batch, prints: &Prints, item: u32, span: &SpanRef) {
         self.time(span.start, span.end);
         self.read_service(batch, span.resource);
         let summary = &mut self.entry.summary;
@@ -95,7 +110,8 @@ impl PartBuilder {
         if add_service(summary, &self.service, 1, u32::from(span.failed)) {
             self.terms.push(Term::service(&self.service));
         }
-        self.terms.push(Term::span(span.span_id));
+        self.of_resource(prints.resources[span.resource as usize]);
+        self.terms.extend([Term::span(span.span_id), Term::span_name(batch.at(&span.name))]);
         self.terms.extend(batch.hashes(&span.hashes).iter().map(|hash| Term(*hash)));
         if span.failed {
             self.terms.extend([Term::error(), Term::service_error(&self.service)]);
@@ -113,12 +129,13 @@ impl PartBuilder {
     }
 
     /// Takes in the batch's log number `item`.
-    pub fn log(&mut self, batch: &Batch, item: u32, log: &LogRef) {
+    pub fn log(&mut self, batch: &Batch, prints: &Prints, item: u32, log: &LogRef) {
         // A log can name a trace that ended long ago: it widens no trace that has spans.
         if self.entry.summary.spans == 0 {
             self.time(log.time, log.time);
         }
         self.entry.summary.logs += 1;
+        self.of_resource(prints.resources[log.resource as usize]);
         self.terms.extend(batch.hashes(&log.hashes).iter().map(|hash| Term(*hash)));
         if self.entry.is_orphan_logs() {
             self.read_service(batch, log.resource);
@@ -129,6 +146,14 @@ impl PartBuilder {
         let from = batch.log_correlations.partition_point(|(of, ..)| *of < item);
         for (_, place, origin) in batch.log_correlations[from..].iter().take_while(|(of, ..)| *of == item) {
             self.correlation(batch, place, *origin);
+        }
+    }
+
+    /// Items of one resource mostly come one after the other.
+    fn of_resource(&mut self, print: u64) {
+        if self.resource != Some(print) {
+            self.resource = Some(print);
+            self.terms.push(Term::resource(print));
         }
     }
 

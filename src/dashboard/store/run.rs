@@ -78,7 +78,9 @@ pub fn seal(
     }
     let pairs = tail.pairs(&new_ordinal);
     let bits = ordinal_bits(entries.len());
-    let pages = pairs.chunks(PAGE).map(|page| encode_page(page, bits)).collect();
+    let mut pages: Vec<Vec<u8>> = pairs.chunks(PAGE).map(|page| encode_page(page, bits)).collect();
+    // Behind the pages of pairs, as one more page.
+    pages.push(encode_resources(tail.resources())?);
     let entry = |index: &u32| (&entries[*index as usize], moved.get(index).map(Vec::as_slice));
     let chunks =
         order.chunks(CHUNK).map(|chunk| encode_chunk(chunk.iter().map(entry))).collect::<Result<_, _>>()?;
@@ -108,6 +110,11 @@ pub fn seal(
 }
 
 impl RunMeta {
+    /// The number of the page that holds the resources.
+    pub fn resources_page(&self) -> u32 {
+        self.page_firsts.len() as u32
+    }
+
     /// The numbers of the first and last page that may hold pairs of a term.
     pub fn pages_of(&self, term: Term) -> Option<(u32, u32)> {
         let (low, high) = term.bounds();
@@ -211,6 +218,32 @@ fn encode_page(pairs: &[u64], bits: u32) -> Vec<u8> {
         before = short;
     }
     page
+}
+
+fn encode_resources(resources: impl Iterator<Item = (u32, Term)>) -> Result<Vec<u8>, StoreError> {
+    let mut pairs: Vec<u64> =
+        resources.map(|(hash, term)| u64::from(hash) << u32::BITS | u64::from(term.0)).collect();
+    pairs.sort_unstable();
+    pairs.dedup();
+    let (mut raw, mut before) = (Vec::with_capacity(pairs.len() * 6), 0);
+    for pair in pairs {
+        put_varint(&mut raw, pair - before);
+        before = pair;
+    }
+    compress(&raw)
+}
+
+/// The terms of the resources that have an attribute with one of these hashes, out of the page of resources.
+pub fn resources_with(page: &[u8], hashes: &[u32]) -> Result<Vec<Term>, StoreError> {
+    let raw = decompress(page)?;
+    let (mut rest, mut pair, mut found) = (&raw[..], 0u64, Vec::new());
+    while !rest.is_empty() {
+        pair = pair.wrapping_add(take_varint(&mut rest).map_err(damaged)?);
+        if hashes.contains(&((pair >> u32::BITS) as u32)) {
+            found.push(Term(pair as u32));
+        }
+    }
+    Ok(found)
 }
 
 /// Ordinals of a term's entries out of the pages of a run of `entries` that may hold it, ascending: oldest first.

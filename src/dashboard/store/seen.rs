@@ -72,6 +72,8 @@ impl Seen {
 
 /// The fingerprints of a batch's items, in their order.
 pub struct Prints {
+    /// What stands for each resource.
+    pub resources: Vec<u64>,
     pub spans: Vec<u64>,
     pub logs: Vec<u64>,
 }
@@ -85,6 +87,7 @@ impl Prints {
         Self {
             spans: batch.spans.iter().map(|span| print(&span.message, span.resource)).collect(),
             logs: batch.logs.iter().map(|log| print(&log.message, log.resource)).collect(),
+            resources: seeds,
         }
     }
 }

@@ -25,12 +25,21 @@ pub struct Tail {
     by_trace: HashMap<TraceId, u32>,
     by_start: BTreeSet<(Nanos, u32)>,
     terms: TermIndex,
+    /// The hashes of the attributes of each resource, under its term.
+    resources: HashMap<Term, Vec<u32>>,
     flushes: usize,
 }
 
 impl Tail {
-    /// Takes in a flush.
-    pub fn add(&mut self, parts: impl IntoIterator<Item = Part>) {
+    /// Takes in a flush: its parts, and its resources with the hashes of their attributes.
+    pub fn add(
+        &mut self,
+        parts: impl IntoIterator<Item = Part>,
+        resources: impl IntoIterator<Item = (Term, Vec<u32>)>,
+    ) {
+        for (term, hashes) in resources {
+            self.resources.entry(term).or_insert(hashes);
+        }
         for Part { entry, terms } in parts {
             let ordinal = self.place(entry);
             self.terms.add(&terms, ordinal);
@@ -77,23 +86,26 @@ impl Tail {
         self.terms.find(term).into_iter().map(|ordinal| &self.entries[ordinal as usize])
     }
 
-    /// Entries with a term that start in a range, newest first; `None` where there are so many of them that walking
-    /// all entries is as good.
-    pub fn rare(&self, term: Term, from: Nanos, to: Nanos) -> Option<Vec<&Entry>> {
-        let ordinals = self.terms.find(term);
-        if ordinals.len() > self.entries.len() / 8 + 8 {
-            return None;
-        }
-        let entries = ordinals.into_iter().map(|ordinal| &self.entries[ordinal as usize]);
-        let mut found: Vec<_> = entries.filter(|entry| (from..=to).contains(&entry.summary.start)).collect();
-        found.sort_by_key(|entry| std::cmp::Reverse(entry.summary.start));
-        Some(found)
-    }
-
     /// Entries that start in a range, newest first.
     pub fn newest(&self, from: Nanos, to: Nanos) -> impl Iterator<Item = &Entry> {
         let range = if from <= to { (from, 0)..=(to, u32::MAX) } else { (1, 0)..=(1, 0) };
         self.by_start.range(range).rev().map(|(_, ordinal)| &self.entries[*ordinal as usize])
+    }
+
+    /// Which entries have a term, by their index.
+    pub fn ordinals(&self, term: Term) -> Vec<u32> {
+        self.terms.find(term)
+    }
+
+    /// The resources that have an attribute with one of these hashes.
+    pub fn resources_with(&self, hashes: &[u32]) -> Vec<Term> {
+        let with = |known: &Vec<u32>| known.iter().any(|hash| hashes.contains(hash));
+        self.resources.iter().filter(|(_, known)| with(known)).map(|(term, _)| *term).collect()
+    }
+
+    /// Each attribute's hash with the term of a resource that has it.
+    pub fn resources(&self) -> impl Iterator<Item = (u32, Term)> {
+        self.resources.iter().flat_map(|(term, hashes)| hashes.iter().map(|hash| (*hash, *term)))
     }
 
     /// All entries.

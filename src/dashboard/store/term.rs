@@ -28,7 +28,7 @@ enum Namespace {
     Operation = 6,
     Correlation = 7,
     LinkTo = 8,
-    // 9 are attributes, whose hashes are made in `model::otlp::hash`.
+    // 9 are attributes, whose hashes are made in `model::hash`.
     Broke = 10,
     SpanName = 11,
     Resource = 12,

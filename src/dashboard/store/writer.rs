@@ -91,8 +91,9 @@ impl Writer {
             self.packer.seen.insert(*print);
         }
         if of_tail {
-            let parts = part::of_block(id, block.received, &batch, &walked);
-            self.shared.index.write().expect("no holder panics").tail.add(parts);
+            let parts = part::of_block(id, block.received, &batch, &prints, &walked);
+            let resources = part::resources(&batch, &prints);
+            self.shared.index.write().expect("no holder panics").tail.add(parts, resources);
         }
         Ok(prints.spans.len() + prints.logs.len())
     }
@@ -165,7 +166,7 @@ impl Writer {
         if index.tail.is_empty() {
             self.tail_since = Instant::now();
         }
-        index.tail.add(flush.parts);
+        index.tail.add(flush.parts, flush.resources);
         Ok(flush.duplicates)
     }
 

@@ -12,8 +12,8 @@ use super::html::{PageResult, page};
 use super::visit::{Params, Visit};
 use super::{PageState, format};
 use crate::dashboard::model::{Nanos, TraceId, TraceSummary};
-use crate::dashboard::query::grammar::{self, QueryError};
-use crate::dashboard::store::{Cursor, Order, StatusFilter, TraceFilter, TracePage};
+use crate::dashboard::query::language::{self, Form, QueryError};
+use crate::dashboard::store::{Cursor, Order, TraceFilter, TracePage};
 
 /// Rows of a page where the address does not say.
 const USUAL_LIMIT: usize = 50;
@@ -23,6 +23,9 @@ const MOST_SERVICES: usize = 4;
 /// What the address asks for, or what is wrong with its query.
 struct Asked {
     filter: TraceFilter,
+    /// The whole query as one line, as it was written where it cannot be read.
+    query: String,
+    form: Form,
     bad_query: Option<QueryError>,
 }
 
@@ -40,6 +43,7 @@ struct Row {
 struct ListPage {
     frame: Frame,
     filter: TraceFilter,
+    form: Form,
     query: String,
     bad_query: Option<(String, String)>,
     orders: Vec<(String, &'static str, bool)>,
@@ -76,7 +80,7 @@ pub async fn list(State(state): State<PageState>, visit: Visit) -> PageResult {
 }
 
 fn draw(frame: Frame, visit: &Visit, asked: Asked, services: Vec<String>, found: TracePage) -> ListPage {
-    let filter = asked.filter;
+    let Asked { filter, query, form, bad_query } = asked;
     let longest = found.rows.iter().map(TraceSummary::duration).max().unwrap_or(0);
     let rows: Vec<Row> = found.rows.iter().map(|trace| row(&frame, trace.clone(), longest)).collect();
     let points: Vec<Point> = found
@@ -94,30 +98,28 @@ fn draw(frame: Frame, visit: &Visit, asked: Asked, services: Vec<String>, found:
         ("newest", "Newest", Order::Newest),
         ("longest", "Longest", Order::Longest),
         ("spans", "Most spans", Order::MostSpans),
+        ("errors", "Most errors", Order::MostErrors),
     ]
     .map(|(word, name, order)| {
         let word = (order != Order::Newest).then_some(word);
         (frame.here(&[("order", word), ("after", None)]), name, filter.order == order)
     })
     .into();
-    let shown = |ns: Option<u64>| ns.map(grammar::written).unwrap_or_default();
+    let shown = |ns: Option<u64>| ns.map(language::written).unwrap_or_default();
     let bad_query =
-        asked.bad_query.map(|error| (error.to_string(), " ".repeat(error.column.saturating_sub(1)) + "^"));
-    let query = match &bad_query {
-        Some(_) => visit.params.get("query").unwrap_or_default().to_owned(),
-        None => grammar::write(&filter),
-    };
+        bad_query.map(|error| (error.to_string(), " ".repeat(error.column.saturating_sub(1)) + "^"));
     let newest = found.rows.first().map(|trace| trace.start);
     let live = frame.stream && filter.order == Order::Newest && filter.after.is_none() && bad_query.is_none();
     ListPage {
         filtered: !query.is_empty(),
-        min: shown(filter.min_duration),
-        max: shown(filter.max_duration),
+        min: shown(form.min),
+        max: shown(form.max),
         chart: (!points.is_empty()).then(|| dots::dots(visit, &points, &says)),
         next: found.next.map(|cursor| frame.here(&[("after", Some(&write_cursor(cursor, filter.order)))])),
         first: filter.after.map(|_| frame.here(&[("after", None)])),
         new_rows: live.then(|| new_rows_address(visit, newest.unwrap_or(visit.range.from))),
         query,
+        form,
         bad_query,
         orders,
         services,
@@ -147,40 +149,40 @@ fn row(frame: &Frame, mut trace: TraceSummary, longest: u64) -> Row {
 /// Reads the query line and the form; what the form says comes on top of the line.
 fn read(visit: &Visit) -> Result<Asked, PageError> {
     let params = &visit.params;
-    let (mut filter, bad_query) = match params.text("query") {
-        None => (TraceFilter::default(), None),
-        Some(text) if text.len() > 2_000 => return Err(PageError::bad("The query is too long.")),
-        Some(text) => match grammar::read(text) {
-            Ok(filter) => (filter, None),
-            Err(error) => (TraceFilter::default(), Some(error)),
-        },
-    };
-    let text = |key: &str| params.text(key).map(str::to_owned);
-    filter.service = text("service").or(filter.service);
-    filter.operation = text("name").or(filter.operation);
-    filter.correlation = text("correlation").or(filter.correlation);
-    match params.text("status") {
-        None | Some("any") => {}
-        Some("error") => filter.status = Some(StatusFilter::Error),
-        Some("ok") => filter.status = Some(StatusFilter::Ok),
-        Some(_) => return Err(PageError::bad("“status” may be error, ok or any.")),
+    let line = params.text("query").unwrap_or_default();
+    if line.len() > language::MAX_LEN {
+        return Err(PageError::bad("The query is too long."));
     }
-    let duration = |key: &str| match params.text(key) {
-        None => Ok(None),
-        Some(text) => grammar::duration(text).map(Some).ok_or_else(|| {
-            PageError::bad(format!(
-                "“{key}” is a duration such as 250ms or 1.5s, not “{}”.",
-                format::shortened(text, 20)
-            ))
-        }),
-    };
-    filter.min_duration = duration("min")?.or(filter.min_duration);
-    filter.max_duration = duration("max")?.or(filter.max_duration);
+    let mut form = Form::default();
+    let mut bad_query = None;
+    if !line.is_empty() {
+        match language::read(line) {
+            Ok(query) => form = Form::of(&query),
+            Err(error) => bad_query = Some(error),
+        }
+    }
+    read_form(params, &mut form)?;
+    let mut filter = TraceFilter::default();
+    let mut query = line.to_owned();
+    if bad_query.is_none() {
+        let whole = form.text().and_then(|text| match text.is_empty() {
+            true => Ok(None),
+            false => language::read(&text).map(Some),
+        });
+        match whole {
+            Ok(whole) => {
+                query = whole.as_ref().map(ToString::to_string).unwrap_or_default();
+                filter.select = whole.map(language::Query::selection);
+            }
+            Err(error) => bad_query = Some(error),
+        }
+    }
     filter.order = match params.text("order") {
         None | Some("newest") => Order::Newest,
         Some("longest") => Order::Longest,
         Some("spans") => Order::MostSpans,
-        Some(_) => return Err(PageError::bad("“order” may be newest, longest or spans.")),
+        Some("errors") => Order::MostErrors,
+        Some(_) => return Err(PageError::bad("“order” may be newest, longest, spans or errors.")),
     };
     filter.limit = params.number("limit", 1..=TraceFilter::MAX_LIMIT, USUAL_LIMIT)?;
     filter.dots = true;
@@ -194,7 +196,33 @@ fn read(visit: &Visit) -> Result<Asked, PageError> {
             )
         })?),
     };
-    Ok(Asked { filter, bad_query })
+    Ok(Asked { filter, query, form, bad_query })
+}
+
+/// Reads the form beside the line.
+fn read_form(params: &Params, form: &mut Form) -> Result<(), PageError> {
+    let text = |key: &str| params.text(key).map(str::to_owned);
+    form.service = text("service").or(form.service.take());
+    form.operation = text("name").or(form.operation.take());
+    form.correlation = text("correlation").or(form.correlation.take());
+    match params.text("status") {
+        None | Some("any") => {}
+        Some("error") => form.failed = Some(true),
+        Some("ok") => form.failed = Some(false),
+        Some(_) => return Err(PageError::bad("“status” may be error, ok or any.")),
+    }
+    let duration = |key: &str| match params.text(key) {
+        None => Ok(None),
+        Some(text) => language::duration(text).map(Some).ok_or_else(|| {
+            PageError::bad(format!(
+                "“{key}” is a duration such as 250ms or 1.5s, not “{}”.",
+                format::shortened(text, 20)
+            ))
+        }),
+    };
+    form.min = duration("min")?.or(form.min);
+    form.max = duration("max")?.or(form.max);
+    Ok(())
 }
 
 /// A cursor as text, with a check so that a changed one is noticed.

@@ -21,7 +21,7 @@ pub struct Batch {
     pub scopes: Vec<Place>,
     pub spans: Vec<SpanRef>,
     pub logs: Vec<LogRef>,
-    /// [Hashes](super::hash) of attributes; resources, spans and logs have a range of them each.
+    /// [Hashes](super::super::hash) of attributes; resources, spans and logs have a range of them each.
     pub hashes: Vec<u32>,
     /// Correlation IDs found: which item, where, from what. In item order, spans and logs apart.
     pub span_correlations: Vec<(u32, Place, Origin)>,

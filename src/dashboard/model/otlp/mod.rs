@@ -5,7 +5,6 @@
 
 pub mod batch;
 pub mod decode;
-pub mod hash;
 pub mod metrics;
 mod peek;
 mod walk;

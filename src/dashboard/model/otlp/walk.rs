@@ -5,11 +5,12 @@
 //! ID that is missing, of the wrong length or zero is left out alone and counted.
 
 use super::super::correlation::{self, Keys, Origin};
+use super::super::hash;
 use super::super::proto::{WireError, fields};
 use super::super::{SpanId, TraceId};
 use super::batch::{Batch, LogRef, Place, Reason, Rejected, ResourceRef, SpanRef};
 use super::peek::{check_depth, key_value, link_target, status_code, text_of};
-use super::{hash, log_field, span_field};
+use super::{log_field, span_field};
 
 /// Fields that hold the attributes of a resource, a scope, an event, a link.
 const OF_RESOURCE: u32 = 1;

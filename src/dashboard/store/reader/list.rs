@@ -1,47 +1,88 @@
 //! Pages of traces: the newest, longest or largest that match, within a budget.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::super::engine::Shared;
 use super::super::entry::Entry;
 use super::super::run::{CHUNK, RunMeta};
-use super::super::term::Term;
-use super::super::{Cursor, Dot, Order, StatusFilter, StoreError, TraceFilter, TracePage};
-use crate::dashboard::model::{Nanos, TraceId, TraceSummary};
+use super::super::{Cursor, Dot, Order, StatusFilter, StoreError, TraceFilter, TracePage, Verdict};
+use super::lookup::{Contents, OpenBlocks};
+use super::needles::Needles;
+use crate::dashboard::model::{Nanos, Trace, TraceId, TraceSummary};
+
+/// Dots of the chart where traces have to be opened for them.
+const MAX_OPENED_DOTS: usize = 200;
 
 impl Shared {
     pub(super) async fn page(&self, filter: &TraceFilter) -> Result<TracePage, StoreError> {
         let mut search = Search::new(filter);
-        let runs = {
-            let index = self.index.read().expect("no holder panics");
-            match search.term.and_then(|term| index.tail.rare(term, search.from, search.to)) {
-                Some(found) => search.offer_newest(found.into_iter()),
-                None => search.offer_newest(index.tail.newest(search.from, search.to)),
-            }
-            index.runs.clone()
-        };
-        let may_carry = |run: &RunMeta| filter.correlation.as_ref().is_none_or(|value| run.may_carry(value));
-        let mut newest_first: Vec<_> =
-            runs.iter().filter(|run| run.overlaps(search.from, search.to) && may_carry(run)).collect();
-        newest_first.sort_by_key(|run| std::cmp::Reverse(run.max_start));
-        for run in newest_first {
-            if search.is_done_before(run.max_start) || search.examined >= TraceFilter::BUDGET as u64 {
+        let runs = self.search_tail(&mut search).await?;
+        let mut newest_first: VecDeque<_> =
+            runs.iter().filter(|run| run.overlaps(search.from, search.to)).collect();
+        newest_first.make_contiguous().sort_by_key(|run| std::cmp::Reverse(run.max_start));
+        while let Some(run) = newest_first.pop_front() {
+            if search.is_done_before(run.max_start) || search.is_spent() {
                 search.complete = false;
+                newest_first.push_front(run);
                 break;
             }
-            self.search_run(run, &mut search).await?;
+            self.search_run(run, &runs, &mut search).await?;
+        }
+        if search.is_spent() {
+            // What a run not looked at holds above the last entry seen is not to be passed over.
+            let unseen = newest_first.iter().map(|run| run.max_start).max().unwrap_or(0);
+            search.seen_down_to = search.seen_down_to.max(unseen.min(search.to.saturating_sub(1)));
         }
         self.finish(search, &runs).await
     }
 
+    /// Offers the tail's entries, newest first; gives the runs that stood beside it.
+    async fn search_tail(&self, search: &mut Search<'_>) -> Result<Arc<Vec<Arc<RunMeta>>>, StoreError> {
+        let (open, runs) = {
+            let index = self.index.read().expect("no holder panics");
+            let found = search.needles.in_tail(&index.tail);
+            let open = match found.filter(|found| found.len() < index.tail.entries().len() / 8 + 8) {
+                Some(found) => {
+                    let entries = index.tail.entries();
+                    let mut found: Vec<&Entry> = found.iter().map(|at| &entries[*at as usize]).collect();
+                    found.sort_by_key(|entry| std::cmp::Reverse(entry.summary.start));
+                    search.offer_newest(found.into_iter())
+                }
+                None => search.offer_newest(index.tail.newest(search.from, search.to)),
+            };
+            (open, index.runs.clone())
+        };
+        for id in open {
+            let entry = self.index.read().expect("no holder panics").tail.trace(id).cloned();
+            // Sealed meanwhile where it is not there.
+            let entry = match entry {
+                Some(entry) => Some(entry),
+                None => self.entry(id).await?,
+            };
+            if let Some(entry) = entry {
+                self.judge(entry, &runs, search).await?;
+            }
+            if search.is_enough() || search.is_spent() {
+                search.complete = false;
+                break;
+            }
+        }
+        Ok(runs)
+    }
+
     /// Offers a run's entries, newest first.
-    async fn search_run(&self, run: &RunMeta, search: &mut Search<'_>) -> Result<(), StoreError> {
-        let ordinals = match search.term {
-            Some(term) => self.run_ordinals(run, term).await?,
+    async fn search_run(
+        &self,
+        run: &RunMeta,
+        runs: &[Arc<RunMeta>],
+        search: &mut Search<'_>,
+    ) -> Result<(), StoreError> {
+        let ordinals = match self.in_run(&search.needles, run).await? {
+            Some(found) => found,
             None => (0..run.entries).collect(),
         };
-        let mut taken = 0;
+        let before = search.found.len();
         // Entries wanted in every fourth chunk or more often: then it pays to read neighbours along.
         let dense = ordinals.len() * CHUNK * 4 >= run.entries as usize;
         for ordinals in ordinals.chunk_by(|a, b| *a as usize / CHUNK == *b as usize / CHUNK).rev() {
@@ -52,29 +93,63 @@ impl Shared {
                 if entry.summary.start < search.from {
                     return Ok(());
                 }
-                taken += u64::from(search.offer(&entry));
-                if search.filter.order == Order::Newest && taken >= search.want as u64 {
+                if search.offer(&entry) == Verdict::Open {
+                    self.judge(entry, runs, search).await?;
+                }
+                let taken = search.found.len() - before;
+                if search.is_spent() || search.filter.order == Order::Newest && taken >= search.want {
                     search.complete = false;
                     return Ok(());
                 }
             }
-            if search.examined >= TraceFilter::BUDGET as u64 {
-                return Ok(());
-            }
         }
         Ok(())
+    }
+
+    /// Looks at the spans of a trace whose summary does not tell whether it is wanted, and takes it if it is.
+    async fn judge(
+        &self,
+        entry: Entry,
+        runs: &[Arc<RunMeta>],
+        search: &mut Search<'_>,
+    ) -> Result<(), StoreError> {
+        let Some(select) = search.filter.select.clone() else { return Ok(()) };
+        let id = entry.summary.trace_id;
+        search.seen_down_to = entry.summary.start;
+        let whole = if self.is_in_pieces(id, runs) { self.entry(id).await?.unwrap_or(entry) } else { entry };
+        let trace = match self.contents_with(&whole.locs, &mut search.open).await? {
+            Contents::Read(spans, logs) => Some(Trace { id, spans, logs }),
+            Contents::Moved => self.whole_trace(id).await?,
+        };
+        let Some(trace) = trace else { return Ok(()) };
+        search.opened += 1;
+        search.spans += trace.spans.len().max(1);
+        if select.of_trace(&whole.summary, &trace) {
+            search.found.insert(id, whole);
+        }
+        Ok(())
+    }
+
+    /// Whether parts of a trace may lie in more than one place.
+    fn is_in_pieces(&self, id: TraceId, runs: &[Arc<RunMeta>]) -> bool {
+        let in_tail = self.index.read().expect("no holder panics").tail.trace(id).is_some();
+        usize::from(in_tail) + runs.iter().filter(|run| run.may_hold(id)).count() > 1
     }
 
     /// Sorts, takes the page, and completes its rows by parts that lie in other runs.
     async fn finish(&self, search: Search<'_>, runs: &[Arc<RunMeta>]) -> Result<TracePage, StoreError> {
         let filter = search.filter;
         let mut all: Vec<Entry> = search.found.into_values().collect();
+        // Where the budget ended, the next page goes on: what was found below comes there.
+        let cut = (search.spent && filter.order == Order::Newest).then_some(search.seen_down_to);
+        all.retain(|entry| cut.is_none_or(|cut| entry.summary.start >= cut));
         let sort_key = |entry: &Entry| (key(&entry.summary, filter.order), entry.summary.trace_id);
         all.sort_by_key(|entry| std::cmp::Reverse(sort_key(entry)));
         let mut page = TracePage {
             matched: all.len() as u64,
             failed: all.iter().filter(|entry| entry.summary.errors > 0).count() as u64,
             examined: search.examined,
+            opened: search.opened,
             complete: search.complete,
             ..TracePage::default()
         };
@@ -89,13 +164,12 @@ impl Shared {
         page.next = rows
             .last()
             .filter(|_| more)
-            .map(|last| Cursor { key: key(&last.summary, filter.order), trace_id: last.summary.trace_id });
+            .map(|last| Cursor { key: key(&last.summary, filter.order), trace_id: last.summary.trace_id })
+            .or_else(|| cut.map(|cut| Cursor { key: cut, trace_id: TraceId([0; 16]) }));
         for row in rows {
             let id = row.summary.trace_id;
-            let in_tail = self.index.read().expect("no holder panics").tail.trace(id).is_some();
-            let places = usize::from(in_tail) + runs.iter().filter(|run| run.may_hold(id)).count();
             // In one place only: then the row is whole as it is.
-            let whole = if places > 1 { self.entry(id).await?.unwrap_or(row) } else { row };
+            let whole = if self.is_in_pieces(id, runs) { self.entry(id).await?.unwrap_or(row) } else { row };
             page.rows.push(whole.summary);
         }
         Ok(page)
@@ -107,50 +181,51 @@ struct Search<'a> {
     filter: &'a TraceFilter,
     from: Nanos,
     to: Nanos,
-    /// The rarest thing that is asked for.
-    term: Option<Term>,
+    needles: Needles,
     /// Matches wanted before a search for the newest may end.
     want: usize,
     found: HashMap<TraceId, Entry>,
     examined: u64,
     complete: bool,
+    /// Traces opened, and their spans.
+    opened: u64,
+    spans: usize,
+    open: OpenBlocks,
+    /// The start of the last trace that was opened.
+    seen_down_to: Nanos,
+    /// Whether it ended since it had looked at as much as it may.
+    spent: bool,
 }
 
 impl<'a> Search<'a> {
     fn new(filter: &'a TraceFilter) -> Self {
         let newest = filter.order == Order::Newest;
-        let dots = if filter.dots { TracePage::MAX_DOTS } else { 0 };
+        let dots = match (filter.dots, &filter.select) {
+            (true, None) => TracePage::MAX_DOTS,
+            (true, Some(_)) => MAX_OPENED_DOTS,
+            _ => 0,
+        };
         let to = filter.to.unwrap_or(Nanos::MAX);
         let before = filter.after.filter(|_| newest).map_or(Nanos::MAX, |after| after.key);
-        let service_error = |service: &String| match filter.status {
-            Some(StatusFilter::Error) => Term::service_error(service),
-            _ => Term::service(service),
-        };
-        let term = filter
-            .correlation
-            .as_deref()
-            .map(Term::correlation)
-            .or_else(|| filter.operation.as_deref().map(Term::operation))
-            .or_else(|| filter.service.as_ref().map(service_error))
-            .or_else(|| match filter.status? {
-                StatusFilter::Error => Some(Term::error()),
-                StatusFilter::Broke => Some(Term::broke()),
-                StatusFilter::Ok => None,
-            });
         Self {
             filter,
             from: filter.from.unwrap_or(0),
             to: to.min(before),
-            term,
+            needles: Needles::of(filter),
             want: filter.limit.clamp(1, TraceFilter::MAX_LIMIT).max(dots) + 1,
             found: HashMap::new(),
             examined: 0,
             complete: true,
+            opened: 0,
+            spans: 0,
+            open: OpenBlocks::default(),
+            seen_down_to: 0,
+            spent: false,
         }
     }
 
-    /// Looks at an entry; true where it matches.
-    fn offer(&mut self, entry: &Entry) -> bool {
+    /// Looks at an entry, and takes it where it is wanted for certain.
+    fn offer(&mut self, entry: &Entry) -> Verdict {
         self.examined += 1;
         // A page of the newest goes on below its cursor; what is above must not use up what is wanted.
         let above =
@@ -158,28 +233,49 @@ impl<'a> Search<'a> {
         let newest = self.filter.order == Order::Newest;
         if newest && self.filter.after.is_some_and(above) || !matches(entry, self.filter, self.from, self.to)
         {
-            return false;
+            return Verdict::No;
         }
-        match self.found.get_mut(&entry.summary.trace_id) {
-            Some(known) => known.absorb(entry.clone()),
-            None => drop(self.found.insert(entry.summary.trace_id, entry.clone())),
-        }
-        true
-    }
-
-    /// Looks at the tail's entries, newest first, until there are enough.
-    fn offer_newest<'b>(&mut self, entries: impl Iterator<Item = &'b Entry>) {
-        for entry in entries {
-            self.offer(entry);
-            if self.is_enough() {
-                self.complete = false;
-                return;
+        self.seen_down_to = entry.summary.start;
+        let verdict =
+            self.filter.select.as_ref().map_or(Verdict::Yes, |select| select.of_summary(&entry.summary));
+        if verdict == Verdict::Yes {
+            match self.found.get_mut(&entry.summary.trace_id) {
+                Some(known) => known.absorb(entry.clone()),
+                None => drop(self.found.insert(entry.summary.trace_id, entry.clone())),
             }
         }
+        verdict
+    }
+
+    /// Looks at the tail's entries, newest first, until there are enough; gives the traces to be opened. From the
+    /// first of those on, what is certain is opened as well, so that the newest come first.
+    fn offer_newest<'b>(&mut self, entries: impl Iterator<Item = &'b Entry>) -> Vec<TraceId> {
+        let mut open = Vec::new();
+        for entry in entries {
+            match self.offer(entry) {
+                Verdict::Open => open.push(entry.summary.trace_id),
+                Verdict::Yes if !open.is_empty() => {
+                    self.found.remove(&entry.summary.trace_id);
+                    open.push(entry.summary.trace_id);
+                }
+                _ => {}
+            }
+            if self.is_enough() {
+                self.complete = false;
+                break;
+            }
+        }
+        open
     }
 
     fn is_enough(&self) -> bool {
         self.filter.order == Order::Newest && self.found.len() >= self.want
+    }
+
+    /// Whether it has looked at as much as it may.
+    fn is_spent(&mut self) -> bool {
+        self.spent |= self.examined >= TraceFilter::BUDGET as u64 || self.spans >= TraceFilter::SPANS;
+        self.spent
     }
 
     /// Whether nothing that starts at `start` or before can be among the newest wanted.
@@ -223,6 +319,7 @@ fn key(summary: &TraceSummary, order: Order) -> u64 {
         Order::Newest => summary.start,
         Order::Longest => summary.duration(),
         Order::MostSpans => u64::from(summary.spans),
+        Order::MostErrors => u64::from(summary.errors),
     }
 }
 

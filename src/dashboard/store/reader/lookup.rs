@@ -1,6 +1,6 @@
 //! Entries by term, and the whole of a trace out of its parts.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::super::StoreError;
@@ -14,6 +14,9 @@ use crate::dashboard::model::{LogRecord, Span, Trace, TraceId};
 
 /// Reads of a trace tried anew when its blocks were packed or dropped in between.
 const ATTEMPTS: usize = 4;
+
+/// Blocks kept open while one trace after the other is read, some 250 kB each.
+const OPEN_BLOCKS: usize = 8;
 
 /// Spans and logs of some places, or that a place is gone.
 pub(super) enum Contents {
@@ -121,20 +124,28 @@ impl Shared {
 
     /// Decodes what lies at some places: each span once, in order of time.
     pub(super) async fn contents(&self, locs: &[Loc]) -> Result<Contents, StoreError> {
+        self.contents_with(locs, &mut OpenBlocks::default()).await
+    }
+
+    /// The same for one trace after the other, which often lie in the same blocks.
+    pub(super) async fn contents_with(
+        &self,
+        locs: &[Loc],
+        open: &mut OpenBlocks,
+    ) -> Result<Contents, StoreError> {
         let mut by_block: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
         for loc in locs {
             by_block.entry(loc.block).or_default().push(loc.offset);
         }
         let (mut spans, mut logs, mut known) = (Vec::new(), Vec::new(), HashSet::new());
         for (id, offsets) in by_block {
-            let Some(data) = self.backend.block(id).await? else { return Ok(Contents::Moved) };
+            let Some(block) = self.open_block(id, open).await? else { return Ok(Contents::Moved) };
             let read = || -> Result<(), StoreError> {
-                let block = Block::open(&data)?;
                 let mut decoder = Decoder::default();
                 for offset in offsets {
                     for item in block.part(offset)? {
                         let seed = resource_seed(block.resource(item.resource));
-                        match decoder.item(&block, &item)? {
+                        match decoder.item(block, &item)? {
                             Some(Item::Span(span)) if known.insert(fingerprint(item.message, seed)) => {
                                 spans.push(*span);
                             }
@@ -151,7 +162,30 @@ impl Shared {
         logs.sort_by_key(|log| log.time);
         Ok(Contents::Read(spans, logs))
     }
+
+    async fn open_block<'a>(
+        &self,
+        id: u64,
+        open: &'a mut OpenBlocks,
+    ) -> Result<Option<&'a Block>, StoreError> {
+        if let Some(at) = open.0.iter().position(|(known, _)| *known == id) {
+            let found = open.0.remove(at);
+            open.0.extend(found);
+        } else {
+            let Some(data) = self.backend.block(id).await? else { return Ok(None) };
+            let block = Block::open(&data).map_err(|error| in_block(id, error))?;
+            if open.0.len() >= OPEN_BLOCKS {
+                open.0.pop_front();
+            }
+            open.0.push_back((id, block));
+        }
+        Ok(open.0.back().map(|(_, block)| block))
+    }
 }
+
+/// The blocks opened last, the newest at the end.
+#[derive(Default)]
+pub(super) struct OpenBlocks(VecDeque<(u64, Block)>);
 
 fn merge(whole: &mut Option<Entry>, entry: Entry) {
     match whole {

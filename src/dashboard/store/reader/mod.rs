@@ -1,12 +1,13 @@
 //! Reads: the tail in memory first, then the runs that may hold something.
 //!
 //! * [`lookup`]: entries by term, and the whole of a trace out of its parts.
-//! * [`list`]: pages of traces.
+//! * [`list`]: pages of traces; [`needles`]: what an index is asked for them.
 //! * [`closure`]: everything that one correlation ID ties together.
 
 mod closure;
 mod list;
 mod lookup;
+mod needles;
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -107,6 +108,7 @@ impl Reader for Store {
             location: shared.backend.location(),
             spans: index.runs.iter().map(|run| run.spans).sum::<u64>() + count(|summary| summary.spans),
             logs: index.runs.iter().map(|run| run.logs).sum::<u64>() + count(|summary| summary.logs),
+            runs: index.runs.len(),
             bytes,
             max_bytes: shared.limits.max_bytes,
             max_age_s: shared.limits.max_age.as_secs(),

@@ -95,11 +95,23 @@ async fn a_trace_says_what_happened() {
 }
 
 #[tokio::test]
-async fn only_what_can_be_searched_leads_to_a_search() {
-    let page = get(&usual(), &format!("/traces/{}?span=a000000000000019", trace_id(1))).await;
-    let keys = page.text.split("Everything with this ").skip(1).filter_map(|rest| rest.split('"').next());
-    assert_eq!(keys.collect::<Vec<_>>(), ["correlation.id", "service.name"]);
-    page.has(&["<dt>order.id</dt>", "Copy order.id"]);
+async fn every_simple_value_leads_to_the_traces_that_have_it() {
+    let pages = usual();
+    let trace = format!("/traces/{}", trace_id(1));
+    let page = get(&pages, &format!("{trace}?span=a000000000000019")).await;
+    let mut keys = Vec::new();
+    for link in page.text.split("<a ").filter(|link| link.contains("Everything with this ")) {
+        let part = |before: &str| link.split(before).nth(1).and_then(|rest| rest.split('"').next());
+        let key = part("Everything with this ").expect("a key");
+        let href = part("href=\"").expect("an address").replace("&amp;", "&");
+        let found = get(&pages, &href).await;
+        found.has(&[&trace]);
+        found.lacks("cannot be read");
+        keys.push(key.to_owned());
+    }
+    for key in ["http.response.status_code", "order.id", "payment.amount", "correlation.id", "host.name"] {
+        assert!(keys.iter().any(|known| known == key), "{key} is not among {keys:?}");
+    }
 }
 
 #[tokio::test]
@@ -273,7 +285,7 @@ async fn the_search_leads_to_pages() {
         assert_eq!(answer.headers["location"], place.as_str());
     }
     get(&pages, "/search?q=nothing-here").await.has(&["Nothing found", "a correlation ID, a service"]);
-    get(&pages, "/search?q=status%20%3D%20maybe").await.has(&["cannot be read", "status is error or ok"]);
+    get(&pages, "/search?q=status%20%3D%20maybe").await.has(&["cannot be read", "status is error, ok or unset"]);
     get(&pages, "/search?q=a000000000000001").await.has(&["things are called", "Span"]);
 }
 

@@ -6,6 +6,7 @@ use super::axis::percent;
 use crate::dashboard::model::correlation::Keys;
 use crate::dashboard::model::{Kind, LogRecord, Nanos, Span, TraceId};
 use crate::dashboard::query::facts::{self, Entry};
+use crate::dashboard::query::language::{self, tree::Scope};
 use crate::dashboard::query::semantics::Semantics;
 use crate::dashboard::query::waterfall::{Place, Waterfall};
 use crate::dashboard::query::{prose::Prose, redact};
@@ -145,9 +146,9 @@ pub fn open(frame: &Frame, waterfall: &Waterfall<'_>, row: usize, broke_at: Opti
         logs: logs.into_iter().take(MOST_LOGS).map(|log| log_line(frame, log)).collect(),
         links: links(frame, span),
         link_count: span.links.len(),
-        resource: fields(frame, &span.resource.attributes),
+        resource: fields(frame, Of::Resource, &span.resource.attributes),
         resource_note: resource_note(span),
-        scope: fields(frame, &scope.attributes),
+        scope: fields(frame, Of::Scope, &scope.attributes),
         scope_note: format::shortened(format!("{} {}", scope.name, scope.version).trim(), 120),
         raw: raw(span),
     }
@@ -163,7 +164,7 @@ pub fn log_line(frame: &Frame, log: &LogRecord) -> LogLine {
         bad: log.severity >= 17,
         service: log.service().to_owned(),
         text: format::shortened(&redact::shown("", &text).0, LONG),
-        fields: fields(frame, &log.attributes),
+        fields: fields(frame, Of::Log, &log.attributes),
     }
 }
 
@@ -213,27 +214,31 @@ fn message(frame: &Frame, waterfall: &Waterfall<'_>, row: usize) -> Option<(Pros
 fn groups(frame: &Frame, span: &Span) -> Vec<Group> {
     let mut left = MOST_ATTRIBUTES;
     let groups = facts::groups(&span.attributes).into_iter().map(|group| {
-        let fields: Vec<_> = group.entries.into_iter().take(left).map(|entry| field(frame, entry)).collect();
+        let fields: Vec<_> =
+            group.entries.into_iter().take(left).map(|entry| field(frame, Of::Span, entry)).collect();
         left -= fields.len();
         Group { name: group.name, fields }
     });
     groups.filter(|group| !group.fields.is_empty()).collect()
 }
 
-fn fields(frame: &Frame, attributes: &[(String, crate::dashboard::model::Value)]) -> Vec<Field> {
+fn fields(frame: &Frame, of: Of, attributes: &[(String, crate::dashboard::model::Value)]) -> Vec<Field> {
     let attributes = attributes[..attributes.len().min(MOST_ATTRIBUTES)].to_vec();
-    facts::entries(&attributes).into_iter().map(|entry| field(frame, entry)).collect()
+    facts::entries(&attributes).into_iter().map(|entry| field(frame, of, entry)).collect()
 }
 
-fn field(frame: &Frame, entry: Entry) -> Field {
-    let search = match (entry.masked, entry.key.as_str()) {
-        (true, _) => None,
+fn field(frame: &Frame, of: Of, entry: Entry) -> Field {
+    let search = match (entry.masked, of, entry.key.as_str()) {
+        (true, ..) => None,
         _ if entry.text.is_empty() || entry.text.len() > 256 => None,
-        (_, "service.name") => Some(frame.link_with("/traces", &[("service", &entry.text)])),
-        (_, key) => Keys::default()
-            .origin(key.as_bytes())
-            .filter(|_| entry.kind == "text")
-            .map(|_| frame.correlation_link(&entry.text)),
+        (_, _, "service.name") => Some(frame.link_with("/traces", &[("service", &entry.text)])),
+        (_, _, key) if entry.kind == "text" && Keys::default().origin(key.as_bytes()).is_some() => {
+            Some(frame.correlation_link(&entry.text))
+        }
+        (_, of, key) => of
+            .query_scope()
+            .and_then(|scope| language::equality(scope, key, entry.kind, &entry.text))
+            .map(|query| frame.link_with("/traces", &[("query", &query)])),
     };
     let long = (entry.text.len() > LONG).then(|| {
         let size = format::bytes(entry.text.len() as u64);
@@ -242,6 +247,31 @@ fn field(frame: &Frame, entry: Entry) -> Field {
     });
     let text = if long.is_some() { cut(&entry.text, MOST_OF_VALUE).to_owned() } else { entry.text };
     Field { key: format::shortened(&entry.key, 300), text, long, masked: entry.masked, search }
+}
+
+/// What a field belongs to.
+#[derive(Clone, Copy)]
+enum Of {
+    Span,
+    Resource,
+    Scope,
+    Event,
+    Link,
+    Log,
+}
+
+impl Of {
+    /// Where a query looks for it; a list of traces is about spans, so logs are not asked for.
+    fn query_scope(self) -> Option<Scope> {
+        match self {
+            Of::Span => Some(Scope::Span),
+            Of::Resource => Some(Scope::Resource),
+            Of::Scope => Some(Scope::Instrumentation),
+            Of::Event => Some(Scope::Event),
+            Of::Link => Some(Scope::Link),
+            Of::Log => None,
+        }
+    }
 }
 
 /// At most `most` bytes, whole characters.
@@ -275,7 +305,7 @@ fn events(frame: &Frame, span: &Span) -> Vec<EventLine> {
             error: event.name == "exception",
             headline: headline.map(|text| redact::shown("", &format::shortened(&text, LONG)).0),
             stack,
-            fields: fields(frame, &rest),
+            fields: fields(frame, Of::Event, &rest),
         }
     };
     sorted.iter().take(MOST_EVENTS).map(line).collect()
@@ -328,7 +358,7 @@ fn links(frame: &Frame, span: &Span) -> Vec<LinkLine> {
             href: frame.link_with(&path, &params),
             trace: link.trace_id,
             same_trace: link.trace_id == span.trace_id,
-            fields: fields(frame, &link.attributes),
+            fields: fields(frame, Of::Link, &link.attributes),
         }
     };
     span.links.iter().take(MOST_LINKS).map(line).collect()

@@ -7,8 +7,8 @@
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::super::Value;
-use super::super::proto::{WireError, fields, put_bytes, put_fixed64, put_uint, put_varint};
+use super::Value;
+use super::proto::{WireError, fields, put_bytes, put_fixed64, put_uint, put_varint};
 
 /// Keeps attributes apart from all else that is hashed for an index.
 const SEED: u64 = 9;
@@ -143,7 +143,7 @@ mod tests {
             if let Some(common) = common(&message) {
                 assert_eq!((common.hash, common.key), (wanted, &b"http.method"[..]), "{value:?}");
             }
-            let (key, inner) = super::super::peek::key_value(&message).unwrap();
+            let (key, inner) = super::super::otlp::key_value(&message).unwrap();
             let mut hashes = Vec::new();
             any(key, inner, &mut hashes).unwrap();
             assert_eq!(hashes, [wanted], "{value:?}");
