@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use axum::http::{HeaderMap, HeaderValue};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -18,6 +18,10 @@ use super::counters::Outcome;
 
 /// KiB of bodies that may be in memory at once, over all requests.
 const BUDGET_KIB: usize = 192 << 10;
+/// Bytes set aside for a body before it has come.
+const EXPECTED: usize = 256 << 10;
+/// Bytes before the message of a gRPC call.
+const CALL_HEAD: usize = 5;
 /// Bodies decompressed at once.
 const DECOMPRESSING: usize = 4;
 
@@ -26,7 +30,7 @@ const DECOMPRESSING: usize = 4;
 pub enum BodyError {
     #[error("the request is larger than {0} bytes after decompression")]
     TooLarge(usize),
-    #[error("Content-Encoding {0:?} is not known; use gzip, zstd, deflate or none")]
+    #[error("encoding {0:?} is not known; use gzip, zstd, deflate or none")]
     UnknownEncoding(String),
     #[error("{0}")]
     Corrupt(String),
@@ -83,7 +87,46 @@ impl BodyReader {
         if told.is_some_and(|length| length > self.limit as u64) {
             return Err(BodyError::TooLarge(self.limit));
         }
-        let (raw, mut share) = self.collect(body, self.limit).await?;
+        let expected = told.map_or(0, |length| length as usize);
+        let (raw, share) = self.collect(body, self.limit, expected).await?;
+        self.unpack(encoding, raw, share).await
+    }
+
+    /// Reads the one message of a unary gRPC call: a byte that tells whether it is compressed, its length, itself
+    /// (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>).
+    pub async fn read_call(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<(Bytes, OwnedSemaphorePermit), BodyError> {
+        let corrupt = |what: &str| BodyError::Corrupt(what.to_owned());
+        let (mut raw, share) = self.collect(body, self.limit + CALL_HEAD, 0).await?;
+        if raw.len() < CALL_HEAD {
+            return Err(corrupt("the call carries no message"));
+        }
+        let head = raw.split_to(CALL_HEAD);
+        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
+        if length > self.limit {
+            return Err(BodyError::TooLarge(self.limit));
+        }
+        if length != raw.len() {
+            return Err(corrupt("the call's message is not as long as it says, or not its only one"));
+        }
+        let encoding = match (head[0], headers.get("grpc-encoding")) {
+            (0, _) => Encoding::Identity,
+            (1, Some(name)) => named(name)?,
+            _ => return Err(corrupt("the message is compressed, but grpc-encoding does not say how")),
+        };
+        self.unpack(encoding, raw, share).await
+    }
+
+    /// Decompresses what was read.
+    async fn unpack(
+        &self,
+        encoding: Encoding,
+        raw: Bytes,
+        mut share: OwnedSemaphorePermit,
+    ) -> Result<(Bytes, OwnedSemaphorePermit), BodyError> {
         if encoding == Encoding::Identity {
             return Ok((raw, share));
         }
@@ -99,19 +142,19 @@ impl BodyReader {
         Ok((bytes, share))
     }
 
-    /// Reads the bytes of a gRPC call as they came, with the five bytes that stand before its message.
-    pub async fn read_call(&self, body: Body) -> Result<(Bytes, OwnedSemaphorePermit), BodyError> {
-        self.collect(body, self.limit + 5).await
-    }
-
     /// Takes a share of the budget.
-    pub fn reserve(&self, kib: usize) -> Result<OwnedSemaphorePermit, BodyError> {
+    fn reserve(&self, kib: usize) -> Result<OwnedSemaphorePermit, BodyError> {
         self.budget.clone().try_acquire_many_owned(kib as u32).map_err(|_| BodyError::Busy)
     }
 
-    /// Reads to the end, within the limit, the budget and the time that a sender has.
-    async fn collect(&self, body: Body, limit: usize) -> Result<(Bytes, OwnedSemaphorePermit), BodyError> {
-        let read = tokio::time::timeout(self.patience, self.collect_all(body, limit));
+    /// Reads to the end, within the limit, the budget and the time that a sender has; about `expected` bytes.
+    async fn collect(
+        &self,
+        body: Body,
+        limit: usize,
+        expected: usize,
+    ) -> Result<(Bytes, OwnedSemaphorePermit), BodyError> {
+        let read = tokio::time::timeout(self.patience, self.collect_all(body, limit, expected));
         read.await.map_err(|_| BodyError::TooSlow)?
     }
 
@@ -119,14 +162,19 @@ impl BodyReader {
         &self,
         body: Body,
         limit: usize,
+        expected: usize,
     ) -> Result<(Bytes, OwnedSemaphorePermit), BodyError> {
         let mut stream = body.into_data_stream();
-        let mut whole = BytesMut::new();
+        // A sender can say any length: what it says is believed within reason.
+        let mut whole = BytesMut::with_capacity(expected.min(EXPECTED));
         let mut share = self.reserve(1)?;
         while let Some(chunk) = stream.next().await {
             let chunk = chunk.map_err(|error| BodyError::Corrupt(format!("the body broke off: {error}")))?;
             if whole.len() + chunk.len() > limit {
                 return Err(BodyError::TooLarge(self.limit));
+            }
+            if whole.is_empty() && whole.capacity() < chunk.len() * 2 {
+                whole.reserve((chunk.len() * 16).min(EXPECTED));
             }
             whole.extend_from_slice(&chunk);
             let more = (whole.len() >> 10).saturating_sub(share.num_permits());
@@ -139,7 +187,10 @@ impl BodyReader {
 }
 
 fn encoding(headers: &HeaderMap) -> Result<Encoding, BodyError> {
-    let Some(value) = headers.get(CONTENT_ENCODING) else { return Ok(Encoding::Identity) };
+    headers.get(CONTENT_ENCODING).map_or(Ok(Encoding::Identity), named)
+}
+
+fn named(value: &HeaderValue) -> Result<Encoding, BodyError> {
     let name = String::from_utf8_lossy(value.as_bytes()).trim().to_ascii_lowercase();
     match name.as_str() {
         "" | "identity" | "none" => Ok(Encoding::Identity),

@@ -3,20 +3,20 @@
 //! A codec hands the message over as the bytes it is; nothing is decoded into a tree. Codes and what senders try
 //! again: <https://opentelemetry.io/docs/specs/otlp/#otlpgrpc>.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::HeaderValue;
-use axum::http::header::AUTHORIZATION;
-use axum::response::{IntoResponse, Response};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::response::Response;
 use axum::routing::post;
-use bytes::{Buf, BufMut, Bytes};
-use futures_util::future::BoxFuture;
-use tokio::sync::OwnedSemaphorePermit;
-use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::server::{Grpc, UnaryService};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use http_body::Frame;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::{Code, Status};
 
 use super::answer;
@@ -24,6 +24,9 @@ use super::body::BodyError;
 use super::counters::{Outcome, Transport};
 use super::{Receiver, Refusal, Signal};
 use crate::dashboard::keys::Denied;
+
+/// The trailer with the status of a call.
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// The routes of the receiver, for a server that speaks HTTP/2.
 pub fn router(receiver: Arc<Receiver>) -> Router {
@@ -43,11 +46,10 @@ async fn unimplemented() -> Response {
     Status::unimplemented("only the Export methods of OTLP are served here").into_http::<Body>()
 }
 
+/// One `Export` call: its one message in, its one message or its status out.
 async fn export(receiver: Arc<Receiver>, signal: Signal, request: Request) -> Response {
-    let limit = receiver.settings.max_request;
-    let counters = receiver.counters.clone();
     let refused = |outcome, status: Status| {
-        counters.request(Transport::Grpc, signal, outcome, 0);
+        receiver.counters.request(Transport::Grpc, signal, outcome, 0);
         status.into_http()
     };
     let (parts, body) = request.into_parts();
@@ -55,54 +57,59 @@ async fn export(receiver: Arc<Receiver>, signal: Signal, request: Request) -> Re
     if let Err(refusal) = receiver.may_send(shown) {
         return refused(Outcome::of(&refusal), status(refusal));
     }
-    // Read to its end first: what tonic is given then waits for nobody, so that a message is in memory, in whole or
-    // in part, only for as long as its share of the budget is.
-    let (bytes, share) = match receiver.bodies.read_call(body).await {
+    // The message is read here and not by tonic: it is in memory once, and only for as long as its share of the
+    // budget is.
+    let (message, share) = match receiver.bodies.read_call(&parts.headers, body).await {
         Ok(read) => read,
         Err(error) => return refused(error.outcome(), body_status(&error)),
     };
-    let mut grpc = Grpc::new(RawCodec)
-        .accept_compressed(CompressionEncoding::Gzip)
-        .accept_compressed(CompressionEncoding::Zstd)
-        .max_decoding_message_size(limit);
-    let request = Request::from_parts(parts, Body::from(bytes));
-    let mut response =
-        grpc.unary(Export { receiver, signal, share: Some(share) }, request).await.into_response();
-    // tonic answers a message over the limit with OUT_OF_RANGE, which senders try again without end.
-    let out_of_range = HeaderValue::from(Code::OutOfRange as i32);
-    if response.headers().get(Status::GRPC_STATUS) == Some(&out_of_range) {
-        response.headers_mut().insert(Status::GRPC_STATUS, HeaderValue::from(Code::ResourceExhausted as i32));
-        counters.request(Transport::Grpc, signal, Outcome::TooLarge, 0);
+    let taken = receiver.take(Transport::Grpc, signal, message).await;
+    drop(share);
+    match taken {
+        Ok(accepted) => answered(&answer::success(&accepted)),
+        Err(refusal) => status(refusal).into_http(),
     }
+}
+
+/// A call that went well.
+fn answered(message: &[u8]) -> Response {
+    let mut data = BytesMut::with_capacity(5 + message.len());
+    data.put_u8(0);
+    data.put_u32(message.len() as u32);
+    data.put_slice(message);
+    let mut response = Response::new(Body::new(Answer { data: Some(data.freeze()), ended: false }));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity,gzip,zstd,deflate"));
     response
 }
 
-/// One `Export` method.
-struct Export {
-    receiver: Arc<Receiver>,
-    signal: Signal,
-    /// The budget that the call takes up, until it is answered.
-    share: Option<OwnedSemaphorePermit>,
+/// The body of an answer: a message, and the status OK behind it.
+struct Answer {
+    data: Option<Bytes>,
+    ended: bool,
 }
 
-impl UnaryService<Bytes> for Export {
-    type Response = Bytes;
-    type Future = BoxFuture<'static, Result<tonic::Response<Bytes>, Status>>;
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
 
-    fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
-        let (receiver, signal, share) = (self.receiver.clone(), self.signal, self.share.take());
-        Box::pin(async move {
-            let message = request.into_inner();
-            let held = share.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-            let grown =
-                receiver.bodies.reserve((message.len() >> 10).saturating_sub(held)).map_err(|error| {
-                    receiver.counters.request(Transport::Grpc, signal, error.outcome(), 0);
-                    body_status(&error)
-                })?;
-            let taken = receiver.take(Transport::Grpc, signal, message).await;
-            drop((share, grown));
-            taken.map(|accepted| tonic::Response::new(answer::success(&accepted).into())).map_err(status)
-        })
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if let Some(data) = self.data.take() {
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        if std::mem::replace(&mut self.ended, true) {
+            return Poll::Ready(None);
+        }
+        let status = HeaderValue::from(Code::Ok as i32);
+        Poll::Ready(Some(Ok(Frame::trailers(HeaderMap::from_iter([(GRPC_STATUS, status)])))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended
     }
 }
 
@@ -110,7 +117,8 @@ fn body_status(error: &BodyError) -> Status {
     let message = error.to_string();
     match error {
         BodyError::TooLarge(_) => Status::resource_exhausted(message),
-        BodyError::UnknownEncoding(_) | BodyError::Corrupt(_) => Status::invalid_argument(message),
+        BodyError::UnknownEncoding(_) => Status::unimplemented(message),
+        BodyError::Corrupt(_) => Status::invalid_argument(message),
         BodyError::TooSlow => Status::deadline_exceeded(message),
         BodyError::Busy => unavailable(message),
     }
@@ -132,7 +140,7 @@ fn status(refusal: Refusal) -> Status {
     }
 }
 
-/// Hands messages over as bytes, in both directions: also for clients that send what was made by hand.
+/// Hands messages over as bytes, in both directions: for clients that send what was made by hand.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RawCodec;
 

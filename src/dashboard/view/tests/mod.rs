@@ -285,7 +285,9 @@ async fn the_search_leads_to_pages() {
         assert_eq!(answer.headers["location"], place.as_str());
     }
     get(&pages, "/search?q=nothing-here").await.has(&["Nothing found", "a correlation ID, a service"]);
-    get(&pages, "/search?q=status%20%3D%20maybe").await.has(&["cannot be read", "status is error, ok or unset"]);
+    get(&pages, "/search?q=status%20%3D%20maybe")
+        .await
+        .has(&["cannot be read", "status is error, ok or unset"]);
     get(&pages, "/search?q=a000000000000001").await.has(&["things are called", "Span"]);
 }
 
