@@ -17,6 +17,12 @@ use crate::dashboard::store::{Cursor, Order, TraceFilter, TracePage};
 
 /// Rows of a page where the address does not say.
 const USUAL_LIMIT: usize = 50;
+/// What the language can do, where no query was asked yet.
+const EXAMPLES: [&str; 3] = [
+    "status = error and kind = consumer",
+    "http.response.status_code >= 500",
+    "{ kind = producer } >> { status = error }",
+];
 /// Services named in a row.
 const MOST_SERVICES: usize = 4;
 
@@ -47,6 +53,8 @@ struct ListPage {
     query: String,
     bad_query: Option<(String, String)>,
     orders: Vec<(String, &'static str, bool)>,
+    /// Queries to begin with, and where they lead.
+    examples: Vec<(&'static str, String)>,
     services: Vec<String>,
     min: String,
     max: String,
@@ -110,7 +118,9 @@ fn draw(frame: Frame, visit: &Visit, asked: Asked, services: Vec<String>, found:
         bad_query.map(|error| (error.to_string(), " ".repeat(error.column.saturating_sub(1)) + "^"));
     let newest = found.rows.first().map(|trace| trace.start);
     let live = frame.stream && filter.order == Order::Newest && filter.after.is_none() && bad_query.is_none();
+    let example = |text| (text, frame.link_with("/traces", &[("query", text)]));
     ListPage {
+        examples: EXAMPLES.into_iter().map(example).collect(),
         filtered: !query.is_empty(),
         min: shown(form.min),
         max: shown(form.max),
