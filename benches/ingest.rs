@@ -65,6 +65,32 @@ async fn run(spans: u64, senders: u64) {
         ("overview, HTML", (0..50).map(|_| "/?last=24h".to_owned()).collect()),
         ("overview of another time each, HTML", (0..50).map(|n| another_time(n, begin)).collect()),
         (
+            "a rare attribute, 20 rows, HTML",
+            (0..100)
+                .map(|n| format!("/traces?last=7d&limit=20&query=span.user.id%20%3D%20user-{}", n * 479))
+                .collect(),
+        ),
+        (
+            "a common attribute, 20 rows, HTML",
+            ["eu-central-1", "us-east-1", "ap-south-1"]
+                .iter()
+                .cycle()
+                .take(50)
+                .map(|region| format!("/traces?last=7d&limit=20&query=.shop.region%20%3D%20{region}"))
+                .collect(),
+        ),
+        (
+            "a range and a service, 20 rows, HTML",
+            (0..50)
+                .map(|n| {
+                    let service = n % SERVICES;
+                    format!(
+                        "/traces?last=7d&limit=20&query=service.name%20%3D%20service-{service}%20and%20duration%20%3E%2012ms"
+                    )
+                })
+                .collect(),
+        ),
+        (
             "correlation, HTML",
             (0..100).map(|n| format!("/correlations/order-{}", n * 7919 % traces)).collect(),
         ),

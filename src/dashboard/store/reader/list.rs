@@ -11,9 +11,6 @@ use super::lookup::{Contents, OpenBlocks};
 use super::needles::Needles;
 use crate::dashboard::model::{Nanos, Trace, TraceId, TraceSummary};
 
-/// Dots of the chart where traces have to be opened for them.
-const MAX_OPENED_DOTS: usize = 200;
-
 impl Shared {
     pub(super) async fn page(&self, filter: &TraceFilter) -> Result<TracePage, StoreError> {
         let mut search = Search::new(filter);
@@ -97,7 +94,7 @@ impl Shared {
                     self.judge(entry, runs, search).await?;
                 }
                 let taken = search.found.len() - before;
-                if search.is_spent() || search.filter.order == Order::Newest && taken >= search.want {
+                if search.is_spent() || search.filter.order == Order::Newest && taken >= search.wanted() {
                     search.complete = false;
                     return Ok(());
                 }
@@ -184,6 +181,8 @@ struct Search<'a> {
     needles: Needles,
     /// Matches wanted before a search for the newest may end.
     want: usize,
+    /// Matches wanted for the page alone: nothing is opened for the chart's sake.
+    rows: usize,
     found: HashMap<TraceId, Entry>,
     examined: u64,
     complete: bool,
@@ -200,11 +199,7 @@ struct Search<'a> {
 impl<'a> Search<'a> {
     fn new(filter: &'a TraceFilter) -> Self {
         let newest = filter.order == Order::Newest;
-        let dots = match (filter.dots, &filter.select) {
-            (true, None) => TracePage::MAX_DOTS,
-            (true, Some(_)) => MAX_OPENED_DOTS,
-            _ => 0,
-        };
+        let dots = if filter.dots { TracePage::MAX_DOTS } else { 0 };
         let to = filter.to.unwrap_or(Nanos::MAX);
         let before = filter.after.filter(|_| newest).map_or(Nanos::MAX, |after| after.key);
         Self {
@@ -213,6 +208,7 @@ impl<'a> Search<'a> {
             to: to.min(before),
             needles: Needles::of(filter),
             want: filter.limit.clamp(1, TraceFilter::MAX_LIMIT).max(dots) + 1,
+            rows: filter.limit.clamp(1, TraceFilter::MAX_LIMIT) + 1,
             found: HashMap::new(),
             examined: 0,
             complete: true,
@@ -269,7 +265,12 @@ impl<'a> Search<'a> {
     }
 
     fn is_enough(&self) -> bool {
-        self.filter.order == Order::Newest && self.found.len() >= self.want
+        self.filter.order == Order::Newest && self.found.len() >= self.wanted()
+    }
+
+    /// Matches after which a search for the newest may end.
+    fn wanted(&self) -> usize {
+        if self.opened > 0 { self.rows } else { self.want }
     }
 
     /// Whether it has looked at as much as it may.
@@ -282,7 +283,7 @@ impl<'a> Search<'a> {
     fn is_done_before(&self, start: Nanos) -> bool {
         self.is_enough() && {
             let newer = self.found.values().filter(|entry| entry.summary.start > start).count();
-            newer >= self.want
+            newer >= self.wanted()
         }
     }
 }
