@@ -120,6 +120,85 @@
     });
   }
 
+  // ── The query line: what can stand where the cursor is, from the server. ──
+  const line = document.querySelector("[data-complete]");
+  if (line) {
+    const list = document.createElement("ul");
+    Object.assign(list, { id: "completions", className: "completions", role: "listbox", hidden: true });
+    list.ariaLabel = "Completions";
+    line.after(list);
+    line.setAttribute("role", "combobox");
+    line.setAttribute("aria-controls", list.id);
+    line.setAttribute("aria-autocomplete", "list");
+    let span = [0, 0], shownFor, chosen = -1, timer, asked = 0;
+    const close = () => {
+      clearTimeout(timer);
+      asked += 1;
+      list.hidden = true;
+      line.ariaExpanded = "false";
+      line.removeAttribute("aria-activedescendant");
+    };
+    const choose = at => {
+      chosen = (at + list.children.length) % list.children.length;
+      [...list.children].forEach((item, index) => { item.ariaSelected = String(index === chosen); });
+      line.setAttribute("aria-activedescendant", list.children[chosen].id);
+      list.children[chosen].scrollIntoView({ block: "nearest" });
+    };
+    const take = () => {
+      // Typed on since: what is shown is for another word.
+      if (line.value !== shownFor) return;
+      const [before, after] = [[...line.value].slice(0, span[0]).join(""), [...line.value].slice(span[1]).join("")];
+      const head = `${before}${list.children[chosen].textContent} `;
+      line.value = head + after.trimStart();
+      line.setSelectionRange(head.length, head.length);
+      close();
+      ask();
+    };
+    const show = found => {
+      span = [found.from, found.to];
+      shownFor = line.value;
+      list.replaceChildren(...found.items.map((text, index) => Object.assign(document.createElement("li"),
+        { textContent: text, role: "option", id: `completion-${index}`, ariaSelected: "false" })));
+      chosen = -1;
+      list.hidden = !found.items.length;
+      line.ariaExpanded = String(!list.hidden);
+    };
+    const ask = () => {
+      clearTimeout(timer);
+      timer = setTimeout(async () => {
+        const number = asked += 1;
+        const at = [...line.value.slice(0, line.selectionStart)].length;
+        const query = new URLSearchParams({ line: line.value, at });
+        try {
+          const answer = await fetch(`${line.dataset.complete}?${query}`);
+          if (answer.ok && number === asked && document.activeElement === line) show(await answer.json());
+        } catch { /* Without the server there is nothing to complete from. */ }
+      }, 120);
+    };
+    line.addEventListener("input", ask);
+    line.addEventListener("click", ask);
+    line.addEventListener("blur", close);
+    list.addEventListener("mousedown", event => {
+      event.preventDefault();
+      chosen = [...list.children].indexOf(event.target.closest("li"));
+      if (chosen >= 0) take();
+    });
+    line.addEventListener("keydown", event => {
+      if (list.hidden) { if (event.key === "ArrowDown") ask(); return; }
+      const act = {
+        ArrowDown: () => choose(chosen + 1),
+        ArrowUp: () => choose(chosen < 0 ? -1 : chosen - 1),
+        Tab: () => { if (chosen < 0) choose(0); take(); },
+        Enter: chosen >= 0 ? take : undefined,
+        Escape: close,
+      }[event.key];
+      if (!act) return;
+      event.preventDefault();
+      event.stopPropagation();
+      act();
+    });
+  }
+
   // ── Keys. ──
   const rows = () => [...document.querySelectorAll("main [data-row], main .t tbody tr")].filter(row => row.querySelector("a"));
   let current = -1;

@@ -75,6 +75,17 @@ async fn live_from_empty_and_through_a_restart() {
 }
 
 #[tokio::test]
+async fn the_query_line_completes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dashboard = Dashboard::start(folder.path());
+    for (number, customer) in (1..).zip(["anna", "ben"]) {
+        let span = otlp::span(number, 1, "GET /orders", 500).with("shop.customer", customer);
+        post(&dashboard.http, otlp::request("orders", &[span])).await;
+    }
+    verdict(script("complete.mjs", &dashboard.pages, folder.path()), 60);
+}
+
+#[tokio::test]
 async fn internal_spans_fold_and_open() {
     let folder = tempfile::tempdir().expect("a folder");
     let dashboard = Dashboard::start(folder.path());

@@ -117,6 +117,7 @@ impl Dashboard {
         let state = PageState {
             reader: store.clone(),
             overviews: Arc::default(),
+            vocabulary: Arc::default(),
             status: Arc::new(Status::new(counters, store.clone(), (otlp_grpc, otlp_http))),
             test_trace: Some(Arc::new(Sender::new(receiver.clone()))),
             settings: Arc::new(PageSettings {

@@ -9,11 +9,13 @@
 //!   failed.
 //! * [`redact`]: secrets that are not shown.
 //! * [`prose`]: a sentence with services, codes and errors in it, without markup.
-//! * [`search`]: what a text in the search box means; [`language`]: the query language.
+//! * [`search`]: what a text in the search box means; [`language`]: the query language;
+//!   [`completion`]: what can stand where somebody is typing.
 //! * [`export`]: a trace as OTLP JSON and as Jaeger JSON.
 //!
 //! What must not live here: HTML, colours, SQL, wire types.
 
+pub mod completion;
 pub mod export;
 pub mod facts;
 pub mod finding;

@@ -63,6 +63,7 @@ pub fn router(state: PageState) -> Router {
         .layer(from_fn_with_state(state.clone(), access::page));
     let data = Router::new()
         .route("/traces/new", get(traces::new_rows))
+        .route("/traces/complete", get(traces::complete))
         .route("/traces/{id}/otlp.json", get(download::otlp))
         .route("/traces/{id}/jaeger.json", get(download::jaeger))
         .route("/test-trace", post(connect::send_test_trace))

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::dashboard::keys::gate::Gate;
 use crate::dashboard::model::{Nanos, TraceId};
+use crate::dashboard::query::completion::Vocabulary;
 use crate::dashboard::query::kept::Overviews;
 use crate::dashboard::store::Reader;
 
@@ -16,6 +17,8 @@ pub struct PageState {
     pub reader: Arc<dyn Reader>,
     /// The Overviews computed last.
     pub overviews: Arc<Overviews>,
+    /// What the query line completes from.
+    pub vocabulary: Arc<Vocabulary>,
     pub status: Arc<dyn StatusSource>,
     /// Sends a small trace through the real receiver; `None` leaves the button out.
     pub test_trace: Option<Arc<dyn TestTrace>>,

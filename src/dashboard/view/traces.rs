@@ -1,7 +1,9 @@
 //! The list of traces: `/traces`, and `/traces/new` for the line that counts what came since.
 
 use askama::Template;
+use axum::Json;
 use axum::extract::State;
+use serde_json::{Value, json};
 
 use super::connect;
 use super::dots::{self, Point};
@@ -285,6 +287,18 @@ pub async fn new_rows(State(state): State<PageState>, visit: Visit) -> PageResul
         href: format!("/traces{}", params.write()),
         again: format!("/traces/new{}", visit.params.write()),
     })
+}
+
+/// Handler of `GET /traces/complete?line=…&at=…`: what can stand at that character of the line, as
+/// `{"from":0,"to":3,"items":["name"]}`.
+pub async fn complete(State(state): State<PageState>, visit: Visit) -> Result<Json<Value>, PageError> {
+    let line = visit.params.get("line").unwrap_or_default();
+    if line.len() > language::MAX_LEN {
+        return Err(PageError::bad("The query is too long."));
+    }
+    let at = visit.params.number("at", 0..=language::MAX_LEN, line.chars().count())?;
+    let found = state.vocabulary.suggest(&*state.reader, line, at, visit.range.to).await?;
+    Ok(Json(json!({ "from": found.from, "to": found.to, "items": found.items })))
 }
 
 #[cfg(test)]

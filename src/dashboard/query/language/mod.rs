@@ -12,7 +12,7 @@
 //!
 //! * [`token`]: a text cut into words and signs; [`read`]: those into a [`tree`]; [`write`]: the tree as text.
 //! * [`judge`]: whether a trace satisfies it; [`plan`]: what of it an index can answer, and what a summary can.
-//! * [`form`]: the conditions that the form beside the query line shows.
+//! * [`form`]: the conditions that the form beside the query line shows; [`typed`](mod@typed): what is being typed.
 //!
 //! What must not live here: HTML, the store's layout.
 
@@ -24,6 +24,7 @@ mod read;
 mod tests;
 mod token;
 pub mod tree;
+mod typed;
 mod write;
 
 use std::sync::Arc;
@@ -31,7 +32,8 @@ use std::sync::Arc;
 pub use form::Form;
 pub use token::duration;
 pub use tree::Query;
-pub use write::{duration as written, equality};
+pub use typed::{JOINTS, OPERATORS, Place, Typed, key, keys, typed, words_of};
+pub use write::{duration as written, equality, value};
 
 use crate::dashboard::model::{Trace, TraceSummary};
 use crate::dashboard::store::{Plan, Selection, Verdict};

@@ -183,3 +183,28 @@ fn a_value_is_written_as_the_query_that_finds_it() {
         assert_eq!(equality(scope, key, kind, text).as_deref(), wanted, "{key}");
     }
 }
+
+#[test]
+fn what_is_being_typed_is_known() {
+    let value = |key: &str| Typed::Value(key.to_owned());
+    for (line, wanted, part) in [
+        ("", Typed::Key, ""),
+        ("ser", Typed::Key, "ser"),
+        ("service.name ", Typed::Operator, ""),
+        ("service.name = ", value("service.name"), ""),
+        ("service.name = pay", value("service.name"), "pay"),
+        ("service.name = \"pay me", value("service.name"), "\"pay me"),
+        ("service.name = pay ", Typed::Joint, ""),
+        ("service.name = \"pay\" a", Typed::Joint, "a"),
+        ("service.name = pay and sta", Typed::Key, "sta"),
+        ("{ name = a } >> { st", Typed::Key, "st"),
+        ("{ name = a } ", Typed::Nothing, ""),
+        ("not (", Typed::Key, ""),
+        ("\"open", Typed::Nothing, "\"open"),
+    ] {
+        let place = typed(line, line.chars().count());
+        assert_eq!((place.wanted, place.part.as_str()), (wanted, part), "{line}");
+    }
+    assert_eq!(typed("naïve status = ", 5).part, "naïve");
+    assert_eq!(typed("x", 900).from, 0);
+}

@@ -163,6 +163,11 @@ pub fn status(code: StatusCode) -> &'static str {
     }
 }
 
+/// A key behind its scope, such as `span.`, in quotes where it needs them.
+pub fn scoped(scope: &str, key: &str) -> String {
+    if is_plain(key) { format!("{scope}{key}") } else { format!("{scope}{}", quoted(key)) }
+}
+
 /// A text as a value, in quotes where it would be read as something else without.
 pub fn value(text: &str) -> String {
     let is_word = matches!(read::of_attribute(text), Literal::Word(_));

@@ -109,6 +109,7 @@ fn state() -> PageState {
     PageState {
         reader: Arc::new(OneStory::new("", Material::default())),
         overviews: Arc::default(),
+        vocabulary: Arc::default(),
         status: Arc::new(Quiet),
         test_trace: None,
         settings: Arc::new(PageSettings::default()),
