@@ -6,9 +6,8 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::StoreError;
 use super::block::{BlockBuilder, ItemKind};
 use super::entry::Loc;
-use super::part::{self, Part, PartBuilder};
+use super::part::{self, Part, PartBuilder, Sender};
 use super::seen::{Prints, Seen};
-use super::term::Term;
 use crate::dashboard::model::otlp::Batch;
 use crate::dashboard::model::{Nanos, TraceId};
 
@@ -35,8 +34,8 @@ impl Incoming {
 pub struct Flush {
     pub blocks: Vec<(u64, Vec<u8>)>,
     pub parts: Vec<Part>,
-    /// Resources with the hashes of their attributes.
-    pub resources: Vec<(Term, Vec<u32>)>,
+    /// The resources of all batches, some perhaps twice.
+    pub senders: Vec<Sender>,
     pub spans: u64,
     pub logs: u64,
     /// Items left out because they came before, by batch.
@@ -104,7 +103,7 @@ impl Packer {
         let mut slots = Vec::with_capacity(incoming.iter().map(|one| one.batch.spans.len()).sum());
         for (index, incoming) in incoming.iter().enumerate() {
             fresh(index, incoming, &mut self.seen, &mut slots, &mut flush);
-            flush.resources.extend(part::resources(&incoming.batch, &incoming.prints));
+            flush.senders.extend(part::senders(&incoming.batch, &incoming.prints));
         }
         slots.sort_unstable();
         let block = &mut self.block;

@@ -10,7 +10,8 @@ use super::failure::{self, Broken};
 use super::seen::Prints;
 use super::term::Term;
 use crate::dashboard::model::correlation::Origin;
-use crate::dashboard::model::otlp::batch::{Batch, LogRef, Place, SpanRef};
+use crate::dashboard::model::otlp::batch::{Batch, LogRef, Place, ResourceRef, SpanRef};
+use crate::dashboard::model::span::UNKNOWN_SERVICE;
 use crate::dashboard::model::{Correlation, Failure, Kind, Nanos, Root, TraceId};
 
 /// A start further ahead of arrival than this is not believed.
@@ -23,13 +24,34 @@ const TERMS_OF_AN_ITEM: usize = 16;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Part {
     pub entry: Entry,
+    /// Each once, in order; those of links among them.
     pub terms: Vec<Term>,
+    /// The terms of the traces that it links to.
+    pub links: Vec<Term>,
 }
 
-/// The resources of a batch: the term of each with the hashes of its attributes.
-pub fn resources(batch: &Batch, prints: &Prints) -> Vec<(Term, Vec<u32>)> {
-    let terms = prints.resources.iter().map(|print| Term::resource(*print));
-    terms.zip(batch.resources.iter().map(|resource| batch.hashes(&resource.hashes).to_vec())).collect()
+/// What an index needs of a resource.
+#[derive(Debug, Clone)]
+pub struct Sender {
+    pub term: Term,
+    /// The hashes of its attributes.
+    pub hashes: Vec<u32>,
+    pub service: String,
+}
+
+/// The resources of a batch.
+pub fn senders(batch: &Batch, prints: &Prints) -> Vec<Sender> {
+    let of = |(resource, print): (&ResourceRef, &u64)| Sender {
+        term: Term::resource(*print),
+        hashes: batch.hashes(&resource.hashes).to_vec(),
+        service: service(batch.at(&resource.service)),
+    };
+    batch.resources.iter().zip(&prints.resources).map(of).collect()
+}
+
+/// A service's name as it is shown.
+fn service(name: &[u8]) -> String {
+    if name.is_empty() { UNKNOWN_SERVICE.to_owned() } else { String::from_utf8_lossy(name).into_owned() }
 }
 
 /// Makes the parts of a stored block anew, given its walk.
@@ -63,6 +85,7 @@ pub fn of_block(
 pub struct PartBuilder {
     entry: Entry,
     terms: Vec<Term>,
+    links: Vec<Term>,
     now: Nanos,
     broke: Broken,
     service: String,
@@ -77,7 +100,15 @@ impl PartBuilder {
         (entry.summary.start, entry.summary.end) = (now, now);
         let mut terms = Vec::with_capacity(items.min(4096) * TERMS_OF_AN_ITEM);
         terms.extend((!entry.is_orphan_logs()).then(|| Term::trace(id)));
-        Self { entry, terms, now, broke: Broken::default(), service: String::new(), resource: None }
+        Self {
+            entry,
+            terms,
+            links: Vec::new(),
+            now,
+            broke: Broken::default(),
+            service: String::new(),
+            resource: None,
+        }
     }
 
     /// Notes where items of it lie.
@@ -124,7 +155,7 @@ impl PartBuilder {
         }
         let from = batch.links.partition_point(|(of, _)| *of < item);
         for (_, target) in batch.links[from..].iter().take_while(|(of, _)| *of == item) {
-            self.terms.push(Term::link_to(*target));
+            self.links.push(Term::link_to(*target));
         }
     }
 
@@ -159,11 +190,8 @@ impl PartBuilder {
 
     fn read_service(&mut self, batch: &Batch, resource: u32) {
         let name = batch.at(&batch.resources[resource as usize].service);
-        if self.service.as_bytes() != name {
-            self.service = String::from_utf8_lossy(name).into_owned();
-        }
-        if self.service.is_empty() {
-            self.service = crate::dashboard::model::span::UNKNOWN_SERVICE.to_owned();
+        if self.service.is_empty() || self.service.as_bytes() != name {
+            self.service = service(name);
         }
     }
 
@@ -226,8 +254,9 @@ impl PartBuilder {
             self.terms.push(Term::broke());
         }
         self.entry.summary.root = better_root(self.entry.summary.root, None);
+        self.terms.extend(&self.links);
         self.terms.sort_unstable();
         self.terms.dedup();
-        Part { entry: self.entry, terms: self.terms }
+        Part { entry: self.entry, terms: self.terms, links: self.links }
     }
 }

@@ -4,7 +4,7 @@
 //! (term, ordinal) pairs to find them by; and contiguous blocks. What every query needs of every run (its range,
 //! a filter of its trace and correlation IDs, where each page begins, its rates) is its [`RunMeta`], kept in memory.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use super::StoreError;
 use super::block::{compress, damaged, decompress};
@@ -45,7 +45,7 @@ pub struct RunMeta {
     pub failing: Minutes,
     /// Whether an entry has more correlation IDs than entries keep, so that the filter lacks some.
     pub(super) any_correlation: bool,
-    /// Bits of the trace IDs and correlation IDs in it.
+    /// Bits of the trace IDs and correlation IDs in it, and of the traces that are linked to.
     pub(super) filter: Vec<u8>,
     /// The first pair of each page.
     pub(super) page_firsts: Vec<u64>,
@@ -86,7 +86,8 @@ pub fn seal(
         order.chunks(CHUNK).map(|chunk| encode_chunk(chunk.iter().map(entry))).collect::<Result<_, _>>()?;
     let (first, last) = (order.first().copied(), order.last().copied());
     let start = |index: Option<u32>| index.map_or(0, |index| entries[index as usize].summary.start);
-    let keys = entries.iter().map(|entry| 1 + entry.summary.correlations.len()).sum::<usize>();
+    let keys =
+        entries.iter().map(|entry| 1 + entry.summary.correlations.len()).sum::<usize>() + tail.links().len();
     let mut meta = RunMeta {
         id,
         first_block: blocks.0,
@@ -100,12 +101,11 @@ pub fn seal(
         failing: Minutes::of(entries.iter()),
         ..RunMeta::default()
     };
-    let mut services = BTreeSet::new();
-    for entry in entries {
-        meta.count(entry);
-        services.extend(entry.summary.services.iter().map(|share| share.name.as_str()));
+    entries.iter().for_each(|entry| meta.count(entry));
+    for link in tail.links() {
+        meta.set(&link.0.to_le_bytes());
     }
-    meta.services = services.into_iter().take(MAX_SERVICES).map(str::to_owned).collect();
+    meta.services = tail.services().iter().take(MAX_SERVICES).cloned().collect();
     Ok(SealedRun { meta, pages, chunks })
 }
 
@@ -132,9 +132,13 @@ impl RunMeta {
         self.any_correlation |= correlations.len() >= TraceSummary::MAX_CORRELATIONS;
         let correlations = correlations.iter().map(|correlation| correlation.value.as_bytes());
         for key in correlations.chain([&entry.summary.trace_id.0[..]]) {
-            for bit in self.filter_bits(key) {
-                self.filter[bit / 8] |= 1 << (bit % 8);
-            }
+            self.set(key);
+        }
+    }
+
+    fn set(&mut self, key: &[u8]) {
+        for bit in self.filter_bits(key) {
+            self.filter[bit / 8] |= 1 << (bit % 8);
         }
     }
 
@@ -152,6 +156,11 @@ impl RunMeta {
     /// False where nothing in the run carries the correlation ID for certain.
     pub fn may_carry(&self, correlation: &str) -> bool {
         self.any_correlation || self.passes(correlation.as_bytes())
+    }
+
+    /// False where nothing in the run links to the trace for certain.
+    pub fn may_link(&self, id: TraceId) -> bool {
+        self.passes(&Term::link_to(id).0.to_le_bytes())
     }
 
     fn passes(&self, key: &[u8]) -> bool {

@@ -3,10 +3,11 @@
 //! A restart builds it again from the blocks. Entries of one trace are merged here, so lists see whole traces
 //! although each service sends its own share.
 
+use std::collections::hash_map::Entry::Vacant;
 use std::collections::{BTreeSet, HashMap};
 
 use super::entry::Entry;
-use super::part::Part;
+use super::part::{Part, Sender};
 use super::term::{MAX_ENTRIES, Term, TermIndex};
 use crate::dashboard::model::{Nanos, TraceId};
 
@@ -27,20 +28,27 @@ pub struct Tail {
     terms: TermIndex,
     /// The hashes of the attributes of each resource, under its term.
     resources: HashMap<Term, Vec<u32>>,
+    services: BTreeSet<String>,
+    /// The terms of the traces that are linked to, some perhaps twice.
+    links: Vec<Term>,
+    spans: u64,
+    logs: u64,
     flushes: usize,
 }
 
 impl Tail {
-    /// Takes in a flush: its parts, and its resources with the hashes of their attributes.
-    pub fn add(
-        &mut self,
-        parts: impl IntoIterator<Item = Part>,
-        resources: impl IntoIterator<Item = (Term, Vec<u32>)>,
-    ) {
-        for (term, hashes) in resources {
-            self.resources.entry(term).or_insert(hashes);
+    /// Takes in a flush: its parts, and the resources that they came from.
+    pub fn add(&mut self, parts: impl IntoIterator<Item = Part>, senders: impl IntoIterator<Item = Sender>) {
+        for Sender { term, hashes, service } in senders {
+            if let Vacant(place) = self.resources.entry(term) {
+                place.insert(hashes);
+                self.services.insert(service);
+            }
         }
-        for Part { entry, terms } in parts {
+        for Part { entry, terms, links } in parts {
+            self.spans += u64::from(entry.summary.spans);
+            self.logs += u64::from(entry.summary.logs);
+            self.links.extend(links);
             let ordinal = self.place(entry);
             self.terms.add(&terms, ordinal);
         }
@@ -106,6 +114,31 @@ impl Tail {
     /// Each attribute's hash with the term of a resource that has it.
     pub fn resources(&self) -> impl Iterator<Item = (u32, Term)> {
         self.resources.iter().flat_map(|(term, hashes)| hashes.iter().map(|hash| (*hash, *term)))
+    }
+
+    /// Names of the services that sent any of it.
+    pub fn services(&self) -> &BTreeSet<String> {
+        &self.services
+    }
+
+    /// Spans and logs in it.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.spans, self.logs)
+    }
+
+    /// The terms of the traces that are linked to, some perhaps twice.
+    pub fn links(&self) -> &[Term] {
+        &self.links
+    }
+
+    /// The earliest start of its entries.
+    pub fn oldest(&self) -> Option<Nanos> {
+        self.by_start.first().map(|(start, _)| *start)
+    }
+
+    /// Whether it has an entry that starts in a range.
+    pub fn overlaps(&self, from: Nanos, to: Nanos) -> bool {
+        self.newest(from, to).next().is_some()
     }
 
     /// All entries.

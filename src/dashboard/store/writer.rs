@@ -92,8 +92,8 @@ impl Writer {
         }
         if of_tail {
             let parts = part::of_block(id, block.received, &batch, &prints, &walked);
-            let resources = part::resources(&batch, &prints);
-            self.shared.index.write().expect("no holder panics").tail.add(parts, resources);
+            let senders = part::senders(&batch, &prints);
+            self.shared.index.write().expect("no holder panics").tail.add(parts, senders);
         }
         Ok(prints.spans.len() + prints.logs.len())
     }
@@ -166,7 +166,7 @@ impl Writer {
         if index.tail.is_empty() {
             self.tail_since = Instant::now();
         }
-        index.tail.add(flush.parts, flush.resources);
+        index.tail.add(flush.parts, flush.senders);
         Ok(flush.duplicates)
     }
 

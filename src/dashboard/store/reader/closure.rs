@@ -6,7 +6,6 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::super::engine::Shared;
 use super::super::entry::Entry as Stored;
-use super::super::term::Term;
 use super::super::{Correlated, CorrelatedTrace, StoreError};
 use super::lookup::Contents;
 use crate::dashboard::model::correlation;
@@ -95,7 +94,7 @@ impl Shared {
     /// The traces with a span that links to `id`, oldest first.
     pub(super) async fn linking_to(&self, id: TraceId) -> Result<Vec<TraceSummary>, StoreError> {
         let (mut found, mut known) = (Vec::new(), HashSet::new());
-        for candidate in self.candidates(Term::link_to(id)).await? {
+        for candidate in self.may_link(id).await? {
             if candidate == id || !known.insert(candidate) || found.len() >= Correlated::MAX_TRACES {
                 continue;
             }

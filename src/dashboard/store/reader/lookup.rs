@@ -10,7 +10,7 @@ use super::super::entry::{Entry, Loc};
 use super::super::run::{CHUNK, RunMeta, find_in_pages};
 use super::super::seen::{fingerprint, resource_seed};
 use super::super::term::Term;
-use crate::dashboard::model::{LogRecord, Span, Trace, TraceId};
+use crate::dashboard::model::{LogRecord, Span, SpanId, Trace, TraceId};
 
 /// Reads of a trace tried anew when its blocks were packed or dropped in between.
 const ATTEMPTS: usize = 4;
@@ -45,11 +45,6 @@ impl Shared {
         find_in_pages(&self.backend.pages(run.id, first, last).await?, term, run.entries)
     }
 
-    /// All entries with a term, tail and runs, in no order.
-    pub(super) async fn entries(&self, term: Term) -> Result<Vec<Entry>, StoreError> {
-        self.entries_in(term, |_| true).await
-    }
-
     /// All entries that may carry a correlation ID, tail and runs, in no order.
     pub(super) async fn carriers(&self, correlation: &str) -> Result<Vec<Entry>, StoreError> {
         self.entries_in(Term::correlation(correlation), |run| run.may_carry(correlation)).await
@@ -70,9 +65,22 @@ impl Shared {
         Ok(found)
     }
 
-    /// The traces with a term, newest first.
-    pub(super) async fn candidates(&self, term: Term) -> Result<Vec<TraceId>, StoreError> {
-        let mut entries = self.entries(term).await?;
+    /// The traces that may have a span of this ID, newest first.
+    pub(super) async fn with_span(&self, id: SpanId) -> Result<Vec<TraceId>, StoreError> {
+        self.candidates(Term::span(id), |_| true).await
+    }
+
+    /// The traces that may link to this one, newest first.
+    pub(super) async fn may_link(&self, id: TraceId) -> Result<Vec<TraceId>, StoreError> {
+        self.candidates(Term::link_to(id), |run| run.may_link(id)).await
+    }
+
+    async fn candidates(
+        &self,
+        term: Term,
+        may_hold: impl Fn(&RunMeta) -> bool + Send + Sync,
+    ) -> Result<Vec<TraceId>, StoreError> {
+        let mut entries = self.entries_in(term, may_hold).await?;
         entries.retain(Entry::is_trace);
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.summary.start));
         let mut known = HashSet::new();

@@ -9,14 +9,13 @@ mod list;
 mod lookup;
 mod needles;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::engine::QUEUE;
 use super::rollup::{BUCKET, Folded, Rollup};
-use super::term::Term;
 use super::{
     Activity, Correlated, Failing, Holdings, Reader, Store, StoreError, TraceFilter, TracePage, failing,
 };
@@ -34,7 +33,7 @@ impl Reader for Store {
 
     async fn traces_of_span(&self, id: SpanId) -> Result<Vec<TraceId>, StoreError> {
         let mut found = Vec::new();
-        for candidate in self.shared.candidates(Term::span(id)).await? {
+        for candidate in self.shared.with_span(id).await? {
             let trace = self.shared.whole_trace(candidate).await?;
             if trace.is_some_and(|trace| trace.spans.iter().any(|span| span.span_id == id)) {
                 found.push(candidate);
@@ -59,9 +58,9 @@ impl Reader for Store {
         let mut names = BTreeSet::new();
         let runs = {
             let index = self.shared.index.read().expect("no holder panics");
-            let shares = index.tail.newest(from, to).flat_map(|entry| &entry.summary.services);
-            let in_tail: HashSet<&str> = shares.map(|share| share.name.as_str()).collect();
-            names.extend(in_tail.into_iter().map(str::to_owned));
+            if index.tail.overlaps(from, to) {
+                names.extend(index.tail.services().iter().cloned());
+            }
             index.runs.clone()
         };
         for run in runs.iter().filter(|run| run.overlaps(from, to)) {
@@ -98,21 +97,18 @@ impl Reader for Store {
         let shared = &self.shared;
         let bytes = shared.backend.bytes().await?;
         let index = shared.index.read().expect("no holder panics");
-        let entries = index.tail.entries();
-        let count = |of: fn(&TraceSummary) -> u32| {
-            entries.iter().map(|entry| u64::from(of(&entry.summary))).sum::<u64>()
-        };
+        let (spans, logs) = index.tail.counts();
         let starts = index.runs.iter().map(|run| run.min_start);
         Ok(Holdings {
             engine: shared.backend.engine(),
             location: shared.backend.location(),
-            spans: index.runs.iter().map(|run| run.spans).sum::<u64>() + count(|summary| summary.spans),
-            logs: index.runs.iter().map(|run| run.logs).sum::<u64>() + count(|summary| summary.logs),
+            spans: index.runs.iter().map(|run| run.spans).sum::<u64>() + spans,
+            logs: index.runs.iter().map(|run| run.logs).sum::<u64>() + logs,
             runs: index.runs.len(),
             bytes,
             max_bytes: shared.limits.max_bytes,
             max_age_s: shared.limits.max_age.as_secs(),
-            oldest: starts.chain(entries.iter().map(|entry| entry.summary.start)).min(),
+            oldest: starts.chain(index.tail.oldest()).min(),
             queued: self.queued(),
             queue_capacity: QUEUE,
         })
