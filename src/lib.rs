@@ -10,8 +10,9 @@
 //! | [`telemetry`] | `comms` | our own traces, metrics and logs; the only user of the OpenTelemetry SDK |
 //! | [`comms`] | `comms` | the toolkit: correlation, HTTP client and server, gRPC, messages, retry; its names always |
 //! | [`demo`] | `demo` | the demo shop: seven services, their load, their supervisor |
+//! | [`load`] | `load` | the load generator: made-up traces for any receiver |
 //! | [`dashboard`] | `dashboard` | receiver, store, queries and pages |
-//! | [`cli`] | both | one file a command |
+//! | [`cli`] | all | one file a command |
 
 pub mod config;
 
@@ -22,8 +23,11 @@ pub mod telemetry;
 #[cfg(feature = "demo")]
 pub mod demo;
 
+#[cfg(feature = "load")]
+pub mod load;
+
 #[cfg(feature = "dashboard")]
 pub mod dashboard;
 
-#[cfg(all(feature = "dashboard", feature = "demo"))]
+#[cfg(all(feature = "dashboard", feature = "demo", feature = "load"))]
 pub mod cli;

@@ -4,6 +4,7 @@
 
 pub mod dashboard;
 pub mod demo;
+pub mod load;
 mod logs;
 pub mod service;
 
@@ -24,6 +25,7 @@ enum Command {
     Dashboard(Box<dashboard::Args>),
     Demo(Box<demo::Args>),
     Service(Box<service::Args>),
+    Load(Box<load::Args>),
 }
 
 /// Parses the arguments, runs the command and gives the exit code: 0 is success, 2 wrong usage, 1 all else.
@@ -35,6 +37,7 @@ pub fn run() -> ExitCode {
                 Command::Dashboard(args) => dashboard::run(*args).await,
                 Command::Demo(args) => demo::run(*args).await,
                 Command::Service(args) => service::run(*args).await,
+                Command::Load(args) => load::run(*args).await,
             }
         })
     });

@@ -6,3 +6,5 @@
 pub mod dashboard;
 #[cfg(feature = "demo")]
 pub mod demo;
+#[cfg(feature = "load")]
+pub mod load;

@@ -55,10 +55,12 @@ pub const LAYERS: &[Layer] = &[
     Layer { room: "telemetry", may_use: &["comms"], never: &[] },
     // The shop knows the dashboard as an address to send to.
     Layer { room: "demo", may_use: &["comms", "telemetry", "config"], never: &["config::dashboard"] },
+    // The load knows a receiver as an address too, and shares with services the names on the wire.
+    Layer { room: "load", may_use: &["comms::names"], never: &[] },
     // Settings name types of those they are for, and do nothing.
     Layer {
         room: "config",
-        may_use: &["demo::shop", "telemetry", "dashboard::store", "dashboard::keys"],
+        may_use: &["demo::shop", "telemetry", "dashboard::store", "dashboard::keys", "load"],
         never: &[],
     },
 ];
@@ -108,8 +110,13 @@ pub const OWNED: &[Owned] = &[
     },
     Owned {
         path: "tonic",
-        rooms: &["dashboard::receive", "dashboard::serve", "comms", "demo"],
+        rooms: &["dashboard::receive", "dashboard::serve", "comms", "demo", "load::send::grpc"],
         why: "model, store, query and view know no gRPC",
+    },
+    Owned {
+        path: "opentelemetry_proto",
+        rooms: &["load"],
+        why: "the dashboard keeps OTLP as the bytes that came, and decodes what somebody looks at",
     },
     Owned { path: "sha2", rooms: &["dashboard::keys"], why: "secrets are kept in one place" },
     Owned { path: "subtle", rooms: &["dashboard::keys"], why: "secrets are compared in one place" },
