@@ -1,7 +1,7 @@
 //! `throughline dashboard`: the receiver, the store and the pages.
 
 use crate::comms::shutdown;
-use crate::config::dashboard::{DashboardSettings, StoreUrl};
+use crate::config::dashboard::DashboardSettings;
 use crate::dashboard::receive;
 use crate::dashboard::serve::{Dashboard, Settings};
 use crate::dashboard::store::Limits;
@@ -28,12 +28,11 @@ pub struct Args {
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let given = args.settings;
     logs::init(&given.log)?;
-    let StoreUrl::Sqlite(store) = given.store;
     let settings = Settings {
         listen: given.listen,
         otlp_grpc: given.otlp_grpc,
         otlp_http: given.otlp_http,
-        store: store.clone(),
+        store: given.store,
         limits: Limits { max_age: given.keep, max_bytes: given.keep_size, ..Limits::default() },
         receive: receive::Settings {
             max_request: given.max_request as usize,
@@ -52,7 +51,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     tracing::info!("pages on http://{}", dashboard.listen);
     tracing::info!("OTLP over gRPC on {}", dashboard.otlp_grpc);
     tracing::info!("OTLP over HTTP on {}", dashboard.otlp_http);
-    tracing::info!("store is {}", store.display());
+    tracing::info!("store is {}", dashboard.store_location());
     shutdown::requested(args.end_with_stdin).await?;
     tracing::info!("ending: no new requests, writing what has come");
     dashboard.stop().await;

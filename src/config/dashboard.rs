@@ -1,11 +1,10 @@
 //! Settings of the dashboard: each a flag with its variable, its default and its words.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use crate::dashboard::keys::Key;
+use crate::dashboard::store::Location;
 
 /// Where the dashboard listens, what it keeps, whom it lets in.
 #[derive(clap::Args, Debug, Clone)]
@@ -22,9 +21,16 @@ pub struct DashboardSettings {
     #[arg(long, env = "THROUGHLINE_OTLP_HTTP", value_name = "ADDRESS", default_value = "127.0.0.1:4318")]
     pub otlp_http: SocketAddr,
 
-    /// Where traces and logs are kept
-    #[arg(long, env = "THROUGHLINE_STORE", value_name = "URL", default_value = "sqlite://throughline.db")]
-    pub store: StoreUrl,
+    /// Where traces and logs are kept: sqlite://FILE, or postgres://USER:PASSWORD@HOST:PORT/DATABASE, which several
+    /// dashboards may share; prefer the variable where there is a password
+    #[arg(
+        long,
+        env = "THROUGHLINE_STORE",
+        value_name = "URL",
+        default_value = "sqlite://throughline.db",
+        hide_env_values = true
+    )]
+    pub store: Location,
 
     /// Age after which data is removed, such as 12h, 7d or 0 for never
     #[arg(long, env = "THROUGHLINE_KEEP", value_name = "AGE", default_value = "7d", value_parser = age)]
@@ -97,25 +103,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// Where the data is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StoreUrl {
-    Sqlite(PathBuf),
-}
-
-impl FromStr for StoreUrl {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let path = text.strip_prefix("sqlite://").or_else(|| text.strip_prefix("sqlite:"));
-        match path {
-            Some("") => Err("a file is missing: sqlite://FILE, such as sqlite://throughline.db".into()),
-            Some(path) => Ok(StoreUrl::Sqlite(path.into())),
-            None => Err("use sqlite://FILE, such as sqlite://throughline.db".into()),
-        }
-    }
-}
-
 /// A number with a unit after it.
 fn split(text: &str) -> Result<(f64, &str), String> {
     let text = text.trim();
@@ -178,20 +165,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_ages_sizes_and_stores() {
+    fn reads_ages_and_sizes() {
         assert_eq!(age("7d"), Ok(Duration::from_secs(604_800)));
         assert_eq!(age("0"), Ok(Duration::ZERO));
         assert_eq!(size("64MiB"), Ok(64 << 20));
         assert_eq!(size("1.5 GB"), Ok(1_500_000_000));
-        assert_eq!("sqlite://a/b.db".parse(), Ok(StoreUrl::Sqlite("a/b.db".into())));
         for wrong in ["7", "d", "-1d", "1y"] {
             assert!(age(wrong).is_err(), "{wrong}");
         }
         for wrong in ["", "10XB", "GB"] {
             assert!(size(wrong).is_err(), "{wrong}");
-        }
-        for wrong in ["sqlite://", "mysql://x", "throughline.db"] {
-            assert!(wrong.parse::<StoreUrl>().is_err(), "{wrong}");
         }
         assert!(request_size("10B").is_err() && origin("shop.example").is_err());
         assert_eq!(origin("https://shop.example:8443"), Ok("https://shop.example:8443".into()));

@@ -7,7 +7,6 @@ mod descriptors;
 mod door;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -24,7 +23,7 @@ use super::ops::{self, Ops};
 use super::receive::{self, Receiver, counters::Counters};
 use super::selftest::Sender;
 use super::status::Status;
-use super::store::{Limits, OpenError, Store};
+use super::store::{Limits, Location, OpenError, Store};
 use super::view::{self, PageSettings, PageState};
 
 /// How long a shutdown waits for requests under way.
@@ -36,7 +35,7 @@ pub struct Settings {
     pub listen: SocketAddr,
     pub otlp_grpc: SocketAddr,
     pub otlp_http: SocketAddr,
-    pub store: PathBuf,
+    pub store: Location,
     pub limits: Limits,
     pub receive: receive::Settings,
     /// Host names of the pages besides the loopback ones.
@@ -101,7 +100,7 @@ impl Dashboard {
             listeners.push(bind(flag, address).await?);
         }
         let keys = Keys::with(settings.receive.correlation_keys.iter().cloned());
-        let store = Arc::new(Store::open_sqlite(&settings.store, settings.limits, &keys).await?);
+        let store = Arc::new(Store::open(&settings.store, settings.limits, &keys).await?);
         let counters = Arc::new(Counters::default());
         let receiver =
             Arc::new(Receiver::new(settings.receive, keyring.clone(), counters.clone(), store.clone()));
@@ -145,6 +144,11 @@ impl Dashboard {
         let http = receive::http::router(receiver);
         receivers.spawn(door::serve(listener(), http, door("OTLP over HTTP", false), receiving.clone()));
         Ok(Self { listen, otlp_grpc, otlp_http, store, ops, receiving, showing, receivers, pages })
+    }
+
+    /// Where its store is, without any password.
+    pub fn store_location(&self) -> String {
+        self.store.location()
     }
 
     /// Ends in the order of the flow: unready, stop accepting, drain, commit, close.

@@ -3,13 +3,14 @@
 
 pub mod frames;
 pub mod otlp;
+pub mod postgres;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use throughline::dashboard::keys::Key;
 use throughline::dashboard::serve::{Dashboard, Settings};
-use throughline::dashboard::store::Limits;
+use throughline::dashboard::store::{Limits, Location};
 
 /// Settings for a dashboard on free ports with its store in `folder`.
 pub fn settings(folder: &Path) -> Settings {
@@ -18,7 +19,7 @@ pub fn settings(folder: &Path) -> Settings {
         listen: free,
         otlp_grpc: free,
         otlp_http: free,
-        store: folder.join("store.db"),
+        store: Location::Sqlite(folder.join("store.db")),
         limits: Limits::default(),
         receive: Default::default(),
         hosts: Vec::new(),

@@ -85,7 +85,7 @@ pub const OWNED: &[Owned] = &[
     },
     Owned {
         path: "sqlx",
-        rooms: &["dashboard::store::sqlite", "comms::queue::embedded"],
+        rooms: &["dashboard::store::sqlite", "dashboard::store::postgres", "comms::queue::embedded"],
         why: "SQL lives behind the traits of the store and the broker",
     },
     Owned { path: "askama", rooms: &["dashboard::view"], why: "HTML is made in the view" },
@@ -151,6 +151,7 @@ pub const MAX_LINES: usize = 500;
 /// to change the layout, add a file and its line here.
 pub const MIGRATIONS: &[(&str, u64)] = &[
     ("migrations/broker/0001_queues.sql", 0x22c0_79ab_cc32_76dd),
+    ("migrations/postgres/0001_blocks_and_runs.sql", 0xd944_9691_b3ee_00af),
     ("migrations/sqlite/0001_blocks_and_runs.sql", 0x26ed_a930_9aa7_93f0),
 ];
 

@@ -2,11 +2,18 @@
 //!
 //! All meaning (terms, entries, blocks) is the engine's; a backend sees numbers and blobs. That is what lets
 //! SQLite and PostgreSQL share one format.
+//!
+//! Blocks get their IDs at the commit, in the order in which commits become visible: who has seen a block has seen
+//! all before it. That is what lets several dashboards follow one store.
 
 use async_trait::async_trait;
 
 use super::StoreError;
 use super::run::{RunMeta, SealedRun};
+
+/// From one committed block's ID to the next one's. The IDs between are left free for blocks that are packed anew
+/// when the tail is sealed, so that they lie in the run's range whatever others commit meanwhile.
+pub const STEP: u64 = 2;
 
 /// A database under the store.
 #[async_trait]
@@ -20,11 +27,40 @@ pub trait Backend: Send + Sync {
     /// What a start needs to know.
     async fn load(&self) -> Result<Loaded, StoreError>;
 
-    /// Writes blocks, all or nothing, durable when it returns.
-    async fn commit(&self, blocks: Vec<(u64, Vec<u8>)>) -> Result<(), StoreError>;
+    /// Writes blocks, all or nothing, durable when it returns. Gives the first one's ID; each further one is
+    /// [`STEP`] above the one before. After an error they may be stored all the same.
+    async fn commit(&self, blocks: Vec<Vec<u8>>) -> Result<u64, StoreError>;
 
-    /// Writes a run over the blocks of the tail, all or nothing.
+    /// Writes a run over the blocks of the tail, all or nothing; nothing where the tail does not begin with the
+    /// run's first block any more.
     async fn seal(&self, seal: Seal) -> Result<(), StoreError>;
+
+    /// Whether other dashboards may write to the same store.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Whether it is this dashboard that seals and removes. Of those that share a store one does, as found out by
+    /// [`Backend::head`].
+    fn is_keeper(&self) -> bool {
+        true
+    }
+
+    /// How far the store has come; asked of a shared one only.
+    async fn head(&self) -> Result<Head, StoreError> {
+        Ok(Head::default())
+    }
+
+    /// The runs with an ID above `after`, in order.
+    async fn runs(&self, after: u64) -> Result<Vec<RunMeta>, StoreError>;
+
+    /// The IDs of all runs, in order.
+    async fn run_ids(&self) -> Result<Vec<u64>, StoreError>;
+
+    /// Removes what readers are not led to any more, and could only just have been.
+    async fn tidy(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// One block; `None` where it was packed anew or dropped meanwhile.
     async fn block(&self, id: u64) -> Result<Option<Vec<u8>>, StoreError>;
@@ -48,20 +84,29 @@ pub trait Backend: Send + Sync {
     async fn bytes(&self) -> Result<u64, StoreError>;
 }
 
-/// What a start needs to know.
+/// What a start needs to know, as it was at one moment.
 #[derive(Default)]
 pub struct Loaded {
     /// In order of their ID.
     pub runs: Vec<RunMeta>,
     /// The tail's blocks are those from here on.
     pub first_of_tail: u64,
-    pub next_block: u64,
+    pub head: Head,
 }
 
-/// A tail turned into a run.
+/// How far a shared store has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Head {
+    /// The ID that the next block gets: all below are visible, or will never be.
+    pub next_block: u64,
+    /// Changes whenever a run is sealed or removed.
+    pub version: u64,
+}
+
+/// A tail turned into a run. The run's ID is that of its first block, so that no ID is used twice.
 pub struct Seal {
     pub run: SealedRun,
-    /// Small blocks that were packed into larger ones.
+    /// Small blocks that were packed into larger ones; a reader may just be on its way to them.
     pub replaced: Vec<u64>,
     pub blocks: Vec<(u64, Vec<u8>)>,
 }

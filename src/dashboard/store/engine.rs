@@ -10,12 +10,13 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::backend::Backend;
 use super::pack::Incoming;
+use super::postgres::Postgres;
 use super::retention::{self, Limits};
 use super::run::{Chunk, RunMeta};
 use super::sqlite::Sqlite;
 use super::tail::Tail;
 use super::writer::{Job, Writer};
-use super::{Ingest, OpenError, StoreError, Stored};
+use super::{Ingest, Location, OpenError, PostgresError, PostgresUrl, StoreError, Stored};
 use crate::dashboard::model::correlation::Keys;
 use crate::dashboard::model::otlp::Batch;
 
@@ -65,17 +66,35 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens or makes a store in a SQLite file. `keys` are those that carry correlation IDs.
+    /// Opens or makes a store. `keys` are those that carry correlation IDs.
+    pub async fn open(location: &Location, limits: Limits, keys: &Keys) -> Result<Self, OpenError> {
+        match location {
+            Location::Sqlite(path) => Self::open_sqlite(path, limits, keys).await,
+            Location::Postgres(url) => Self::open_postgres(url, limits, keys).await,
+        }
+    }
+
+    /// Opens or makes a store in a SQLite file.
     pub async fn open_sqlite(path: &Path, limits: Limits, keys: &Keys) -> Result<Self, OpenError> {
         let backend = Arc::new(Sqlite::open(path).await?);
-        Self::open(backend, limits, keys)
+        Self::over(backend, limits, keys)
             .await
             .map_err(|error| OpenError::Damaged { path: path.display().to_string(), why: error.to_string() })
     }
 
-    async fn open(backend: Arc<dyn Backend>, limits: Limits, keys: &Keys) -> Result<Self, StoreError> {
-        let loaded = backend.load().await?;
-        let runs = Arc::new(loaded.runs.into_iter().map(Arc::new).collect());
+    /// Opens or makes a store in a PostgreSQL database. Several dashboards may have it open.
+    pub async fn open_postgres(url: &PostgresUrl, limits: Limits, keys: &Keys) -> Result<Self, OpenError> {
+        let backend = Arc::new(Postgres::open(url).await?);
+        let unreadable = |error: StoreError| {
+            PostgresError::Unreadable { location: url.to_string(), why: error.to_string() }.into()
+        };
+        Self::over(backend, limits, keys).await.map_err(unreadable)
+    }
+
+    async fn over(backend: Arc<dyn Backend>, limits: Limits, keys: &Keys) -> Result<Self, StoreError> {
+        let mut loaded = backend.load().await?;
+        let runs = std::mem::take(&mut loaded.runs);
+        let runs = Arc::new(runs.into_iter().map(Arc::new).collect());
         let shared = Arc::new(Shared {
             backend,
             index: RwLock::new(Index { runs, ..Index::default() }),
@@ -86,7 +105,7 @@ impl Store {
         });
         retention::sweep(&shared, loaded.first_of_tail).await?;
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let writer = Writer::new(shared.clone(), loaded.first_of_tail, loaded.next_block, keys).await?;
+        let writer = Writer::new(shared.clone(), &loaded, keys).await?;
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || writer.run(queue))
@@ -116,6 +135,11 @@ impl Store {
     pub fn queued(&self) -> usize {
         let jobs = self.jobs.lock().expect("no holder panics");
         jobs.as_ref().map_or(0, |jobs| jobs.max_capacity() - jobs.capacity())
+    }
+
+    /// Where it is, without any password.
+    pub fn location(&self) -> String {
+        self.shared.backend.location()
     }
 
     /// How long commits took lately.

@@ -4,12 +4,14 @@
 //! lists and correlations, and tells when something new has come. Behind it:
 //!
 //! * [`filter`]: what a list of traces may be asked for, and what comes back; [`select`]: what a query asks.
-//! * [`engine`]: opens, reads; [`writer`]: the one task that writes, seals and removes what is old.
+//! * [`engine`]: opens, reads; [`writer`]: the one task that writes and seals; [`follow`]: what other dashboards wrote;
+//!   [`retention`]: removes what is old.
 //! * [`pack`]: batches into blocks, [`part`]: their entries and terms ([`block`], [`entry`], [`term`], [`seen`],
 //!   [`failure`]).
 //! * [`tail`] and [`run`]: the unsealed and the sealed index; [`rollup`]: rates in time buckets; [`failing`]: which
 //!   services traces break in.
-//! * [`backend`]: what a database must do; [`sqlite`] does it.
+//! * [`location`]: where a store is; [`opening`]: why it cannot be opened.
+//! * [`backend`]: what a database must do; [`sqlite`] and [`postgres`] do it.
 //!
 //! What must not live here: layout, words for a person, wire answers.
 
@@ -20,9 +22,13 @@ mod entry;
 mod failing;
 mod failure;
 pub mod filter;
+mod follow;
 mod latency;
+mod location;
+mod opening;
 mod pack;
 mod part;
+mod postgres;
 mod reader;
 mod repack;
 mod retention;
@@ -44,9 +50,11 @@ pub use engine::Store;
 pub use failing::{Failing, Reason};
 pub use filter::{Cursor, Dot, Order, StatusFilter, TraceFilter, TracePage};
 pub use latency::Latency;
+pub use location::Location;
+pub use opening::OpenError;
+pub use postgres::{PostgresError, PostgresUrl};
 pub use retention::Limits;
 pub use select::{Plan, Selection, Verdict};
-pub use sqlite::OpenError;
 
 /// Why a read or write did not happen.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -110,8 +118,8 @@ pub trait Reader: Send + Sync {
     /// What the store holds.
     async fn holdings(&self) -> Result<Holdings, StoreError>;
 
-    /// Changes with every commit, before its senders are answered; the number is the count of commits since the start
-    /// of this process.
+    /// Changes with every commit, before its senders are answered, and with what others wrote once it is seen; the
+    /// number is the count of such changes since the start of this process.
     fn commits(&self) -> watch::Receiver<u64>;
 }
 

@@ -3,7 +3,7 @@
 //! A quiet system commits a few spans at a time, each commit a block of its own, and a trace's parts lie in as
 //! many blocks as services sent them. Packed again they take a fraction of the room, and a trace lies together.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::StoreError;
 use super::block::{Block, BlockBuilder, RawItem};
@@ -40,13 +40,27 @@ pub fn groups(blocks: &[(u64, usize)]) -> Vec<Vec<u64>> {
     groups
 }
 
-/// Packs a group of open blocks into new ones from `next_block` on.
+/// The IDs that blocks packed anew may take: those of the range `first..=last` that no block of it has.
+pub fn free_ids(blocks: &[(u64, usize)], first: u64, last: u64) -> impl Iterator<Item = u64> + use<> {
+    let taken: HashSet<u64> = blocks.iter().map(|(id, _)| *id).collect();
+    (first..=last).filter(move |id| !taken.contains(id))
+}
+
+/// Packs a group of open blocks into new ones with IDs out of `free`. Of a store that was written before IDs were
+/// left free there may be too few; then the group stays as it is.
 pub fn pack(
     entries: &[Entry],
     open: &HashMap<u64, Block>,
-    next_block: u64,
+    free: &mut impl Iterator<Item = u64>,
     packed: &mut Packed,
 ) -> Result<(), StoreError> {
+    // A block made of small ones is as large as two of them or more, but for the last.
+    let ids: Vec<u64> = free.take(open.len() / 2 + 1).collect();
+    if ids.len() <= open.len() / 2 {
+        return Ok(());
+    }
+    let mut ids = ids.into_iter();
+    let mut block = ids.next().expect("there is one");
     let mut builder = BlockBuilder::default();
     let received = open.values().map(|block| block.received).max().unwrap_or_default();
     for (entry, index) in entries.iter().zip(0..) {
@@ -60,7 +74,6 @@ pub fn pack(
                 parts.extend(block.part(loc.offset)?.into_iter().map(|item| (block, item)));
             }
         }
-        let block = next_block + packed.blocks.len() as u64;
         let mut now: Vec<Loc> = locs.iter().filter(|loc| !open.contains_key(&loc.block)).copied().collect();
         now.push(Loc { block, offset: builder.begin_part(parts.len()) });
         packed.moved.insert(index, now);
@@ -71,10 +84,12 @@ pub fn pack(
         }
         if builder.items() >= BLOCK_ITEMS {
             packed.blocks.push((block, builder.finish(received)?));
+            block =
+                ids.next().ok_or_else(|| StoreError::Damaged("small blocks became more of them".into()))?;
         }
     }
     if builder.items() > 0 {
-        packed.blocks.push((next_block + packed.blocks.len() as u64, builder.finish(received)?));
+        packed.blocks.push((block, builder.finish(received)?));
     }
     packed.replaced.extend(open.keys());
     Ok(())

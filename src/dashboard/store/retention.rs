@@ -51,6 +51,10 @@ pub async fn run(shared: Arc<Shared>) {
 }
 
 async fn pass(shared: &Shared, now: u64) -> Result<(), StoreError> {
+    if !shared.backend.is_keeper() {
+        return Ok(());
+    }
+    shared.backend.tidy().await?;
     for _ in 0..PER_PASS {
         let Some(oldest) = shared.runs().first().cloned() else { return Ok(()) };
         let Limits { max_age, max_bytes, .. } = shared.limits;

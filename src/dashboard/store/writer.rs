@@ -1,21 +1,22 @@
-//! The one task that writes: takes what is queued, packs it, commits it once, answers every sender.
+//! The one task that writes: takes what is queued, packs it, commits it once, answers every sender, and seals.
 //!
 //! It has a thread of its own since packing is work for a processor, not waiting. While one group is being
-//! committed the next one gathers in the queue: the slower the disk, the larger the groups.
+//! committed the next one gathers in the queue: the slower the disk, the larger the groups. Where the store is
+//! shared, it looks in between what others have written ([`super::follow`]).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
 
-use super::backend::Seal;
+use super::backend::{Loaded, STEP, Seal};
 use super::block::{Block, in_block};
 use super::engine::Shared;
 use super::pack::{Flush, Incoming, Packer};
-use super::seen::Prints;
 use super::tail::Tail;
-use super::{StoreError, Stored, part, repack, run};
+use super::{StoreError, Stored, repack, run};
 use crate::dashboard::model::correlation::Keys;
 use crate::dashboard::model::now;
 
@@ -23,10 +24,10 @@ use crate::dashboard::model::now;
 const GROUP_ITEMS: usize = 16_384;
 /// Batches of a group at most.
 const GROUP_BATCHES: usize = 64;
-/// Blocks read at start to know what came lately.
-const REMEMBERED_BLOCKS: u64 = 512;
 /// A tail this old is sealed although it is not full, so that it can grow old enough to be removed.
 const SEAL_AGE: Duration = Duration::from_secs(3600);
+/// Time between two looks at what others have written.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// A batch, the way back to its sender, and the room that it takes up until then.
 pub struct Job {
@@ -37,65 +38,46 @@ pub struct Job {
 
 /// The writer's own state.
 pub struct Writer {
-    shared: Arc<Shared>,
-    packer: Packer,
-    next_block: u64,
-    next_run: u64,
+    pub(super) shared: Arc<Shared>,
+    pub(super) packer: Packer,
+    pub(super) keys: Keys,
+    /// The tail's first block, or where it will be.
+    pub(super) first_of_tail: u64,
+    /// All blocks before this one are known.
+    pub(super) next: u64,
+    /// Own blocks from `next` on; what lies between them is not known yet.
+    pub(super) ahead: BTreeSet<u64>,
+    /// The newest run that was seen, and the version of the runs.
+    pub(super) newest_run: u64,
+    pub(super) version: u64,
     /// Blocks of the tail with their items.
-    tail_blocks: Vec<(u64, usize)>,
-    tail_since: Instant,
+    pub(super) tail_blocks: Vec<(u64, usize)>,
+    pub(super) tail_since: Instant,
+    /// Set where a commit may have been stored although it failed.
+    pub(super) in_doubt: bool,
+    /// Set while the others' part of a shared store cannot be looked at.
+    pub(super) cut_off: bool,
 }
 
 impl Writer {
-    /// Reads the tail's blocks to make its index anew, and before them the newest ones, so that what was sent
-    /// before a restart is known when it is sent again.
-    pub async fn new(
-        shared: Arc<Shared>,
-        first_of_tail: u64,
-        next_block: u64,
-        keys: &Keys,
-    ) -> Result<Self, StoreError> {
-        let runs = shared.runs();
+    /// Makes the tail's index anew out of its blocks.
+    pub async fn new(shared: Arc<Shared>, loaded: &Loaded, keys: &Keys) -> Result<Self, StoreError> {
         let mut writer = Self {
             packer: Packer::default(),
-            next_block,
-            next_run: runs.last().map_or(1, |run| run.id + 1),
+            keys: keys.clone(),
+            first_of_tail: loaded.first_of_tail,
+            next: loaded.first_of_tail,
+            ahead: BTreeSet::new(),
+            newest_run: shared.runs().last().map_or(0, |run| run.id),
+            version: loaded.head.version,
             tail_blocks: Vec::new(),
             tail_since: Instant::now(),
+            in_doubt: false,
+            cut_off: false,
             shared,
         };
-        let mut from = first_of_tail.min(next_block.saturating_sub(REMEMBERED_BLOCKS));
-        while from < next_block {
-            let to = from + 31;
-            for (id, data) in writer.shared.backend.blocks(from, to).await? {
-                let items = writer.remember(id, &data, id >= first_of_tail, keys).unwrap_or_else(|error| {
-                    let (error, store) = (in_block(id, error), writer.shared.backend.location());
-                    tracing::error!(%error, store, "a block is left out; all others are readable");
-                    usize::MAX
-                });
-                if id >= first_of_tail {
-                    writer.tail_blocks.push((id, items));
-                }
-            }
-            from = to + 1;
-        }
+        writer.recall(loaded.head.next_block).await?;
         Ok(writer)
-    }
-
-    /// Takes in a stored block; gives the number of its items.
-    fn remember(&mut self, id: u64, data: &[u8], of_tail: bool, keys: &Keys) -> Result<usize, StoreError> {
-        let block = Block::open(data)?;
-        let (batch, walked) = block.walk(keys)?;
-        let prints = Prints::of(&batch);
-        for print in prints.spans.iter().chain(&prints.logs) {
-            self.packer.seen.insert(*print);
-        }
-        if of_tail {
-            let parts = part::of_block(id, block.received, &batch, &prints, &walked);
-            let senders = part::senders(&batch, &prints);
-            self.shared.index.write().expect("no holder panics").tail.add(parts, senders);
-        }
-        Ok(prints.spans.len() + prints.logs.len())
     }
 
     /// Runs until every sender is gone and everything queued is written.
@@ -103,15 +85,18 @@ impl Writer {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let Ok(runtime) = runtime else { return tracing::error!("the store's writer has no runtime") };
         runtime.block_on(async {
+            let mut looks = tokio::time::interval(LOOK);
+            looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let is_shared = self.shared.backend.is_shared();
             let mut group = Vec::new();
-            while queue.recv_many(&mut group, 1).await > 0 {
-                let mut items = size(&group[0]);
-                while items < GROUP_ITEMS && group.len() < GROUP_BATCHES {
-                    let Ok(job) = queue.try_recv() else { break };
-                    items += size(&job);
-                    group.push(job);
+            loop {
+                tokio::select! {
+                    received = queue.recv_many(&mut group, 1) => match received {
+                        0 => break,
+                        _ => self.write(gather(&mut group, &mut queue)).await,
+                    },
+                    _ = looks.tick(), if is_shared => self.look_around().await,
                 }
-                self.write(std::mem::take(&mut group)).await;
             }
         });
     }
@@ -124,10 +109,7 @@ impl Writer {
         }
         let began = Instant::now();
         let incoming: Vec<&Incoming> = jobs.iter().map(|job| &job.incoming).collect();
-        let result = match self.packer.pack(&incoming, self.next_block, now()) {
-            Ok(flush) => self.commit(flush).await,
-            Err(error) => Err(error),
-        };
+        let result = self.store(&incoming).await;
         match &result {
             Ok(_) => self.shared.latency.record(began.elapsed()),
             Err(error) => {
@@ -149,19 +131,41 @@ impl Writer {
         }
     }
 
-    /// Commits a flush; gives the duplicates of each batch.
-    async fn commit(&mut self, flush: Flush) -> Result<Vec<u64>, StoreError> {
+    /// Packs and commits; gives the duplicates of each batch.
+    async fn store(&mut self, incoming: &[&Incoming]) -> Result<Vec<u64>, StoreError> {
+        if self.in_doubt && self.shared.backend.is_shared() {
+            // Senders come again with what may have been stored after all.
+            self.look().await?;
+            self.in_doubt = false;
+        }
+        // The blocks' IDs are known after the commit; until then they count from 0.
+        let mut flush = self.packer.pack(incoming, 0, now())?;
         if flush.parts.is_empty() {
             return Ok(flush.duplicates);
         }
-        let ids: Vec<u64> = flush.blocks.iter().map(|(id, _)| *id).collect();
-        if let Err(error) = self.shared.backend.commit(flush.blocks).await {
+        let blocks = std::mem::take(&mut flush.blocks);
+        let count = blocks.len() as u64;
+        let committed = self.shared.backend.commit(blocks.into_iter().map(|(_, data)| data).collect()).await;
+        let first = committed.inspect_err(|_| {
             self.packer.seen.forget(&flush.fingerprints);
-            return Err(error);
+            self.in_doubt = true;
+        })?;
+        self.note_commit(first, count, flush)
+    }
+
+    /// Takes a committed flush into the index.
+    fn note_commit(&mut self, first: u64, count: u64, mut flush: Flush) -> Result<Vec<u64>, StoreError> {
+        for loc in flush.parts.iter_mut().flat_map(|part| &mut part.entry.locs) {
+            loc.block = first + loc.block * STEP;
         }
-        self.next_block += ids.len() as u64;
-        let items = (flush.spans + flush.logs) as usize / ids.len().max(1);
-        self.tail_blocks.extend(ids.into_iter().map(|id| (id, items)));
+        let ids = (0..count).map(|number| first + number * STEP);
+        if first == self.next {
+            self.next += count * STEP;
+        } else {
+            self.ahead.extend(ids.clone());
+        }
+        let items = (flush.spans + flush.logs) / count.max(1);
+        self.tail_blocks.extend(ids.map(|id| (id, items as usize)));
         let mut index = self.shared.index.write().expect("no holder panics");
         if index.tail.is_empty() {
             self.tail_since = Instant::now();
@@ -170,10 +174,11 @@ impl Writer {
         Ok(flush.duplicates)
     }
 
-    async fn seal_if_due(&mut self) {
+    pub(super) async fn seal_if_due(&mut self) {
         {
             let index = self.shared.index.read().expect("no holder panics");
-            if !(index.tail.is_full() || self.tail_since.elapsed() > SEAL_AGE) || index.tail.is_empty() {
+            let due = index.tail.is_full() || self.tail_since.elapsed() > SEAL_AGE;
+            if !due || index.tail.is_empty() || !self.shared.backend.is_keeper() {
                 return;
             }
         }
@@ -184,7 +189,13 @@ impl Writer {
 
     /// Turns the tail into a run. What was committed stays readable throughout.
     async fn seal(&mut self) -> Result<(), StoreError> {
+        if self.shared.backend.is_shared() {
+            // The run is to hold all blocks of its range, the others' too.
+            self.look().await?;
+        }
+        let (first, last) = (self.first_of_tail, self.next - 1);
         let mut packed = repack::Packed::default();
+        let mut free = repack::free_ids(&self.tail_blocks, first, last);
         for group in repack::groups(&self.tail_blocks) {
             let mut open = HashMap::new();
             for id in group {
@@ -194,18 +205,16 @@ impl Writer {
                 open.insert(id, Block::open(&data).map_err(|error| in_block(id, error))?);
             }
             let index = self.shared.index.read().expect("no holder panics");
-            repack::pack(index.tail.entries(), &open, self.next_block, &mut packed)?;
+            repack::pack(index.tail.entries(), &open, &mut free, &mut packed)?;
         }
-        let first = self.tail_blocks.first().map_or(self.next_block, |(id, _)| *id);
-        let last = (self.next_block + packed.blocks.len() as u64).saturating_sub(1);
         let run = {
             let index = self.shared.index.read().expect("no holder panics");
-            run::seal(self.next_run, (first, last), now(), &index.tail, &packed.moved)?
+            run::seal(first, (first, last), now(), &index.tail, &packed.moved)?
         };
         let meta = Arc::new(run.meta.clone());
         self.shared.backend.seal(Seal { run, replaced: packed.replaced, blocks: packed.blocks }).await?;
-        self.next_run += 1;
-        self.next_block = last + 1;
+        self.newest_run = meta.id;
+        self.first_of_tail = last + 1;
         self.tail_blocks.clear();
         tracing::debug!(run = meta.id, entries = meta.entries, "sealed the tail into a run");
         let mut index = self.shared.index.write().expect("no holder panics");
@@ -213,6 +222,18 @@ impl Writer {
         Arc::make_mut(&mut index.runs).push(meta);
         Ok(())
     }
+}
+
+/// A group: the batch that came and what is queued behind it.
+fn gather(first: &mut Vec<Job>, queue: &mut mpsc::Receiver<Job>) -> Vec<Job> {
+    let mut group = std::mem::take(first);
+    let mut items: usize = group.iter().map(size).sum();
+    while items < GROUP_ITEMS && group.len() < GROUP_BATCHES {
+        let Ok(job) = queue.try_recv() else { break };
+        items += size(&job);
+        group.push(job);
+    }
+    group
 }
 
 fn size(job: &Job) -> usize {

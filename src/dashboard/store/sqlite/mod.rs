@@ -14,17 +14,25 @@ use sqlx::sqlite::SqliteConnection;
 use tokio::sync::Mutex;
 
 use super::StoreError;
-use super::backend::{Backend, Loaded, Seal};
+use super::backend::{Backend, Loaded, STEP, Seal};
 use super::run::RunMeta;
-pub use open::OpenError;
 
 /// Bits of a page's or chunk's number in its ID; the run's ID stands above them.
 const PART_BITS: u32 = 24;
 
+/// The first block's ID.
+const FIRST: u64 = STEP;
+
+/// The connection that writes, and the ID of the next block.
+struct Writer {
+    connection: SqliteConnection,
+    next_block: u64,
+}
+
 /// A SQLite file.
 pub struct Sqlite {
     path: PathBuf,
-    writer: Mutex<SqliteConnection>,
+    writer: Mutex<Writer>,
     readers: SqlitePool,
     /// Held for as long as the store is open, so that no second process writes to the same file.
     _lock: std::fs::File,
@@ -41,16 +49,26 @@ impl Backend for Sqlite {
     }
 
     async fn load(&self) -> Result<Loaded, StoreError> {
-        self.read_all().await.map_err(|error| self.error(error))
+        let loaded = self.read_all().await.map_err(|error| self.error(error))?;
+        self.writer.lock().await.next_block = loaded.head.next_block;
+        Ok(loaded)
     }
 
-    async fn commit(&self, blocks: Vec<(u64, Vec<u8>)>) -> Result<(), StoreError> {
+    async fn commit(&self, blocks: Vec<Vec<u8>>) -> Result<u64, StoreError> {
         self.write_blocks(blocks).await.map_err(|error| self.error(error))
     }
 
     async fn seal(&self, seal: Seal) -> Result<(), StoreError> {
         let rest = seal.run.meta.encode_rest()?;
         self.write_seal(seal, rest).await.map_err(|error| self.error(error))
+    }
+
+    async fn runs(&self, after: u64) -> Result<Vec<RunMeta>, StoreError> {
+        self.read_runs(after).await.map_err(|error| self.error(error))
+    }
+
+    async fn run_ids(&self) -> Result<Vec<u64>, StoreError> {
+        self.read_run_ids().await.map_err(|error| self.error(error))
     }
 
     async fn block(&self, id: u64) -> Result<Option<Vec<u8>>, StoreError> {

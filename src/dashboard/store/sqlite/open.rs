@@ -13,7 +13,8 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection, SqlStr};
 use tokio::sync::Mutex;
 
-use super::Sqlite;
+use super::super::OpenError;
+use super::{FIRST, Sqlite, Writer};
 
 /// `PRAGMA application_id` of our files: "THLN".
 const APPLICATION_ID: i64 = 0x5448_4c4e;
@@ -22,35 +23,6 @@ const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
 /// How long a write waits for a lock that another process holds.
 const BUSY: Duration = Duration::from_secs(4);
 const READERS: u32 = 4;
-
-/// Why a file cannot be the store. Each text names the file and what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    #[error("cannot write to the store {path}: {why}; name another file with --store sqlite://FILE")]
-    Unwritable { path: String, why: String },
-    #[error(
-        "{path} is a database of another program; name another file with --store sqlite://FILE, it will be created"
-    )]
-    Foreign { path: String },
-    #[error(
-        "{path} is not a SQLite database; name another file with --store sqlite://FILE, it will be created"
-    )]
-    NotADatabase { path: String },
-    #[error(
-        "{path} is in use by another Throughline; end that one, or name another file with --store sqlite://FILE"
-    )]
-    InUse { path: String },
-    #[error(
-        "{path} is damaged ({why}); move it away and start again, or restore a copy; nothing was changed in it"
-    )]
-    Damaged { path: String, why: String },
-    #[error(
-        "{path} was made by a {age} version of Throughline; open it with that version, or name another file with --store sqlite://FILE; nothing was changed in it"
-    )]
-    OtherVersion { path: String, age: &'static str },
-    #[error("this build has SQLite {0}, which can corrupt its files; build with 3.51.3 or newer")]
-    OldSqlite(String),
-}
 
 impl Sqlite {
     /// Opens the file, makes it where it is missing, and brings its tables up to date.
@@ -87,7 +59,12 @@ impl Sqlite {
             .connect_with(reading)
             .await
             .map_err(|error| trouble(path, &error))?;
-        Ok(Self { path: path.to_owned(), writer: Mutex::new(writer), readers, _lock: lock })
+        Ok(Self {
+            path: path.to_owned(),
+            writer: Mutex::new(Writer { connection: writer, next_block: FIRST }),
+            readers,
+            _lock: lock,
+        })
     }
 }
 

@@ -1,41 +1,38 @@
 //! What is read.
 
 use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
 
-use super::super::backend::Loaded;
+use super::super::backend::{Head, Loaded, STEP};
 use super::super::run::RunMeta;
-use super::{Sqlite, part_id};
+use super::{FIRST, Sqlite, part_id};
 
 impl Sqlite {
     pub(super) async fn read_all(&self) -> Result<Loaded, sqlx::Error> {
-        let mut loaded = Loaded::default();
-        let rows = sqlx::query("SELECT * FROM run ORDER BY id").fetch_all(&self.readers).await?;
-        for row in rows {
-            let number = |name: &str| row.try_get::<i64, _>(name).map(|value| value as u64);
-            let meta = RunMeta {
-                id: number("id")?,
-                first_block: number("first_block")?,
-                last_block: number("last_block")?,
-                min_start: number("min_start")?,
-                max_start: number("max_start")?,
-                sealed: number("sealed")?,
-                entries: number("entries")? as u32,
-                spans: number("spans")?,
-                logs: number("logs")?,
-                ..RunMeta::default()
-            };
-            let rest: Vec<u8> = row.try_get("rest")?;
-            loaded.runs.push(meta.with_rest(&rest).map_err(|error| sqlx::Error::Decode(error.into()))?);
-        }
+        let runs = self.read_runs(0).await?;
         let last: Option<i64> =
             sqlx::query_scalar("SELECT max(id) FROM block").fetch_one(&self.readers).await?;
         let counter: Option<i64> =
             sqlx::query_scalar("SELECT value FROM counter WHERE name = 'first_of_tail'")
                 .fetch_optional(&self.readers)
                 .await?;
-        loaded.first_of_tail = counter.unwrap_or(1) as u64;
-        loaded.next_block = last.map_or(1, |last| last as u64 + 1).max(loaded.first_of_tail);
-        Ok(loaded)
+        let first_of_tail = counter.unwrap_or(1) as u64;
+        let next_block = last.map_or(FIRST, |last| last as u64 + 1).max(first_of_tail).next_multiple_of(STEP);
+        Ok(Loaded { runs, first_of_tail, head: Head { next_block, ..Head::default() } })
+    }
+
+    pub(super) async fn read_runs(&self, after: u64) -> Result<Vec<RunMeta>, sqlx::Error> {
+        let rows = sqlx::query("SELECT * FROM run WHERE id > ? ORDER BY id")
+            .bind(after as i64)
+            .fetch_all(&self.readers)
+            .await?;
+        rows.iter().map(read_run).collect()
+    }
+
+    pub(super) async fn read_run_ids(&self) -> Result<Vec<u64>, sqlx::Error> {
+        let ids: Vec<i64> =
+            sqlx::query_scalar("SELECT id FROM run ORDER BY id").fetch_all(&self.readers).await?;
+        Ok(ids.into_iter().map(|id| id as u64).collect())
     }
 
     pub(super) async fn read_block(&self, id: u64) -> Result<Option<Vec<u8>>, sqlx::Error> {
@@ -95,4 +92,22 @@ impl Sqlite {
         .await?;
         row.try_get::<i64, _>(0).map(|bytes| bytes as u64)
     }
+}
+
+fn read_run(row: &SqliteRow) -> Result<RunMeta, sqlx::Error> {
+    let number = |name: &str| row.try_get::<i64, _>(name).map(|value| value as u64);
+    let meta = RunMeta {
+        id: number("id")?,
+        first_block: number("first_block")?,
+        last_block: number("last_block")?,
+        min_start: number("min_start")?,
+        max_start: number("max_start")?,
+        sealed: number("sealed")?,
+        entries: number("entries")? as u32,
+        spans: number("spans")?,
+        logs: number("logs")?,
+        ..RunMeta::default()
+    };
+    let rest: Vec<u8> = row.try_get("rest")?;
+    meta.with_rest(&rest).map_err(|error| sqlx::Error::Decode(error.into()))
 }

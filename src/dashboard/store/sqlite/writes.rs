@@ -3,7 +3,7 @@
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, QueryBuilder};
 
-use super::super::backend::Seal;
+use super::super::backend::{STEP, Seal};
 use super::super::run::RunMeta;
 use super::{Sqlite, part_id};
 
@@ -17,14 +17,20 @@ const VACUUM_STEP: u32 = 256;
 
 impl Sqlite {
     /// One statement, hence one transaction and one way to the thread that SQLite works in.
-    pub(super) async fn write_blocks(&self, blocks: Vec<(u64, Vec<u8>)>) -> Result<(), sqlx::Error> {
-        insert_blocks(&mut *self.writer.lock().await, blocks).await
+    pub(super) async fn write_blocks(&self, blocks: Vec<Vec<u8>>) -> Result<u64, sqlx::Error> {
+        let mut writer = self.writer.lock().await;
+        let first = writer.next_block;
+        let ids = (first..).step_by(STEP as usize);
+        let next = first + blocks.len() as u64 * STEP;
+        insert_blocks(&mut writer.connection, ids.zip(blocks).collect()).await?;
+        writer.next_block = next;
+        Ok(first)
     }
 
     pub(super) async fn write_seal(&self, seal: Seal, rest: Vec<u8>) -> Result<(), sqlx::Error> {
         let meta = &seal.run.meta;
         let mut writer = self.writer.lock().await;
-        let mut tx = writer.begin_with("BEGIN IMMEDIATE").await?;
+        let mut tx = writer.connection.begin_with("BEGIN IMMEDIATE").await?;
         insert_blocks(&mut tx, seal.blocks).await?;
         for id in &seal.replaced {
             sqlx::query("DELETE FROM block WHERE id = ?").bind(*id as i64).execute(&mut *tx).await?;
@@ -43,7 +49,7 @@ impl Sqlite {
     pub(super) async fn delete_run(&self, run: &RunMeta) -> Result<(), sqlx::Error> {
         {
             let mut writer = self.writer.lock().await;
-            let mut tx = writer.begin_with("BEGIN IMMEDIATE").await?;
+            let mut tx = writer.connection.begin_with("BEGIN IMMEDIATE").await?;
             sqlx::query("DELETE FROM run WHERE id = ?").bind(run.id as i64).execute(&mut *tx).await?;
             for statement in [
                 "DELETE FROM run_page WHERE id BETWEEN ? AND ?",
@@ -67,7 +73,7 @@ impl Sqlite {
             .bind(first as i64)
             .bind(last as i64)
             .bind(DELETE_STEP)
-            .execute(&mut *writer)
+            .execute(&mut writer.connection)
             .await?
             .rows_affected();
             if removed == 0 {
@@ -81,14 +87,16 @@ impl Sqlite {
     async fn give_back(&self) -> Result<(), sqlx::Error> {
         loop {
             let mut writer = self.writer.lock().await;
-            let free: i64 = sqlx::query_scalar("PRAGMA freelist_count").fetch_one(&mut *writer).await?;
+            let free: i64 =
+                sqlx::query_scalar("PRAGMA freelist_count").fetch_one(&mut writer.connection).await?;
             if free == 0 {
                 return Ok(());
             }
             sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA incremental_vacuum({VACUUM_STEP})")))
-                .fetch_all(&mut *writer)
+                .fetch_all(&mut writer.connection)
                 .await?;
-            let left: i64 = sqlx::query_scalar("PRAGMA freelist_count").fetch_one(&mut *writer).await?;
+            let left: i64 =
+                sqlx::query_scalar("PRAGMA freelist_count").fetch_one(&mut writer.connection).await?;
             if left >= free {
                 return Ok(());
             }

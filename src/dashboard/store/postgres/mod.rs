@@ -1,0 +1,238 @@
+//! The store's tables in a PostgreSQL database, in a schema of their own; several dashboards may share them.
+//!
+//! * [`url`]: the address, without showing its password.
+//! * [`open`]: ours, new enough, writable.
+//! * [`reads`], [`writes`]: the statements.
+//! * [`keeper`]: who of several dashboards seals and removes, and how far the store has come.
+//!
+//! A commit is one statement: it takes the next IDs from the counter and inserts, all in one transaction and one
+//! round trip. The counter's row is locked until the commit is done, so IDs become visible in order and without gaps.
+
+mod keeper;
+mod open;
+mod reads;
+mod url;
+mod writes;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use sqlx::pool::PoolConnection;
+use sqlx::{PgConnection, PgPool};
+use tokio::runtime::Handle;
+
+use super::StoreError;
+use super::backend::{Backend, Head, Loaded, Seal};
+use super::run::RunMeta;
+use keeper::Keeper;
+pub use open::PostgresError;
+pub use url::PostgresUrl;
+
+/// How long a read may take, all tries together.
+const READ: Duration = Duration::from_secs(8);
+/// How long a commit may take, as long as SQLite waits for a lock.
+const WRITE: Duration = Duration::from_secs(4);
+/// How long a look at what others wrote may take. The writer does nothing else meanwhile.
+const LOOK: Duration = Duration::from_secs(2);
+/// How long what nobody waits for may take: a seal, a step of a removal.
+const KEEP: Duration = Duration::from_secs(30);
+
+/// A PostgreSQL database.
+pub struct Postgres {
+    location: String,
+    readers: PgPool,
+    writers: PgPool,
+    keeper: Keeper,
+    /// Connections live in the runtime that made them; the store's writer has another one.
+    runtime: Handle,
+}
+
+#[async_trait]
+impl Backend for Postgres {
+    fn engine(&self) -> &'static str {
+        "PostgreSQL"
+    }
+
+    fn location(&self) -> String {
+        self.location.clone()
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn is_keeper(&self) -> bool {
+        self.keeper.is_held()
+    }
+
+    async fn head(&self) -> Result<Head, StoreError> {
+        let keeper = self.keeper.clone();
+        self.finish(LOOK, async move { keeper.head().await }).await
+    }
+
+    async fn load(&self) -> Result<Loaded, StoreError> {
+        self.read(|connection| Box::pin(reads::all(connection))).await
+    }
+
+    async fn runs(&self, after: u64) -> Result<Vec<RunMeta>, StoreError> {
+        self.read(move |connection| Box::pin(reads::runs(connection, after))).await
+    }
+
+    async fn run_ids(&self) -> Result<Vec<u64>, StoreError> {
+        self.read(|connection| Box::pin(reads::run_ids(connection))).await
+    }
+
+    async fn block(&self, id: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read(move |connection| Box::pin(reads::block(connection, id))).await
+    }
+
+    async fn blocks(&self, first: u64, last: u64) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        self.read(move |connection| Box::pin(reads::blocks(connection, first, last))).await
+    }
+
+    async fn pages(&self, run: u64, first: u32, last: u32) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.read(move |connection| Box::pin(reads::pages(connection, run, first, last))).await
+    }
+
+    async fn chunks(&self, run: u64, first: u32, last: u32) -> Result<Vec<(u32, Vec<u8>)>, StoreError> {
+        self.read(move |connection| Box::pin(reads::chunks(connection, run, first, last))).await
+    }
+
+    async fn bytes(&self) -> Result<u64, StoreError> {
+        self.read(|connection| Box::pin(reads::bytes(connection))).await
+    }
+
+    async fn commit(&self, blocks: Vec<Vec<u8>>) -> Result<u64, StoreError> {
+        let writers = self.writers.clone();
+        let commit =
+            async move { with(&writers, |connection| Box::pin(writes::commit(connection, blocks))).await };
+        self.finish(WRITE, commit).await
+    }
+
+    async fn seal(&self, seal: Seal) -> Result<(), StoreError> {
+        let rest = seal.run.meta.encode_rest()?;
+        let keeper = self.keeper.clone();
+        let sealed = async move {
+            keeper.with(move |connection| Box::pin(writes::seal(connection, seal, rest))).await
+        };
+        self.finish(KEEP, sealed).await
+    }
+
+    async fn drop_run(&self, run: &RunMeta) -> Result<(), StoreError> {
+        let (keeper, id) = (self.keeper.clone(), run.id);
+        // By the connection that holds the lock: two that take themselves for the keeper would remove twice as much.
+        let unlisted =
+            async move { keeper.with(move |connection| Box::pin(writes::drop_run(connection, id))).await };
+        self.finish(KEEP, unlisted).await?;
+        self.drop_blocks(run.first_block, run.last_block).await
+    }
+
+    async fn drop_blocks(&self, first: u64, last: u64) -> Result<(), StoreError> {
+        loop {
+            let writers = self.writers.clone();
+            let step = async move {
+                with(&writers, |connection| Box::pin(writes::drop_blocks(connection, first, last))).await
+            };
+            if self.finish(KEEP, step).await? == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn tidy(&self) -> Result<(), StoreError> {
+        let writers = self.writers.clone();
+        let tidy =
+            async move { with(&writers, |connection| Box::pin(writes::drop_replaced(connection))).await };
+        self.finish(KEEP, tidy).await
+    }
+}
+
+impl Postgres {
+    /// Reads by a connection of the pool, within [`READ`]. Connections that a restart of the server has cut are found
+    /// out one by one.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl Fn(&mut PgConnection) -> BoxFuture<'_, Result<T, sqlx::Error>> + Send + Sync + 'static,
+    ) -> Result<T, StoreError> {
+        let readers = self.readers.clone();
+        let tries = async move {
+            for _ in 0..open::READERS {
+                match with(&readers, &read).await {
+                    Err(error) if is_cut(&error) => {}
+                    done => return done,
+                }
+            }
+            with(&readers, &read).await
+        };
+        self.finish(READ, tries).await
+    }
+
+    /// Runs work in the runtime that the connections live in, within a time. What is cut off takes its connection
+    /// with it.
+    async fn finish<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        work: impl Future<Output = Result<T, sqlx::Error>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let task = self.runtime.spawn(tokio::time::timeout(limit, work));
+        match task.await {
+            Ok(Ok(done)) => done.map_err(|error| self.error(&error)),
+            Ok(Err(_)) => Err(self.silent()),
+            Err(_) => Err(StoreError::Unavailable("it is shutting down".into())),
+        }
+    }
+
+    fn silent(&self) -> StoreError {
+        StoreError::Unavailable(format!("PostgreSQL at {} does not answer", self.location))
+    }
+
+    /// SQLSTATE class XX001 and XX002 are damage (<https://www.postgresql.org/docs/current/errcodes-appendix.html>),
+    /// and so is a record of ours that cannot be read; all else may pass.
+    fn error(&self, error: &sqlx::Error) -> StoreError {
+        let location = &self.location;
+        match error {
+            sqlx::Error::PoolTimedOut => self.silent(),
+            sqlx::Error::Decode(why) => StoreError::Damaged(format!("{location}: {why}")),
+            _ if matches!(code(error).as_str(), "XX001" | "XX002") => {
+                StoreError::Damaged(format!("{location}: {error}"))
+            }
+            _ => StoreError::Unavailable(format!("PostgreSQL at {location}: {error}")),
+        }
+    }
+}
+
+/// A connection of a pool. Unless it is given back it is closed: what was cut off may hang for long.
+struct Lease(Option<PoolConnection<sqlx::Postgres>>);
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            drop(connection.detach());
+        }
+    }
+}
+
+/// Does work with a connection of a pool.
+async fn with<T>(
+    pool: &PgPool,
+    work: impl FnOnce(&mut PgConnection) -> BoxFuture<'_, Result<T, sqlx::Error>> + Send,
+) -> Result<T, sqlx::Error> {
+    let mut lease = Lease(Some(pool.acquire().await?));
+    let connection = lease.0.as_mut().expect("it was just put there");
+    let done = work(connection).await;
+    if done.as_ref().err().is_none_or(|error| !is_cut(error)) {
+        drop(lease.0.take());
+    }
+    done
+}
+
+/// The SQLSTATE of a server's error, or nothing.
+fn code(error: &sqlx::Error) -> String {
+    error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned()
+}
+
+/// Whether the connection is gone: cut, or ended by the server (class 57P).
+fn is_cut(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Io(_)) || code(error).starts_with("57P")
+}

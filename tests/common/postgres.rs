@@ -1,0 +1,236 @@
+//! A real PostgreSQL for tests: a server of their own on a socket in a temporary folder, a database for each test.
+//!
+//! One server serves all tests of a binary that run at the same time; the last that lets go of it ends it.
+
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+
+const HOW: &str = "install it (Debian: apt-get install postgresql)";
+static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
+static NUMBER: AtomicU32 = AtomicU32::new(1);
+
+/// A server, ended when it is dropped.
+pub struct Server {
+    folder: tempfile::TempDir,
+    child: Mutex<Option<Child>>,
+}
+
+/// A program of PostgreSQL: on the path, or where Debian keeps it, the newest version.
+///
+/// # Panics
+/// There is none: a test that is left out would look like one that passed.
+fn program(name: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut found: Vec<PathBuf> = std::env::split_paths(&path).map(|folder| folder.join(name)).collect();
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut versions: Vec<PathBuf> = versions.map(|entry| entry.path()).collect();
+    versions.sort_by_key(|path| {
+        let version = path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok());
+        std::cmp::Reverse(version.unwrap_or(0))
+    });
+    found.extend(versions.into_iter().map(|version| version.join("bin").join(name)));
+    let first = found.into_iter().find(|path| path.is_file());
+    first.unwrap_or_else(|| panic!("PostgreSQL's {name} is missing: {HOW}"))
+}
+
+/// A number that `id` tells.
+fn id(arguments: &[&str]) -> Option<u32> {
+    let output = Command::new("id").args(arguments).output().ok()?;
+    String::from_utf8_lossy(&output.stdout).trim().parse().ok()
+}
+
+/// The user that the server runs as, where we are root: it refuses to run as that.
+fn other_user() -> Option<(u32, u32)> {
+    if id(&["-u"])? != 0 {
+        return None;
+    }
+    let user = ["postgres", "nobody"].into_iter().find(|user| id(&["-u", user]).is_some())?;
+    Some((id(&["-u", user])?, id(&["-g", user])?))
+}
+
+fn command(name: &str) -> Command {
+    let mut command = Command::new(program(name));
+    if let Some((user, group)) = other_user() {
+        command.uid(user).gid(group);
+    }
+    command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+impl Server {
+    /// The server that the tests of this binary share.
+    pub async fn shared() -> Arc<Self> {
+        let (server, is_new) = {
+            let mut shared = SHARED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            match shared.upgrade() {
+                Some(server) => (server, false),
+                None => {
+                    let server = Arc::new(Self::make());
+                    *shared = Arc::downgrade(&server);
+                    (server, true)
+                }
+            }
+        };
+        if is_new {
+            server.start().await;
+        }
+        server.ready().await;
+        server
+    }
+
+    /// A server for one test that does it harm.
+    pub async fn own() -> Arc<Self> {
+        let server = Self::make();
+        server.start().await;
+        Arc::new(server)
+    }
+
+    fn make() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = folder.path().join("data");
+        std::fs::create_dir(&data).expect("a folder");
+        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).expect("it is ours");
+        std::fs::set_permissions(&data, PermissionsExt::from_mode(0o700)).expect("it is ours");
+        if let Some((user, group)) = other_user() {
+            chown(&data, Some(user), Some(group)).expect("we are root");
+        }
+        let made = command("initdb")
+            .args(["--auth=trust", "--username=admin", "--encoding=UTF8", "--no-locale", "--no-sync", "-D"])
+            .arg(&data)
+            .stderr(Stdio::piped())
+            .output()
+            .expect("initdb runs");
+        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        // `guarded` needs a password; all others are let in.
+        std::fs::write(
+            data.join("pg_hba.conf"),
+            "local all guarded scram-sha-256\nlocal all all trust\nhost all all 127.0.0.1/32 trust\n",
+        )
+        .expect("it is ours");
+        Self { folder, child: Mutex::new(None) }
+    }
+
+    /// Starts it, again after an end of any kind.
+    pub async fn start(&self) {
+        let data = self.folder.path().join("data");
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let log = std::fs::File::options().create(true).append(true).open(self.log()).expect("a file");
+            let child = command("postgres")
+                .arg("-D")
+                .arg(&data)
+                .arg("-k")
+                .arg(&data)
+                .args(["-c", "listen_addresses=", "-c", "fsync=on", "-c", "max_connections=80"])
+                .stderr(log)
+                .spawn()
+                .expect("postgres starts");
+            *self.child.lock().expect("no holder panics") = Some(child);
+            // After a hard end it may refuse until the last of its former processes has noticed.
+            while self.is_running() && Instant::now() < deadline {
+                if let Ok(connection) = PgConnection::connect(&self.url("postgres")).await {
+                    connection.close().await.expect("it closes");
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            let log = std::fs::read_to_string(self.log()).unwrap_or_default();
+            assert!(Instant::now() < deadline, "PostgreSQL does not start:\n{log}");
+        }
+    }
+
+    async fn ready(&self) {
+        super::eventually("PostgreSQL answers", 30, async || {
+            PgConnection::connect(&self.url("postgres")).await.ok().map(drop)
+        })
+        .await;
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    fn is_running(&self) -> bool {
+        let mut child = self.child.lock().expect("no holder panics");
+        child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// Its socket's folder.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// The address of a database, over the socket.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://admin@localhost/{database}?host={}", self.socket().display())
+    }
+
+    /// Ends it in an instant, as a power cut would.
+    pub fn kill(&self) {
+        self.end("-KILL");
+    }
+
+    /// Ends it as an operator does who does not wait for its clients.
+    pub fn stop(&self) {
+        self.end("-INT");
+    }
+
+    fn end(&self, signal: &str) {
+        let Some(mut child) = self.child.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take()
+        else {
+            return;
+        };
+        let sent = Command::new("kill").args([signal, &child.id().to_string()]).status();
+        assert!(sent.is_ok(), "`kill` is there on every Unix");
+        child.wait().expect("it is our child");
+    }
+
+    /// Makes an empty database.
+    pub async fn database(self: &Arc<Self>) -> Database {
+        let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let database = Database { server: self.clone(), name };
+        let mut connection = PgConnection::connect(&self.url("postgres")).await.expect("it runs");
+        let statement = AssertSqlSafe(format!("CREATE DATABASE {}", database.name));
+        sqlx::query(statement).execute(&mut connection).await.expect("a database");
+        connection.close().await.expect("it closes");
+        database
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.end("-INT");
+    }
+}
+
+/// A database of a test's own.
+pub struct Database {
+    pub server: Arc<Server>,
+    pub name: String,
+}
+
+impl Database {
+    /// Its address.
+    pub fn url(&self) -> String {
+        self.server.url(&self.name)
+    }
+
+    /// A connection, as another program has it.
+    pub async fn connect(&self) -> PgConnection {
+        PgConnection::connect(&self.url()).await.expect("it runs")
+    }
+
+    /// Runs statements, as another program could.
+    pub async fn run(&self, statements: &str) {
+        let mut connection = self.connect().await;
+        sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut connection).await.expect("they run");
+        connection.close().await.expect("it closes");
+    }
+}
