@@ -32,11 +32,14 @@ enum For {
     NewIndex,
 }
 
+/// What the tail takes of a block.
+type Indexed = (Vec<Part>, Vec<Sender>);
+
 /// Blocks of the tail that were read: their IDs with their items, and their parts.
 #[derive(Default)]
 struct Read {
     blocks: Vec<(u64, usize)>,
-    parts: Vec<(Vec<Part>, Vec<Sender>)>,
+    parts: Vec<Indexed>,
 }
 
 impl Writer {
@@ -168,12 +171,7 @@ impl Writer {
     }
 
     /// Remembers a stored block's items; gives their number, and the parts for the index with their senders.
-    fn remember(
-        &mut self,
-        id: u64,
-        data: &[u8],
-        what_for: For,
-    ) -> Result<(usize, (Vec<Part>, Vec<Sender>)), StoreError> {
+    fn remember(&mut self, id: u64, data: &[u8], what_for: For) -> Result<(usize, Indexed), StoreError> {
         let block = Block::open(data)?;
         let (batch, mut walked) = block.walk(&self.keys)?;
         let prints = Prints::of(&batch);
