@@ -1,7 +1,7 @@
 //! Runs: sealed parts of the store, never changed again, only dropped when they are old.
 //!
 //! A run holds the entries of some ten thousand traces in order of their start, in chunks; sorted pages of
-//! (term, ordinal) pairs to find them by; and contiguous blocks. What every query needs of every run (its range,
+//! (term, ordinal) pairs to find them by, and behind them those of its rates; and contiguous blocks. What every query needs of every run (its range,
 //! a filter of its trace and correlation IDs, where each page begins, its rates) is its [`RunMeta`], kept in memory.
 
 use std::collections::{BTreeSet, HashMap};
@@ -10,6 +10,7 @@ use super::StoreError;
 use super::block::{compress, damaged, decompress};
 use super::entry::{self, Entry, Loc, put_text, take_text};
 use super::failing::Minutes;
+use super::rates;
 use super::rollup::Rollup;
 use super::tail::Tail;
 use super::term::{ORDINAL_BITS, Term, ordinal};
@@ -43,6 +44,8 @@ pub struct RunMeta {
     pub services: Vec<String>,
     pub rollup: Rollup,
     pub failing: Minutes,
+    /// Where the rates of its operations and calls lie among its pages.
+    pub rates: rates::Place,
     /// Whether an entry has more correlation IDs than entries keep, so that the filter lacks some.
     pub(super) any_correlation: bool,
     /// Bits of the trace IDs and correlation IDs in it.
@@ -78,7 +81,7 @@ pub fn seal(
     }
     let pairs = tail.pairs(&new_ordinal);
     let bits = ordinal_bits(entries.len());
-    let pages = pairs.chunks(PAGE).map(|page| encode_page(page, bits)).collect();
+    let mut pages: Vec<_> = pairs.chunks(PAGE).map(|page| encode_page(page, bits)).collect();
     let entry = |index: &u32| (&entries[*index as usize], moved.get(index).map(Vec::as_slice));
     let chunks =
         order.chunks(CHUNK).map(|chunk| encode_chunk(chunk.iter().map(entry))).collect::<Result<_, _>>()?;
@@ -104,6 +107,7 @@ pub fn seal(
         services.extend(entry.summary.services.iter().map(|share| share.name.as_str()));
     }
     meta.services = services.into_iter().take(MAX_SERVICES).map(str::to_owned).collect();
+    meta.rates = tail.rates().seal(&mut pages)?;
     Ok(SealedRun { meta, pages, chunks })
 }
 
@@ -165,6 +169,7 @@ impl RunMeta {
         }
         self.rollup.put(&mut raw);
         self.failing.put(&mut raw);
+        self.rates.put(&mut raw);
         raw.push(u8::from(self.any_correlation));
         put_varint(&mut raw, self.filter.len() as u64);
         raw.extend_from_slice(&self.filter);
@@ -184,6 +189,7 @@ impl RunMeta {
         self.services = (0..take_varint(&mut raw)?).map(|_| take_text(&mut raw)).collect::<Result<_, _>>()?;
         self.rollup = Rollup::take(&mut raw)?;
         self.failing = Minutes::take(&mut raw)?;
+        self.rates = rates::Place::take(&mut raw)?;
         self.any_correlation = take_bytes(&mut raw, 1)?[0] != 0;
         let length = take_varint(&mut raw)? as usize;
         self.filter = take_bytes(&mut raw, length)?.to_vec();

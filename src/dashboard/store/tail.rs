@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::entry::Entry;
 use super::part::Part;
+use super::rates::{Fold, Sides};
 use super::term::{MAX_ENTRIES, Term, TermIndex};
 use crate::dashboard::model::{Nanos, TraceId};
 
@@ -26,12 +27,14 @@ pub struct Tail {
     by_start: BTreeSet<(Nanos, u32)>,
     terms: TermIndex,
     flushes: usize,
+    rates: Fold,
 }
 
 impl Tail {
     /// Takes in a flush.
     pub fn add(&mut self, parts: impl IntoIterator<Item = Part>) {
-        for Part { entry, terms } in parts {
+        for Part { entry, terms, sides } in parts {
+            self.rates.add(&sides);
             let ordinal = self.place(entry);
             self.terms.add(&terms, ordinal);
         }
@@ -54,11 +57,27 @@ impl Tail {
         next
     }
 
+    /// Rates of what is in it.
+    pub fn rates(&self) -> &Fold {
+        &self.rates
+    }
+
+    /// Takes in spans of a run, which rates may still be joined with.
+    pub fn remember(&mut self, sides: &Sides) {
+        self.rates.remember(sides);
+    }
+
+    /// The empty tail that follows this one when it is sealed.
+    pub fn next(self) -> Self {
+        Self { rates: self.rates.next(), ..Self::default() }
+    }
+
     /// Whether it is time to seal.
     pub fn is_full(&self) -> bool {
         self.entries.len() >= SEAL_ENTRIES
             || self.flushes >= SEAL_FLUSHES
             || self.terms.len() >= SEAL_PAIRS
+            || self.rates.is_full()
             || self.entries.len() >= MAX_ENTRIES / 2
     }
 

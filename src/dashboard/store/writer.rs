@@ -14,7 +14,6 @@ use super::block::{Block, in_block};
 use super::engine::Shared;
 use super::pack::{Flush, Incoming, Packer};
 use super::seen::Prints;
-use super::tail::Tail;
 use super::{StoreError, Stored, part, repack, run};
 use crate::dashboard::model::correlation::Keys;
 use crate::dashboard::model::now;
@@ -93,6 +92,9 @@ impl Writer {
         if of_tail {
             let parts = part::of_block(id, block.received, &batch, &walked);
             self.shared.index.write().expect("no holder panics").tail.add(parts);
+        } else {
+            let sides = part::sides_of(block.received, &batch);
+            self.shared.index.write().expect("no holder panics").tail.remember(&sides);
         }
         Ok(prints.spans.len() + prints.logs.len())
     }
@@ -208,7 +210,7 @@ impl Writer {
         self.tail_blocks.clear();
         tracing::debug!(run = meta.id, entries = meta.entries, "sealed the tail into a run");
         let mut index = self.shared.index.write().expect("no holder panics");
-        index.tail = Tail::default();
+        index.tail = std::mem::take(&mut index.tail).next();
         Arc::make_mut(&mut index.runs).push(meta);
         Ok(())
     }
