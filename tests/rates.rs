@@ -4,9 +4,10 @@
 mod common;
 
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use common::otlp::{self, TestSpan, request, span};
+use common::otlp::{self, TestSpan, request};
 use throughline::dashboard::model::correlation::Keys;
 use throughline::dashboard::model::otlp::Batch;
 use throughline::dashboard::model::proto::{put_bytes, put_message, put_uint};
@@ -77,6 +78,14 @@ async fn open(folder: &Path, limits: Limits) -> Store {
         Store::open_sqlite(&path, limits, &Keys::default()).await.ok()
     })
     .await
+}
+
+/// One moment for all spans of a test, so that the time between two of them is exact.
+static NOW: LazyLock<u64> = LazyLock::new(otlp::now);
+
+fn span(trace: u64, span: u64, name: &str, ago_ms: u64) -> TestSpan {
+    let start = *NOW - ago_ms * MS;
+    TestSpan { start, end: start + 20 * MS, ..otlp::span(trace, span, name, ago_ms) }
 }
 
 fn of_kind(kind: u64, span: TestSpan) -> TestSpan {
