@@ -18,7 +18,8 @@ pub struct Settled {
 
 /// Keys of an HTTP answer's status, the new one first.
 pub const HTTP_STATUS: [&str; 2] = ["http.response.status_code", "http.status_code"];
-const RPC_STATUS: [&str; 3] = ["rpc.response.status_code", "rpc.grpc.status_code", "rpc.status_code"];
+/// Keys of an RPC's status, the new one first.
+pub const RPC_STATUS: [&str; 3] = ["rpc.response.status_code", "rpc.grpc.status_code", "rpc.status_code"];
 
 /// gRPC codes by number and name that blame the request, not who answers it. The conventions do not count them
 /// as a server's errors; RESOURCE_EXHAUSTED is left out, since it says that somebody cannot keep up.
@@ -47,14 +48,29 @@ pub fn refused(span: &Span) -> bool {
         return false;
     }
     if let Some(status) = http_status(span) {
-        return (400..500).contains(&status) && ![408, 429].contains(&status);
+        return http_refusal(status);
     }
     let status = RPC_STATUS.iter().find_map(|key| span.attribute(key));
     status.is_some_and(|status| match (status.as_i64(), status.as_str()) {
-        (Some(number), _) => REFUSALS.iter().any(|(known, _)| *known == number),
-        (None, Some(name)) => REFUSALS.iter().any(|(_, known)| *known == name),
+        (Some(number), _) => rpc_refusal(number),
+        (None, Some(name)) => rpc_refusal_named(name),
         (None, None) => false,
     })
+}
+
+/// Whether an HTTP status blames the request.
+pub fn http_refusal(status: i64) -> bool {
+    (400..500).contains(&status) && ![408, 429].contains(&status)
+}
+
+/// Whether an RPC's status blames the request, by number.
+pub fn rpc_refusal(number: i64) -> bool {
+    REFUSALS.iter().any(|(known, _)| *known == number)
+}
+
+/// Whether an RPC's status blames the request, by name.
+pub fn rpc_refusal_named(name: &str) -> bool {
+    REFUSALS.iter().any(|(_, known)| *known == name)
 }
 
 /// What became of the message of a consumer span, where it was not done with; only our toolkit tells.

@@ -177,7 +177,11 @@ impl Writer {
         let prints = Prints::of(&batch);
         let known = self.mark_seen(&prints);
         match what_for {
-            For::Memory => walked.clear(),
+            For::Memory => {
+                let sides = part::sides_of(block.received, &batch);
+                self.shared.index.write().expect("no holder panics").tail.remember(&sides);
+                walked.clear();
+            }
             For::Index => walked.retain(|part| !is_known(part, &known)),
             For::NewIndex => {}
         }

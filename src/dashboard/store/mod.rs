@@ -9,7 +9,7 @@
 //! * [`pack`]: batches into blocks, [`part`]: their entries and terms ([`block`], [`entry`], [`term`], [`seen`],
 //!   [`failure`]).
 //! * [`tail`] and [`run`]: the unsealed and the sealed index; [`rollup`]: rates in time buckets; [`failing`]: which
-//!   services traces break in.
+//!   services traces break in; [`rates`]: services, operations and calls.
 //! * [`location`]: where a store is; [`opening`]: why it cannot be opened.
 //! * [`backend`]: what a database must do; [`sqlite`] and [`postgres`] do it.
 //!
@@ -29,6 +29,7 @@ mod opening;
 mod pack;
 mod part;
 mod postgres;
+mod rates;
 mod reader;
 mod repack;
 mod retention;
@@ -53,6 +54,7 @@ pub use latency::Latency;
 pub use location::Location;
 pub use opening::OpenError;
 pub use postgres::{PostgresError, PostgresUrl};
+pub use rates::{Call, Destination, Histogram, Node, OTHERS, OperationRates, Rates, ServiceRates};
 pub use retention::Limits;
 pub use select::{Plan, Selection, Verdict};
 
@@ -114,6 +116,27 @@ pub trait Reader: Send + Sync {
 
     /// The services that traces of `from..=to` broke in, in no order; `from` may be taken down to the full minute.
     async fn failing(&self, from: Nanos, to: Nanos) -> Result<Vec<Failing>, StoreError>;
+
+    /// Rates of operations in `from..to`, of one service or all, by service and name. A bucket of ten seconds counts
+    /// where its begin lies in the range; a span counts in the bucket that it ended in.
+    async fn operations(
+        &self,
+        from: Nanos,
+        to: Nanos,
+        service: Option<&str>,
+    ) -> Result<Vec<OperationRates>, StoreError>;
+
+    /// The call graph in `from..to`: calls and messages between services, databases and what lies outside.
+    async fn calls(&self, from: Nanos, to: Nanos) -> Result<Vec<Call>, StoreError>;
+
+    /// Rates of each service in `from..to`, in at most `steps` equal steps of whole buckets; the first may begin before
+    /// `from`, the last end after `to`.
+    async fn service_rates(
+        &self,
+        from: Nanos,
+        to: Nanos,
+        steps: usize,
+    ) -> Result<Vec<ServiceRates>, StoreError>;
 
     /// What the store holds.
     async fn holdings(&self) -> Result<Holdings, StoreError>;

@@ -1,8 +1,9 @@
 //! Runs: sealed parts of the store, never changed again, only dropped when they are old.
 //!
 //! A run holds the entries of some ten thousand traces in order of their start, in chunks; sorted pages of
-//! (term, ordinal) pairs to find them by; and contiguous blocks. What every query needs of every run (its range,
-//! a filter of its trace and correlation IDs, where each page begins, its rates) is its [`RunMeta`], kept in memory.
+//! (term, ordinal) pairs to find them by, and behind them those of its resources and rates; and contiguous blocks.
+//! What every query needs of every run (its range, a filter of its trace and correlation IDs, where each page
+//! begins) is its [`RunMeta`], kept in memory.
 
 use std::collections::HashMap;
 
@@ -10,6 +11,7 @@ use super::StoreError;
 use super::block::{compress, damaged, decompress};
 use super::entry::{self, Entry, Loc, put_text, take_text};
 use super::failing::Minutes;
+use super::rates;
 use super::rollup::Rollup;
 use super::tail::Tail;
 use super::term::{ORDINAL_BITS, Term, ordinal};
@@ -43,6 +45,8 @@ pub struct RunMeta {
     pub services: Vec<String>,
     pub rollup: Rollup,
     pub failing: Minutes,
+    /// Where the rates of its operations and calls lie among its pages.
+    pub rates: rates::Place,
     /// Whether an entry has more correlation IDs than entries keep, so that the filter lacks some.
     pub(super) any_correlation: bool,
     /// Bits of the trace IDs and correlation IDs in it, and of the traces that are linked to.
@@ -106,6 +110,7 @@ pub fn seal(
         meta.set(&link.0.to_le_bytes());
     }
     meta.services = tail.services().iter().take(MAX_SERVICES).cloned().collect();
+    meta.rates = tail.rates().seal(&mut pages)?;
     Ok(SealedRun { meta, pages, chunks })
 }
 
@@ -181,6 +186,7 @@ impl RunMeta {
         }
         self.rollup.put(&mut raw);
         self.failing.put(&mut raw);
+        self.rates.put(&mut raw);
         raw.push(u8::from(self.any_correlation));
         put_varint(&mut raw, self.filter.len() as u64);
         raw.extend_from_slice(&self.filter);
@@ -200,6 +206,7 @@ impl RunMeta {
         self.services = (0..take_varint(&mut raw)?).map(|_| take_text(&mut raw)).collect::<Result<_, _>>()?;
         self.rollup = Rollup::take(&mut raw)?;
         self.failing = Minutes::take(&mut raw)?;
+        self.rates = rates::Place::take(&mut raw)?;
         self.any_correlation = take_bytes(&mut raw, 1)?[0] != 0;
         let length = take_varint(&mut raw)? as usize;
         self.filter = take_bytes(&mut raw, length)?.to_vec();

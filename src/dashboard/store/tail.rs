@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::entry::Entry;
 use super::part::{Part, Sender};
+use super::rates::{Fold, Sides};
 use super::term::{MAX_ENTRIES, Term, TermIndex};
 use crate::dashboard::model::{Nanos, TraceId};
 
@@ -34,6 +35,7 @@ pub struct Tail {
     spans: u64,
     logs: u64,
     flushes: usize,
+    rates: Fold,
 }
 
 impl Tail {
@@ -45,7 +47,8 @@ impl Tail {
                 self.services.insert(service);
             }
         }
-        for Part { entry, terms, links } in parts {
+        for Part { entry, terms, links, sides } in parts {
+            self.rates.add(&sides);
             self.spans += u64::from(entry.summary.spans);
             self.logs += u64::from(entry.summary.logs);
             self.links.extend(links);
@@ -71,11 +74,27 @@ impl Tail {
         next
     }
 
+    /// Rates of what is in it.
+    pub fn rates(&self) -> &Fold {
+        &self.rates
+    }
+
+    /// Takes in spans of a run, which rates may still be joined with.
+    pub fn remember(&mut self, sides: &Sides) {
+        self.rates.remember(sides);
+    }
+
+    /// The empty tail that follows this one when it is sealed.
+    pub fn next(self) -> Self {
+        Self { rates: self.rates.next(), ..Self::default() }
+    }
+
     /// Whether it is time to seal.
     pub fn is_full(&self) -> bool {
         self.entries.len() >= SEAL_ENTRIES
             || self.flushes >= SEAL_FLUSHES
             || self.terms.len() >= SEAL_PAIRS
+            || self.rates.is_full()
             || self.entries.len() >= MAX_ENTRIES / 2
     }
 

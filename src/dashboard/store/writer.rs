@@ -15,7 +15,6 @@ use super::backend::{Loaded, STEP, Seal};
 use super::block::{Block, in_block};
 use super::engine::Shared;
 use super::pack::{Flush, Incoming, Packer};
-use super::tail::Tail;
 use super::{StoreError, Stored, repack, run};
 use crate::dashboard::model::correlation::Keys;
 use crate::dashboard::model::now;
@@ -218,7 +217,7 @@ impl Writer {
         self.tail_blocks.clear();
         tracing::debug!(run = meta.id, entries = meta.entries, "sealed the tail into a run");
         let mut index = self.shared.index.write().expect("no holder panics");
-        index.tail = Tail::default();
+        index.tail = std::mem::take(&mut index.tail).next();
         Arc::make_mut(&mut index.runs).push(meta);
         Ok(())
     }

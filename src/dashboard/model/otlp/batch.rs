@@ -47,6 +47,8 @@ pub struct SpanRef {
     pub trace_id: TraceId,
     pub span_id: SpanId,
     pub has_parent: bool,
+    /// `None` also where the parent's ID is no valid one.
+    pub parent: Option<SpanId>,
     pub kind: u8,
     pub failed: bool,
     pub start: Nanos,

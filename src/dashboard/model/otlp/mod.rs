@@ -10,7 +10,7 @@ mod peek;
 mod walk;
 
 pub use batch::Batch;
-pub use peek::key_value;
+pub use peek::{key_value, text_of};
 
 /// How deep values may be nested: the limit of prost and of the OpenTelemetry Collector.
 pub const MAX_DEPTH: usize = 100;

@@ -175,6 +175,7 @@ impl<'a> Walker<'a> {
                 trace_id,
                 span_id,
                 has_parent: parent.iter().any(|byte| *byte != 0),
+                parent: SpanId::from_slice(parent),
                 kind: kind.min(255) as u8,
                 failed,
                 start,

@@ -3,11 +3,13 @@
 //! * [`lookup`]: entries by term, and the whole of a trace out of its parts.
 //! * [`list`]: pages of traces; [`needles`]: what an index is asked for them.
 //! * [`closure`]: everything that one correlation ID ties together.
+//! * [`rates`]: rates of operations, calls and services.
 
 mod closure;
 mod list;
 mod lookup;
 mod needles;
+mod rates;
 
 use std::collections::BTreeSet;
 
@@ -17,7 +19,8 @@ use tokio::sync::watch;
 use super::engine::QUEUE;
 use super::rollup::{BUCKET, Folded, Rollup};
 use super::{
-    Activity, Correlated, Failing, Holdings, Reader, Store, StoreError, TraceFilter, TracePage, failing,
+    Activity, Call, Correlated, Failing, Holdings, OperationRates, Reader, ServiceRates, Store, StoreError,
+    TraceFilter, TracePage, failing,
 };
 use crate::dashboard::model::{Nanos, SpanId, Trace, TraceId, TraceSummary};
 
@@ -91,6 +94,28 @@ impl Reader for Store {
         let runs = index.runs.iter().filter(|run| run.overlaps(from - from % failing::MINUTE, to));
         let runs: Vec<_> = runs.map(|run| &run.failing).collect();
         Ok(failing::gather(|from, to| index.tail.newest(from, to), &runs, from, to))
+    }
+
+    async fn operations(
+        &self,
+        from: Nanos,
+        to: Nanos,
+        service: Option<&str>,
+    ) -> Result<Vec<OperationRates>, StoreError> {
+        self.shared.operations(from, to, service).await
+    }
+
+    async fn calls(&self, from: Nanos, to: Nanos) -> Result<Vec<Call>, StoreError> {
+        self.shared.calls(from, to).await
+    }
+
+    async fn service_rates(
+        &self,
+        from: Nanos,
+        to: Nanos,
+        steps: usize,
+    ) -> Result<Vec<ServiceRates>, StoreError> {
+        self.shared.service_rates(from, to, steps).await
     }
 
     async fn holdings(&self) -> Result<Holdings, StoreError> {

@@ -13,7 +13,8 @@ use crate::dashboard::model::{Correlation, SpanId, Trace, TraceId, TraceSummary,
 use crate::dashboard::query::story::Material;
 use crate::dashboard::query::story::fixture::{self, ID, Sheet};
 use crate::dashboard::store::{
-    Activity, Correlated, CorrelatedTrace, Failing, Holdings, Reader, StoreError, TraceFilter, TracePage,
+    Activity, Call, Correlated, CorrelatedTrace, Failing, Holdings, OperationRates, Reader, ServiceRates,
+    StoreError, TraceFilter, TracePage,
 };
 use crate::dashboard::view::{PageSettings, PageState, ReceiveStatus, StatusSource, router};
 
@@ -83,6 +84,15 @@ impl Reader for OneStory {
         Ok(Vec::new())
     }
     async fn failing(&self, _: u64, _: u64) -> Result<Vec<Failing>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn operations(&self, _: u64, _: u64, _: Option<&str>) -> Result<Vec<OperationRates>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn calls(&self, _: u64, _: u64) -> Result<Vec<Call>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn service_rates(&self, _: u64, _: u64, _: usize) -> Result<Vec<ServiceRates>, StoreError> {
         Ok(Vec::new())
     }
     async fn holdings(&self) -> Result<Holdings, StoreError> {

@@ -1,0 +1,208 @@
+//! Counts sides as they come, and joins those that are two halves of one call.
+//!
+//! Whoever answers or takes is the child here, whoever calls or sends the parent, although a link may tie them.
+//! Every child counts once: one call of a client that two servers answered is two calls. What is counted does not
+//! depend on which half came first, nor on how they were put into requests.
+
+use super::gather::Sink;
+use super::halves::{Half, Halves};
+use super::histogram::class;
+use super::names::Names;
+use super::pages::{self, Place, What};
+use super::side::{NO_KEY, Role, Side, Sides};
+use super::table::{Event, Key, Table};
+use crate::dashboard::model::Nanos;
+use crate::dashboard::store::StoreError;
+
+/// The rates of what is not sealed yet.
+#[derive(Default)]
+pub struct Fold {
+    names: Names,
+    operations: Table,
+    calls: Table,
+    halves: Halves,
+}
+
+/// What two halves are together.
+#[derive(Default)]
+struct Join {
+    /// Which of them no longer count by themselves.
+    child_goes: bool,
+    parent_goes: bool,
+    call: Option<(Key, Event)>,
+}
+
+impl Fold {
+    /// Counts what a flush brought of a trace.
+    pub fn add(&mut self, sides: &Sides) {
+        self.take(sides, true);
+    }
+
+    /// Takes in what a run has counted already: its halves may be waited for.
+    pub fn remember(&mut self, sides: &Sides) {
+        self.take(sides, false);
+    }
+
+    fn take(&mut self, sides: &Sides, counting: bool) {
+        for side in &sides.sides {
+            let service = self.names.id(&side.service, &sides.texts);
+            let peer = side.peer.as_ref().map_or(Names::UNKNOWN, |peer| self.names.id(peer, &sides.texts));
+            if let Some((name, failed)) = side.operation.as_ref().filter(|_| counting) {
+                let key = [service, self.names.id(name, &sides.texts), Names::NONE, Names::NONE];
+                let event = Event { bucket: side.bucket, class: side.class, failed: *failed, waited: None };
+                self.operations.count(key, event, 1);
+            }
+            self.side(side, Half::of(side, service, peer), sides.received, counting);
+        }
+    }
+
+    /// Joins a span with its other half where that is known, keeps it for the others, and counts it.
+    fn side(&mut self, side: &Side, mut half: Half, now: Nanos, counting: bool) {
+        let Self { calls, halves, .. } = self;
+        let mut count = |key: Key, event: Event, times: i32| {
+            if counting {
+                calls.count(key, event, times);
+            }
+        };
+        let seeks = side.other != NO_KEY && matches!(side.role, Role::Serve | Role::Take | Role::Send);
+        if seeks && let Some(parent) = halves.get(side.other).filter(|parent| parent.role.is_some()) {
+            let join = join(&half, parent);
+            half.solo &= !join.child_goes;
+            half.joined = true;
+            if join.parent_goes && std::mem::take(&mut parent.solo) {
+                count(parent.solo_key(), parent.event(), -1);
+            }
+            if let Some((key, event)) = join.call {
+                count(key, event, 1);
+            }
+        }
+        let (mut waiting, kept) = halves.arrive(side.key, half, now);
+        if kept && seeks && !half.joined {
+            halves.wait(side.other, side.key, now);
+        }
+        let solo = half.solo;
+        while let Some(child) = halves.get(waiting).filter(|_| waiting != NO_KEY) {
+            waiting = std::mem::replace(&mut child.next, NO_KEY);
+            if std::mem::replace(&mut child.joined, true) {
+                continue;
+            }
+            let join = join(child, &half);
+            half.solo &= !join.parent_goes;
+            if join.child_goes && std::mem::take(&mut child.solo) {
+                count(child.solo_key(), child.event(), -1);
+            }
+            if let Some((key, event)) = join.call {
+                count(key, event, 1);
+            }
+        }
+        if half.solo {
+            count(half.solo_key(), half.event(), 1);
+        } else if solo && let Some(kept) = halves.get(side.key).filter(|_| kept) {
+            kept.solo = false;
+        }
+    }
+
+    /// Whether it should become a run's.
+    pub fn is_full(&self) -> bool {
+        self.operations.is_full() || self.calls.is_full()
+    }
+
+    /// Adds its tables' pages to a run's.
+    pub fn seal(&self, pages: &mut Vec<Vec<u8>>) -> Result<Place, StoreError> {
+        pages::seal(&self.names, [&self.operations, &self.calls], pages)
+    }
+
+    /// What goes on when it is sealed: the halves that may still be joined. Where there are very many names, they
+    /// begin anew, and the halves with them.
+    pub fn next(self) -> Self {
+        if self.names.are_many() {
+            return Self::default();
+        }
+        Self { names: self.names, halves: self.halves, ..Self::default() }
+    }
+
+    /// Adds all that a sink wants.
+    pub fn read(&self, what: What, sink: &mut impl Sink) {
+        match what {
+            What::Operations => self.operations.read(&self.names, sink),
+            What::Calls => self.calls.read(&self.names, sink),
+        }
+    }
+}
+
+impl Half {
+    fn of(side: &Side, service: u32, peer: u32) -> Self {
+        Self {
+            waiting: NO_KEY,
+            next: NO_KEY,
+            at: side.at,
+            service,
+            peer,
+            bucket: side.bucket,
+            class: side.class,
+            role: Some(side.role),
+            failed: side.failed,
+            alone: side.alone,
+            linked: side.linked,
+            solo: side.counts,
+            joined: false,
+        }
+    }
+
+    /// What it counts as while the other half is not known.
+    fn solo_key(&self) -> Key {
+        match self.role {
+            Some(Role::Serve) if self.alone => [Names::USER, self.service, Names::NONE, Names::NONE],
+            Some(Role::Serve) => [Names::UNKNOWN, self.service, Names::NONE, Names::NONE],
+            Some(Role::Send) => [self.service, Names::UNKNOWN, self.peer, Names::NONE],
+            Some(Role::Take) => [Names::UNKNOWN, self.service, Names::NONE, self.peer],
+            Some(Role::Call | Role::Inside) | None => [self.service, self.peer, Names::NONE, Names::NONE],
+        }
+    }
+
+    fn event(&self) -> Event {
+        Event { bucket: self.bucket, class: self.class, failed: self.failed, waited: None }
+    }
+}
+
+/// What a child and its parent are together.
+fn join(child: &Half, parent: &Half) -> Join {
+    let same_service = child.service == parent.service;
+    let (Some(answers), Some(calls)) = (child.role, parent.role) else { return Join::default() };
+    match (answers, calls) {
+        (Role::Serve, Role::Call) => Join {
+            child_goes: true,
+            parent_goes: true,
+            call: Some((
+                [parent.service, child.service, Names::NONE, Names::NONE],
+                Event { failed: child.failed || parent.failed, ..parent.event() },
+            )),
+        },
+        (Role::Serve, _) => Join {
+            child_goes: true,
+            call: (!same_service)
+                .then(|| ([parent.service, child.service, Names::NONE, Names::NONE], child.event())),
+            ..Join::default()
+        },
+        // One message, taken in two steps: the one that is linked to what sent it tells more, else the outer one.
+        (Role::Take, Role::Take) if same_service => {
+            Join { child_goes: !child.linked, parent_goes: child.linked, call: None }
+        }
+        (Role::Take, _) if child.linked => Join::default(),
+        (Role::Take, Role::Send | Role::Call) => {
+            Join { child_goes: true, parent_goes: true, call: Some(message(child, parent)) }
+        }
+        (Role::Take, _) if !same_service => {
+            Join { child_goes: true, parent_goes: false, call: Some(message(child, parent)) }
+        }
+        // pika makes two nested spans of one publish; the message is the inner one's.
+        (Role::Send, Role::Send) if same_service => Join { parent_goes: true, ..Join::default() },
+        _ => Join::default(),
+    }
+}
+
+fn message(child: &Half, parent: &Half) -> (Key, Event) {
+    let sent_to = if parent.role == Some(Role::Send) { parent.peer } else { Names::NONE };
+    let waited = Some(class(child.at.saturating_sub(parent.at)));
+    ([parent.service, child.service, sent_to, child.peer], Event { waited, ..child.event() })
+}

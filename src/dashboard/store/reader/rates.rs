@@ -1,0 +1,64 @@
+//! Rates of operations, calls and services: the tail's tables, then one page of each run.
+
+use std::sync::Arc;
+
+use super::super::StoreError;
+use super::super::engine::Shared;
+use super::super::rates::{
+    self, Call, Calls, OperationRates, Operations, Place, ServiceRates, Services, Sink, Steps, What,
+};
+use super::super::run::RunMeta;
+use crate::dashboard::model::Nanos;
+
+impl Shared {
+    pub(super) async fn operations(
+        &self,
+        from: Nanos,
+        to: Nanos,
+        service: Option<&str>,
+    ) -> Result<Vec<OperationRates>, StoreError> {
+        let mut sums = Operations::new(from, to, service);
+        self.gather(What::Operations, (from, to), |place| place.tier(from, to), &mut sums).await?;
+        Ok(sums.finish())
+    }
+
+    pub(super) async fn calls(&self, from: Nanos, to: Nanos) -> Result<Vec<Call>, StoreError> {
+        let mut sums = Calls::new(from, to);
+        self.gather(What::Calls, (from, to), |place| place.tier(from, to), &mut sums).await?;
+        Ok(sums.finish())
+    }
+
+    pub(super) async fn service_rates(
+        &self,
+        from: Nanos,
+        to: Nanos,
+        steps: usize,
+    ) -> Result<Vec<ServiceRates>, StoreError> {
+        let steps = Steps::over(from, to, steps);
+        let mut sums = Services::new(steps);
+        self.gather(What::Operations, steps.range(), |_| steps.tier, &mut sums).await?;
+        Ok(sums.finish())
+    }
+
+    /// Adds up what the tail and the runs know of a range.
+    async fn gather(
+        &self,
+        what: What,
+        (from, to): (Nanos, Nanos),
+        tier: impl Fn(Place) -> usize + Send,
+        sink: &mut (impl Sink + Send),
+    ) -> Result<(), StoreError> {
+        let runs: Arc<Vec<Arc<RunMeta>>> = {
+            let index = self.index.read().expect("no holder panics");
+            index.tail.rates().read(what, sink);
+            index.runs.clone()
+        };
+        for run in runs.iter().filter(|run| run.rates.overlaps(from, to)) {
+            let page = run.rates.page(what, tier(run.rates));
+            for data in self.backend.pages(run.id, page, page).await? {
+                rates::read(&data, sink)?;
+            }
+        }
+        Ok(())
+    }
+}
