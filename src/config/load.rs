@@ -19,11 +19,11 @@ const MOST_SPANS: f64 = 1e6;
 #[derive(clap::Args, Debug, Clone)]
 pub struct LoadSettings {
     #[command(flatten)]
-    to: To,
-    #[command(flatten)]
     much: Much,
     #[command(flatten)]
     like: Like,
+    #[command(flatten)]
+    to: To,
 }
 
 #[derive(clap::Args, Debug, Clone)]
@@ -169,7 +169,7 @@ impl LoadSettings {
             log_share: like.logs,
             attributes: like.attributes,
             cardinality: like.cardinality,
-            seed: like.seed.unwrap_or_else(rand::random),
+            seed: like.seed.unwrap_or_else(|| rand::random::<u32>().into()),
         };
         let most = System::most_spans(&shape);
         anyhow::ensure!(
@@ -182,7 +182,8 @@ impl LoadSettings {
             endpoint: to.endpoint,
             protocol: to.protocol.into(),
             compression: to.compression.into(),
-            headers: to.header,
+            // A variable that is set to nothing is not set.
+            headers: to.header.into_iter().filter(|(name, _)| !name.is_empty()).collect(),
             workers: much.workers,
             retry_for: to.retry_for,
         };
@@ -273,6 +274,9 @@ fn time(text: &str) -> Result<Duration, String> {
 }
 
 fn header(text: &str) -> Result<(String, String), String> {
+    if text.trim().is_empty() {
+        return Ok(Default::default());
+    }
     let (name, value) = text.split_once('=').ok_or("write a header as NAME=VALUE")?;
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }

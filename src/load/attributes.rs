@@ -6,7 +6,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
-use super::names::{AGENTS, BREAKAGES, Breakage, REGIONS, WORK};
+use super::names::{AGENTS, BREAKAGES, Breakage, LIBRARY, REGIONS, WORK};
 use super::plan::{Joined, Operation, Queue, Service, Shape, Speaks, System};
 use super::tree::{Draft, Failure, Role, Tree};
 use crate::comms::names;
@@ -252,7 +252,7 @@ fn host(service: &str) -> String {
 
 /// Customers have devices; services call each other with a library.
 fn agent(service: &Service, user: u64) -> &'static str {
-    if service.layer == 0 { AGENTS[user as usize % AGENTS.len()] } else { "hyper/1.8" }
+    if service.layer == 0 { AGENTS[user as usize % AGENTS.len()] } else { LIBRARY }
 }
 
 /// Bytes in hex.

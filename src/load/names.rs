@@ -154,7 +154,14 @@ pub const BREAKAGES: [Breakage; 4] = [
 ];
 
 /// What callers call themselves.
-pub const AGENTS: [&str; 3] = ["shop-web/5.2", "shop-ios/4.11", "shop-android/4.9"];
+pub const AGENTS: [&str; 3] = [
+    "shop-web/5.2 (Firefox 145; Linux x86_64)",
+    "shop-ios/4.11 (iPhone; iOS 26.1)",
+    "shop-android/4.9 (Android 16)",
+];
+
+/// What services call themselves.
+pub const LIBRARY: &str = "shop-http-client/3.2 (hyper 1.8)";
 
 /// Where the machines are.
 pub const REGIONS: [&str; 3] = ["eu-central-1", "us-east-1", "ap-south-1"];

@@ -125,7 +125,7 @@ impl Display for Report {
             writeln!(f)?;
         }
         let row = |f: &mut Formatter<'_>, name: &str, value: String, more: String| {
-            writeln!(f, "{:<14}{value:>14}  {more}", name)
+            writeln!(f, "{}", format!("{name:<14}{value:>14}  {more}").trim_end())
         };
         row(f, "traces", grouped(self.traces), String::new())?;
         row(f, "requests", grouped(self.requests), format!("tried again {} times", grouped(self.retried)))?;
