@@ -161,8 +161,14 @@ pub struct DemoSettings {
     #[arg(long, env = "THROUGHLINE_OTLP_HTTP", value_name = "ADDR", default_value = "127.0.0.1:4318")]
     pub otlp_http: SocketAddr,
 
-    /// Where the dashboard keeps its data
-    #[arg(long, env = "THROUGHLINE_STORE", value_name = "URL", default_value = "sqlite://throughline.db")]
+    /// Where the dashboard keeps its data: sqlite://FILE or postgres://USER:PASSWORD@HOST:PORT/DATABASE
+    #[arg(
+        long,
+        env = "THROUGHLINE_STORE",
+        value_name = "URL",
+        default_value = "sqlite://throughline.db",
+        hide_env_values = true
+    )]
     pub store: String,
 
     /// Start no dashboard; the services export to the receiver at --otlp-grpc

@@ -79,8 +79,8 @@ impl Running {
 
 /// The dashboard first, so that nothing is told to nobody; then all services at once.
 async fn start(plan: &Plan, running: &mut Running) -> anyhow::Result<()> {
-    if let Some(arguments) = &plan.dashboard {
-        let mut process = Process::start("dashboard", arguments.clone())?;
+    if let Some(told) = &plan.dashboard {
+        let mut process = Process::start("dashboard", told.clone())?;
         if let Err(error) = process.ready(&plan.dashboard_ready_url()).await {
             process.end().await;
             return Err(error);
@@ -89,7 +89,7 @@ async fn start(plan: &Plan, running: &mut Running) -> anyhow::Result<()> {
     }
     let mut processes = Vec::new();
     for service in SERVICES {
-        processes.push((service.name, Process::start(service.text, plan.service(service.name))?));
+        processes.push((service.name, Process::start(service.text, plan.service(service.name).into())?));
     }
     let waits = processes.iter_mut().map(|(name, process)| {
         let url = format!("{}/readyz", plan.url(*name));

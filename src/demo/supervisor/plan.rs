@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
 use anyhow::Context as _;
 
+use super::process::Told;
 use crate::config::demo::DemoSettings;
 use crate::demo::shop::{SERVICES, ServiceName};
 
@@ -12,8 +13,8 @@ use crate::demo::shop::{SERVICES, ServiceName};
 pub(super) struct Plan {
     settings: DemoSettings,
     services: HashMap<ServiceName, SocketAddr>,
-    /// The dashboard's arguments; none when there is to be no dashboard.
-    pub dashboard: Option<Vec<String>>,
+    /// What the dashboard is told; nothing when there is to be no dashboard.
+    pub dashboard: Option<Told>,
 }
 
 impl Plan {
@@ -44,7 +45,7 @@ impl Plan {
             services.insert(service.name, bound);
         }
         drop(held);
-        let dashboard = (!settings.no_dashboard).then(|| dashboard_arguments(&settings));
+        let dashboard = (!settings.no_dashboard).then(|| dashboard(&settings));
         Ok(Self { settings, services, dashboard })
     }
 
@@ -93,19 +94,19 @@ impl Plan {
     }
 }
 
-fn dashboard_arguments(settings: &DemoSettings) -> Vec<String> {
+fn dashboard(settings: &DemoSettings) -> Told {
     let flags = [
         ("--listen", settings.listen.to_string()),
         ("--otlp-grpc", settings.otlp_grpc.to_string()),
         ("--otlp-http", settings.otlp_http.to_string()),
-        ("--store", settings.store.clone()),
         ("--log", settings.log.clone()),
     ];
     let mut arguments = vec!["dashboard".to_owned()];
     arguments.extend(flags.map(|(flag, value)| format!("{flag}={value}")));
     arguments.extend(["--demo", "--end-with-stdin"].map(str::to_owned));
     arguments.extend(settings.dashboard.iter().cloned());
-    arguments
+    // Its address may hold a password.
+    Told { arguments, variables: vec![("THROUGHLINE_STORE", settings.store.clone())] }
 }
 
 /// An address that one can connect to: a wildcard is reached over loopback.

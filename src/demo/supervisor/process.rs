@@ -21,30 +21,48 @@ const STEADY: Duration = Duration::from_secs(30);
 const RESTARTS: Backoff =
     Backoff { first: Duration::from_millis(500), longest: Duration::from_secs(15), retries: 6 };
 
+/// What a child is told.
+#[derive(Clone, Default)]
+pub(super) struct Told {
+    pub arguments: Vec<String>,
+    /// Variables, for what other users of the machine are not to see.
+    pub variables: Vec<(&'static str, String)>,
+}
+
+impl From<Vec<String>> for Told {
+    fn from(arguments: Vec<String>) -> Self {
+        Self { arguments, ..Self::default() }
+    }
+}
+
 /// A running child.
 pub(super) struct Process {
     name: &'static str,
-    arguments: Vec<String>,
+    told: Told,
     child: Child,
     /// The other end of the child's standard input. Not left with `child`, whose `wait` would close it.
     lifeline: Option<ChildStdin>,
 }
 
 impl Process {
-    /// Starts this executable with other arguments.
+    /// Starts this executable, told something else.
     ///
     /// # Errors
     /// The system starts no further process.
-    pub fn start(name: &'static str, arguments: Vec<String>) -> anyhow::Result<Self> {
+    pub fn start(name: &'static str, told: Told) -> anyhow::Result<Self> {
         let executable = std::env::current_exe().context("cannot find this executable")?;
         let mut command = Command::new(executable);
-        command.args(&arguments).stdin(Stdio::piped()).kill_on_drop(true);
+        command
+            .args(&told.arguments)
+            .envs(told.variables.iter().cloned())
+            .stdin(Stdio::piped())
+            .kill_on_drop(true);
         // Apart from the terminal's group: Ctrl-C is the supervisor's, which ends children in order.
         #[cfg(unix)]
         command.process_group(0);
         let mut child = command.spawn().with_context(|| format!("cannot start {name}"))?;
         let lifeline = child.stdin.take();
-        Ok(Self { name, arguments, child, lifeline })
+        Ok(Self { name, told, child, lifeline })
     }
 
     /// Waits until `url` answers with success.
@@ -137,7 +155,7 @@ async fn keep(mut process: Process, end: CancellationToken) {
                 () = tokio::time::sleep(wait) => {}
                 () = end.cancelled() => return,
             }
-            match Process::start(name, process.arguments.clone()) {
+            match Process::start(name, process.told.clone()) {
                 Ok(again) => break again,
                 Err(error) => say(&format!("{error:#}; trying again")),
             }
