@@ -80,7 +80,7 @@ pub fn of(system: &System, shape: &Shape, tree: &Tree, draft: &Draft) -> Vec<Key
         Role::Process { queue, message: id } => message(&mut out, &system.queues[queue], tree, id, true),
     }
     if let Some(failure) = draft.failure {
-        out.push(text(names::ERROR_TYPE, error_type(draft.role, failure)));
+        out.push(text(names::ERROR_TYPE, error_type(system, draft.role, failure)));
     }
     let carries = matches!(draft.role, Role::Server { .. } | Role::Process { .. });
     if let (true, Some(id)) = (carries, &tree.correlation) {
@@ -91,11 +91,11 @@ pub fn of(system: &System, shape: &Shape, tree: &Tree, draft: &Draft) -> Vec<Key
 }
 
 /// What is answered: the status of a request.
-fn answered(failure: Option<Failure>, method: &str) -> i64 {
+fn answered(failure: Option<Failure>, operation: &Operation) -> i64 {
     match failure {
         Some(Failure { breakage, origin: true }) => BREAKAGES[breakage].http,
         Some(_) => 502,
-        None if method == "POST" => 201,
+        None if operation.method == "POST" && !operation.route.ends_with("/search") => 201,
         None => 200,
     }
 }
@@ -105,9 +105,12 @@ fn grpc_status(failure: Option<Failure>) -> &'static str {
 }
 
 /// The conventions' `error.type`: the exception where it broke, the answer elsewhere.
-fn error_type(role: Role, failure: Failure) -> String {
+fn error_type(system: &System, role: Role, failure: Failure) -> String {
     match role {
-        Role::Client { .. } if !failure.origin => "502".to_owned(),
+        Role::Client { service, .. } if !failure.origin => match system.services[service].speaks {
+            Speaks::Http => "502".to_owned(),
+            Speaks::Grpc => BREAKAGES[failure.breakage].grpc.to_owned(),
+        },
         _ => BREAKAGES[failure.breakage].kind.to_owned(),
     }
 }
@@ -124,7 +127,7 @@ fn server(
         Speaks::Http => out.extend([
             text(names::HTTP_REQUEST_METHOD, operation.method),
             text(names::HTTP_ROUTE, operation.route.as_str()),
-            number(names::HTTP_RESPONSE_STATUS_CODE, answered(failure, operation.method)),
+            number(names::HTTP_RESPONSE_STATUS_CODE, answered(failure, operation)),
             text(names::URL_PATH, path(operation, entity)),
             text(names::URL_SCHEME, "http"),
             text(names::USER_AGENT_ORIGINAL, agent(service, user)),
@@ -151,7 +154,7 @@ fn client(
             ]);
             // Where the connection broke there is no answer.
             if failure.is_none_or(|failure| !failure.origin) {
-                let status = number(names::HTTP_RESPONSE_STATUS_CODE, answered(failure, operation.method));
+                let status = number(names::HTTP_RESPONSE_STATUS_CODE, answered(failure, operation));
                 out.push(status);
             }
         }
