@@ -39,6 +39,7 @@ contract!(
     a_correlation_is_closed_over_links_in_both_directions,
     sealed_runs_answer_like_the_tail_and_old_ones_go,
     a_broken_block_is_named_and_the_rest_stays_readable,
+    a_check_reads_all_and_names_what_is_broken,
     a_lock_turns_senders_away_in_time_and_nothing_is_lost,
     a_store_of_another_version_is_named_and_left_alone,
 );

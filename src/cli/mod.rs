@@ -7,6 +7,7 @@ pub mod demo;
 pub mod load;
 mod logs;
 pub mod service;
+pub mod store;
 
 use std::process::ExitCode;
 
@@ -26,6 +27,7 @@ enum Command {
     Demo(Box<demo::Args>),
     Service(Box<service::Args>),
     Load(Box<load::Args>),
+    Store(Box<store::Args>),
 }
 
 /// Parses the arguments, runs the command and gives the exit code: 0 is success, 2 wrong usage, 1 all else.
@@ -38,6 +40,7 @@ pub fn run() -> ExitCode {
                 Command::Demo(args) => demo::run(*args).await,
                 Command::Service(args) => service::run(*args).await,
                 Command::Load(args) => load::run(*args).await,
+                Command::Store(args) => store::run(*args).await,
             }
         })
     });

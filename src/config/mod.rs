@@ -8,3 +8,5 @@ pub mod dashboard;
 pub mod demo;
 #[cfg(feature = "load")]
 pub mod load;
+#[cfg(feature = "dashboard")]
+pub mod store;

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use throughline::dashboard::store::check::check;
 use throughline::dashboard::store::{Limits, Order, Reader, StatusFilter, StoreError, TraceFilter};
 
 use super::common;
@@ -179,6 +180,37 @@ pub async fn a_broken_block_is_named_and_the_rest_stays_readable(place: &Place) 
     assert!(store.trace(id(1)).await.unwrap().is_none());
     assert_eq!(store.trace(id(2)).await.unwrap().expect("whole").spans.len(), 1);
     store.close().await;
+}
+
+pub async fn a_check_reads_all_and_names_what_is_broken(place: &Place) {
+    let store = place.open().await;
+    for first in (1..17_000).step_by(1_000) {
+        let spans: Vec<_> = (first..first + 1_000).map(|number| span(number, 1, "fill", 90_000)).collect();
+        send(&store, "filler", &spans).await;
+    }
+    common::eventually("the tail is sealed", 20, async || {
+        (store.holdings().await.unwrap().runs > 0).then_some(())
+    })
+    .await;
+    send(&store, "filler", &[span(20_000, 1, "of the tail", 50)]).await;
+    store.close().await;
+    drop(store);
+    let whole = check(&place.location(), |_, _| {}).await.expect("it opens");
+    assert_eq!((whole.spans, whole.runs, whole.trouble_count), (17_001, 1, 0), "{:?}", whole.troubles);
+    place
+        .change(
+            "UPDATE block SET data = substr(data, 1, 100) || x'5a5a' || substr(data, 103) WHERE id = 2",
+            "UPDATE throughline.block SET data = set_byte(data, 100, 255 - get_byte(data, 100)) WHERE id = 2",
+        )
+        .await;
+    place
+        .change("UPDATE run_chunk SET data = x'00'", "UPDATE throughline.run_chunk SET data = '\\x00'")
+        .await;
+    let broken = check(&place.location(), |_, _| {}).await.expect("it opens");
+    assert!(broken.spans < whole.spans && broken.spans > 10_000, "{} spans", broken.spans);
+    assert!(broken.troubles.iter().any(|trouble| trouble.contains("block 2")), "{:?}", broken.troubles);
+    assert!(broken.troubles.iter().any(|trouble| trouble.contains("chunk 0")), "{:?}", broken.troubles);
+    assert!(broken.trouble_count > broken.troubles.len() as u64 && broken.troubles.len() == 50);
 }
 
 /// Another program holds a lock for longer than anybody waits.

@@ -10,13 +10,14 @@
 //!   [`failure`]).
 //! * [`tail`] and [`run`]: the unsealed and the sealed index; [`rollup`]: rates in time buckets; [`failing`]: which
 //!   services traces break in; [`rates`]: services, operations and calls.
-//! * [`location`]: where a store is; [`opening`]: why it cannot be opened.
+//! * [`location`]: where a store is; [`opening`]: why it cannot be opened; [`check`]: reads all of it.
 //! * [`backend`]: what a database must do; [`sqlite`] and [`postgres`] do it.
 //!
 //! What must not live here: layout, words for a person, wire answers.
 
 mod backend;
 mod block;
+pub mod check;
 mod engine;
 mod entry;
 mod failing;

@@ -262,6 +262,17 @@ pub fn resources_with(page: &[u8], hashes: &[u32]) -> Result<Vec<Term>, StoreErr
     Ok(found)
 }
 
+/// Whether a page of pairs can be read.
+pub fn check_page(page: &[u8]) -> bool {
+    let mut rest = page;
+    while !rest.is_empty() {
+        if take_varint(&mut rest).is_err() {
+            return false;
+        }
+    }
+    !page.is_empty()
+}
+
 /// Ordinals of a term's entries out of the pages of a run of `entries` that may hold it, ascending: oldest first.
 pub fn find_in_pages(pages: &[Vec<u8>], term: Term, entries: u32) -> Result<Vec<u32>, StoreError> {
     let bits = ordinal_bits(entries as usize);
