@@ -7,6 +7,7 @@ use super::StoreError;
 use super::block::{BlockBuilder, ItemKind};
 use super::entry::Loc;
 use super::part::{Part, PartBuilder};
+use super::rates::Sides;
 use super::seen::{Prints, Seen};
 use crate::dashboard::model::otlp::Batch;
 use crate::dashboard::model::{Nanos, TraceId};
@@ -34,6 +35,8 @@ impl Incoming {
 pub struct Flush {
     pub blocks: Vec<(u64, Vec<u8>)>,
     pub parts: Vec<Part>,
+    /// What its spans contribute to rates.
+    pub sides: Sides,
     pub spans: u64,
     pub logs: u64,
     /// Items left out because they came before, by batch.
@@ -86,6 +89,8 @@ impl Slot {
 #[derive(Default)]
 pub struct Packer {
     pub seen: Seen,
+    /// The last flush's, for the sake of its memory.
+    pub sides: Sides,
     block: BlockBuilder,
 }
 
@@ -97,7 +102,9 @@ impl Packer {
         first_block: u64,
         now: Nanos,
     ) -> Result<Flush, StoreError> {
-        let mut flush = Flush { duplicates: vec![0; incoming.len()], ..Flush::default() };
+        let sides = std::mem::take(&mut self.sides);
+        let mut flush = Flush { duplicates: vec![0; incoming.len()], sides, ..Flush::default() };
+        flush.sides.begin(now);
         let mut slots = Vec::with_capacity(incoming.iter().map(|one| one.batch.spans.len()).sum());
         for (index, incoming) in incoming.iter().enumerate() {
             fresh(index, incoming, &mut self.seen, &mut slots, &mut flush);
@@ -201,6 +208,7 @@ impl Packing<'_> {
         } else {
             let span = &batch.spans[slot.item() as usize];
             part.span(batch, slot.item(), span);
+            self.flush.sides.span(batch, slot.item(), span);
             (&span.message, span.resource, span.scope, ItemKind::Span)
         };
         let (resources, scopes) = &mut self.tables[slot.batch()];

@@ -2,17 +2,14 @@
 //!
 //! Made when the spans come, and made again from a stored block when the store is opened.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use super::block::WalkedPart;
 use super::entry::{Entry, Loc, add_correlation, add_service, better_root, later};
 use super::failure::{self, Broken};
-use super::rates::Sides;
 use super::term::Term;
 use crate::dashboard::model::correlation::Origin;
 use crate::dashboard::model::otlp::batch::{Batch, LogRef, Place, SpanRef};
-use crate::dashboard::model::span::UNKNOWN_SERVICE;
 use crate::dashboard::model::{Correlation, Failure, Kind, Nanos, Root, TraceId};
 
 /// A start further ahead of arrival than this is not believed.
@@ -21,13 +18,11 @@ const FUTURE: Nanos = 24 * 3600 * 1_000_000_000;
 /// Terms of an item, about: memory is set aside for so many.
 const TERMS_OF_AN_ITEM: usize = 16;
 
-/// An entry with the terms it is found by, and what it is counted as.
+/// An entry with the terms it is found by.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Part {
     pub entry: Entry,
     pub terms: Vec<Term>,
-    /// What its spans contribute to rates.
-    pub sides: Sides,
 }
 
 /// Makes the parts of a stored block anew, given its walk.
@@ -51,15 +46,6 @@ pub fn of_block(id: u64, received: Nanos, batch: &Batch, walked: &[WalkedPart]) 
     parts.collect()
 }
 
-/// What the spans of a stored block contribute to rates.
-pub fn sides_of(received: Nanos, batch: &Batch) -> Sides {
-    let mut sides = Sides::new(received);
-    for span in &batch.spans {
-        sides.span(batch, span, &service_name(batch, span.resource));
-    }
-    sides
-}
-
 /// Builds the entry and terms of one trace out of its spans and logs.
 pub struct PartBuilder {
     entry: Entry,
@@ -67,7 +53,6 @@ pub struct PartBuilder {
     now: Nanos,
     broke: Broken,
     service: String,
-    sides: Sides,
 }
 
 impl PartBuilder {
@@ -77,7 +62,7 @@ impl PartBuilder {
         (entry.summary.start, entry.summary.end) = (now, now);
         let mut terms = Vec::with_capacity(items.min(4096) * TERMS_OF_AN_ITEM);
         terms.extend((!entry.is_orphan_logs()).then(|| Term::trace(id)));
-        Self { entry, terms, now, broke: Broken::default(), service: String::new(), sides: Sides::new(now) }
+        Self { entry, terms, now, broke: Broken::default(), service: String::new() }
     }
 
     /// Notes where items of it lie.
@@ -104,7 +89,6 @@ impl PartBuilder {
     pub fn span(&mut self, batch: &Batch, item: u32, span: &SpanRef) {
         self.time(span.start, span.end);
         self.read_service(batch, span.resource);
-        self.sides.span(batch, span, &self.service);
         let summary = &mut self.entry.summary;
         summary.spans += 1;
         summary.errors += u32::from(span.failed);
@@ -150,8 +134,11 @@ impl PartBuilder {
 
     fn read_service(&mut self, batch: &Batch, resource: u32) {
         let name = batch.at(&batch.resources[resource as usize].service);
-        if self.service.as_bytes() != name || self.service.is_empty() {
-            self.service = service_name(batch, resource).into_owned();
+        if self.service.as_bytes() != name {
+            self.service = String::from_utf8_lossy(name).into_owned();
+        }
+        if self.service.is_empty() {
+            self.service = crate::dashboard::model::span::UNKNOWN_SERVICE.to_owned();
         }
     }
 
@@ -216,14 +203,6 @@ impl PartBuilder {
         self.entry.summary.root = better_root(self.entry.summary.root, None);
         self.terms.sort_unstable();
         self.terms.dedup();
-        Part { entry: self.entry, terms: self.terms, sides: self.sides }
-    }
-}
-
-/// The name of a resource's service.
-fn service_name(batch: &Batch, resource: u32) -> Cow<'_, str> {
-    match batch.at(&batch.resources[resource as usize].service) {
-        b"" => Cow::Borrowed(UNKNOWN_SERVICE),
-        name => String::from_utf8_lossy(name),
+        Part { entry: self.entry, terms: self.terms }
     }
 }

@@ -33,8 +33,7 @@ pub struct Tail {
 impl Tail {
     /// Takes in a flush.
     pub fn add(&mut self, parts: impl IntoIterator<Item = Part>) {
-        for Part { entry, terms, sides } in parts {
-            self.rates.add(&sides);
+        for Part { entry, terms } in parts {
             let ordinal = self.place(entry);
             self.terms.add(&terms, ordinal);
         }
@@ -60,6 +59,11 @@ impl Tail {
     /// Rates of what is in it.
     pub fn rates(&self) -> &Fold {
         &self.rates
+    }
+
+    /// Counts what a flush brought.
+    pub fn count(&mut self, sides: &Sides) {
+        self.rates.add(sides);
     }
 
     /// Takes in spans of a run, which rates may still be joined with.

@@ -13,6 +13,7 @@ use super::backend::Seal;
 use super::block::{Block, in_block};
 use super::engine::Shared;
 use super::pack::{Flush, Incoming, Packer};
+use super::rates::Sides;
 use super::seen::Prints;
 use super::{StoreError, Stored, part, repack, run};
 use crate::dashboard::model::correlation::Keys;
@@ -89,12 +90,13 @@ impl Writer {
         for print in prints.spans.iter().chain(&prints.logs) {
             self.packer.seen.insert(*print);
         }
+        let sides = Sides::of_block(block.received, &batch);
+        let tail = &mut self.shared.index.write().expect("no holder panics").tail;
         if of_tail {
-            let parts = part::of_block(id, block.received, &batch, &walked);
-            self.shared.index.write().expect("no holder panics").tail.add(parts);
+            tail.add(part::of_block(id, block.received, &batch, &walked));
+            tail.count(&sides);
         } else {
-            let sides = part::sides_of(block.received, &batch);
-            self.shared.index.write().expect("no holder panics").tail.remember(&sides);
+            tail.remember(&sides);
         }
         Ok(prints.spans.len() + prints.logs.len())
     }
@@ -168,6 +170,8 @@ impl Writer {
             self.tail_since = Instant::now();
         }
         index.tail.add(flush.parts);
+        index.tail.count(&flush.sides);
+        self.packer.sides = flush.sides;
         Ok(flush.duplicates)
     }
 

@@ -8,6 +8,7 @@ pub mod decode;
 pub mod hash;
 pub mod metrics;
 mod peek;
+pub mod peer;
 mod walk;
 
 pub use batch::Batch;
