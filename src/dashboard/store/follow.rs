@@ -11,6 +11,7 @@ use super::StoreError;
 use super::backend::{Head, STEP};
 use super::block::{Block, WalkedPart, in_block};
 use super::part::{self, Part, Sender};
+use super::rates::Sides;
 use super::seen::Prints;
 use super::tail::Tail;
 use super::writer::Writer;
@@ -33,7 +34,18 @@ enum For {
 }
 
 /// What the tail takes of a block.
-type Indexed = (Vec<Part>, Vec<Sender>);
+struct Indexed {
+    parts: Vec<Part>,
+    senders: Vec<Sender>,
+    sides: Sides,
+}
+
+impl Indexed {
+    fn join(self, tail: &mut Tail) {
+        tail.add(self.parts, self.senders);
+        tail.count(&self.sides);
+    }
+}
 
 /// Blocks of the tail that were read: their IDs with their items, and their parts.
 #[derive(Default)]
@@ -110,7 +122,7 @@ impl Writer {
         if index.tail.is_empty() {
             self.tail_since = Instant::now();
         }
-        read.parts.into_iter().for_each(|(parts, senders)| index.tail.add(parts, senders));
+        read.parts.into_iter().for_each(|block| block.join(&mut index.tail));
         true
     }
 
@@ -129,7 +141,7 @@ impl Writer {
         let next = head.next_block.max(first_of_tail);
         let read = self.read(first_of_tail, next, For::NewIndex).await?;
         let mut tail = Tail::default();
-        read.parts.into_iter().for_each(|(parts, senders)| tail.add(parts, senders));
+        read.parts.into_iter().for_each(|block| block.join(&mut tail));
         {
             let mut index = self.shared.index.write().expect("no holder panics");
             let runs = Arc::make_mut(&mut index.runs);
@@ -176,10 +188,11 @@ impl Writer {
         let (batch, mut walked) = block.walk(&self.keys)?;
         let prints = Prints::of(&batch);
         let known = self.mark_seen(&prints);
+        let mut sides = Sides::of_block(block.received, &batch);
         match what_for {
             For::Memory => {
-                let sides = part::sides_of(block.received, &batch);
                 self.shared.index.write().expect("no holder panics").tail.remember(&sides);
+                sides = Sides::default();
                 walked.clear();
             }
             For::Index => walked.retain(|part| !is_known(part, &known)),
@@ -187,7 +200,7 @@ impl Writer {
         }
         let parts = part::of_block(id, block.received, &batch, &prints, &walked);
         let senders = if walked.is_empty() { Vec::new() } else { part::senders(&batch, &prints) };
-        Ok((batch.spans.len() + batch.logs.len(), (parts, senders)))
+        Ok((batch.spans.len() + batch.logs.len(), Indexed { parts, senders, sides }))
     }
 
     /// For each span and log whether it was seen before; now all are.

@@ -7,6 +7,7 @@ use super::StoreError;
 use super::block::{BlockBuilder, ItemKind};
 use super::entry::Loc;
 use super::part::{self, Part, PartBuilder, Sender};
+use super::rates::Sides;
 use super::seen::{Prints, Seen};
 use crate::dashboard::model::otlp::Batch;
 use crate::dashboard::model::{Nanos, TraceId};
@@ -36,6 +37,8 @@ pub struct Flush {
     pub parts: Vec<Part>,
     /// The resources of all batches, some perhaps twice.
     pub senders: Vec<Sender>,
+    /// What its spans contribute to rates.
+    pub sides: Sides,
     pub spans: u64,
     pub logs: u64,
     /// Items left out because they came before, by batch.
@@ -88,6 +91,8 @@ impl Slot {
 #[derive(Default)]
 pub struct Packer {
     pub seen: Seen,
+    /// The last flush's, for the sake of its memory.
+    pub sides: Sides,
     block: BlockBuilder,
 }
 
@@ -99,7 +104,9 @@ impl Packer {
         first_block: u64,
         now: Nanos,
     ) -> Result<Flush, StoreError> {
-        let mut flush = Flush { duplicates: vec![0; incoming.len()], ..Flush::default() };
+        let sides = std::mem::take(&mut self.sides);
+        let mut flush = Flush { duplicates: vec![0; incoming.len()], sides, ..Flush::default() };
+        flush.sides.begin(now);
         let mut slots = Vec::with_capacity(incoming.iter().map(|one| one.batch.spans.len()).sum());
         for (index, incoming) in incoming.iter().enumerate() {
             fresh(index, incoming, &mut self.seen, &mut slots, &mut flush);
@@ -204,6 +211,7 @@ impl Packing<'_> {
         } else {
             let span = &batch.spans[slot.item() as usize];
             part.span(batch, prints, slot.item(), span);
+            self.flush.sides.span(batch, slot.item(), span);
             (&span.message, span.resource, span.scope, ItemKind::Span)
         };
         let (resources, scopes) = &mut self.tables[slot.batch()];

@@ -2,13 +2,11 @@
 //!
 //! Made when the spans come, and made again from a stored block when the store is opened.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use super::block::WalkedPart;
 use super::entry::{Entry, Loc, add_correlation, add_service, better_root, later};
 use super::failure::{self, Broken};
-use super::rates::Sides;
 use super::seen::Prints;
 use super::term::Term;
 use crate::dashboard::model::correlation::Origin;
@@ -22,7 +20,7 @@ const FUTURE: Nanos = 24 * 3600 * 1_000_000_000;
 /// Terms of an item, about: memory is set aside for so many.
 const TERMS_OF_AN_ITEM: usize = 16;
 
-/// An entry with the terms it is found by, and what it is counted as.
+/// An entry with the terms it is found by.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Part {
     pub entry: Entry,
@@ -30,8 +28,6 @@ pub struct Part {
     pub terms: Vec<Term>,
     /// The terms of the traces that it links to.
     pub links: Vec<Term>,
-    /// What its spans contribute to rates.
-    pub sides: Sides,
 }
 
 /// What an index needs of a resource.
@@ -48,14 +44,14 @@ pub fn senders(batch: &Batch, prints: &Prints) -> Vec<Sender> {
     let of = |(resource, print): (&ResourceRef, &u64)| Sender {
         term: Term::resource(*print),
         hashes: batch.hashes(&resource.hashes).to_vec(),
-        service: service(batch.at(&resource.service)).into_owned(),
+        service: service(batch.at(&resource.service)),
     };
     batch.resources.iter().zip(&prints.resources).map(of).collect()
 }
 
 /// A service's name as it is shown.
-fn service(name: &[u8]) -> Cow<'_, str> {
-    if name.is_empty() { Cow::Borrowed(UNKNOWN_SERVICE) } else { String::from_utf8_lossy(name) }
+fn service(name: &[u8]) -> String {
+    if name.is_empty() { UNKNOWN_SERVICE.to_owned() } else { String::from_utf8_lossy(name).into_owned() }
 }
 
 /// Makes the parts of a stored block anew, given its walk.
@@ -85,16 +81,6 @@ pub fn of_block(
     parts.collect()
 }
 
-/// What the spans of a stored block contribute to rates.
-pub fn sides_of(received: Nanos, batch: &Batch) -> Sides {
-    let mut sides = Sides::new(received);
-    for span in &batch.spans {
-        let name = batch.at(&batch.resources[span.resource as usize].service);
-        sides.span(batch, span, &service(name));
-    }
-    sides
-}
-
 /// Builds the entry and terms of one trace out of its spans and logs.
 pub struct PartBuilder {
     entry: Entry,
@@ -105,7 +91,6 @@ pub struct PartBuilder {
     service: String,
     /// The fingerprint of the last item's resource.
     resource: Option<u64>,
-    sides: Sides,
 }
 
 impl PartBuilder {
@@ -123,7 +108,6 @@ impl PartBuilder {
             broke: Broken::default(),
             service: String::new(),
             resource: None,
-            sides: Sides::new(now),
         }
     }
 
@@ -151,7 +135,6 @@ impl PartBuilder {
     pub fn span(&mut self, batch: &Batch, prints: &Prints, item: u32, span: &SpanRef) {
         self.time(span.start, span.end);
         self.read_service(batch, span.resource);
-        self.sides.span(batch, span, &self.service);
         let summary = &mut self.entry.summary;
         summary.spans += 1;
         summary.errors += u32::from(span.failed);
@@ -208,7 +191,7 @@ impl PartBuilder {
     fn read_service(&mut self, batch: &Batch, resource: u32) {
         let name = batch.at(&batch.resources[resource as usize].service);
         if self.service.is_empty() || self.service.as_bytes() != name {
-            self.service = service(name).into_owned();
+            self.service = service(name);
         }
     }
 
@@ -274,6 +257,6 @@ impl PartBuilder {
         self.terms.extend(&self.links);
         self.terms.sort_unstable();
         self.terms.dedup();
-        Part { entry: self.entry, terms: self.terms, links: self.links, sides: self.sides }
+        Part { entry: self.entry, terms: self.terms, links: self.links }
     }
 }

@@ -47,8 +47,7 @@ impl Tail {
                 self.services.insert(service);
             }
         }
-        for Part { entry, terms, links, sides } in parts {
-            self.rates.add(&sides);
+        for Part { entry, terms, links } in parts {
             self.spans += u64::from(entry.summary.spans);
             self.logs += u64::from(entry.summary.logs);
             self.links.extend(links);
@@ -77,6 +76,11 @@ impl Tail {
     /// Rates of what is in it.
     pub fn rates(&self) -> &Fold {
         &self.rates
+    }
+
+    /// Counts what a flush brought.
+    pub fn count(&mut self, sides: &Sides) {
+        self.rates.add(sides);
     }
 
     /// Takes in spans of a run, which rates may still be joined with.

@@ -170,6 +170,8 @@ impl Writer {
             self.tail_since = Instant::now();
         }
         index.tail.add(flush.parts, flush.senders);
+        index.tail.count(&flush.sides);
+        self.packer.sides = flush.sides;
         Ok(flush.duplicates)
     }
 

@@ -26,6 +26,9 @@ pub struct Batch {
     /// Correlation IDs found: which item, where, from what. In item order, spans and logs apart.
     pub span_correlations: Vec<(u32, Place, Origin)>,
     pub log_correlations: Vec<(u32, Place, Origin)>,
+    /// Attributes of spans that call, send or take, which may [tell](super::peer::tells) what is on the other side,
+    /// in span order.
+    pub peers: Vec<(u32, Place)>,
     /// Traces that spans link to, in span order.
     pub links: Vec<(u32, TraceId)>,
     /// Spans left out, by reason and sender.

@@ -7,6 +7,7 @@ pub mod batch;
 pub mod decode;
 pub mod metrics;
 mod peek;
+pub mod peer;
 mod walk;
 
 pub use batch::Batch;

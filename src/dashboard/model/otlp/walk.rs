@@ -10,13 +10,17 @@ use super::super::proto::{WireError, fields};
 use super::super::{SpanId, TraceId};
 use super::batch::{Batch, LogRef, Place, Reason, Rejected, ResourceRef, SpanRef};
 use super::peek::{check_depth, key_value, link_target, status_code, text_of};
-use super::{log_field, span_field};
+use super::{log_field, peer, span_field};
 
 /// Fields that hold the attributes of a resource, a scope, an event, a link.
 const OF_RESOURCE: u32 = 1;
 const OF_SCOPE: u32 = 3;
 const OF_EVENT: u32 = 3;
 const OF_LINK: u32 = 4;
+
+/// Kinds of spans whose attributes tell of no other side.
+const INTERNAL: u64 = 1;
+const SERVER: u64 = 2;
 
 /// Reads one item (span or log) of resource and scope.
 type Item<'a> = fn(&mut Walker<'a>, &'a [u8], u32, u32) -> Result<(), WireError>;
@@ -141,6 +145,7 @@ impl<'a> Walker<'a> {
         let item = self.batch.spans.len() as u32;
         let before =
             (self.batch.span_correlations.len(), self.batch.links.len(), self.batch.hashes.len() as u32);
+        let peers_before = self.batch.peers.len();
         for field in fields(message) {
             let field = field?;
             match field.number {
@@ -152,8 +157,14 @@ impl<'a> Walker<'a> {
                 span_field::START => start = field.fixed64()?,
                 span_field::END => end = field.fixed64()?,
                 span_field::ATTRIBUTES => {
-                    if let Some((place, origin)) = self.attribute(field.bytes()?)? {
+                    let message = field.bytes()?;
+                    let (key, text) = self.attribute(message)?;
+                    if let Some((place, origin)) = self.correlation(key, text) {
                         self.batch.span_correlations.push((item, place, origin));
+                    }
+                    if !matches!(kind, INTERNAL | SERVER) && peer::tells(key) {
+                        let place = self.place(message);
+                        self.batch.peers.push((item, place));
                     }
                 }
                 span_field::EVENTS => self.inner(field.bytes()?, OF_EVENT)?,
@@ -189,6 +200,7 @@ impl<'a> Walker<'a> {
             Err(reason) => {
                 self.batch.span_correlations.truncate(before.0);
                 self.batch.links.truncate(before.1);
+                self.batch.peers.truncate(peers_before);
                 self.batch.hashes.truncate(before.2 as usize);
                 self.reject(reason, resource);
             }
@@ -209,7 +221,8 @@ impl<'a> Walker<'a> {
                 log_field::TRACE_ID => trace_id = field.bytes()?,
                 log_field::BODY => check_depth(field.bytes()?, 0)?,
                 log_field::ATTRIBUTES => {
-                    if let Some((place, origin)) = self.attribute(field.bytes()?)? {
+                    let (key, text) = self.attribute(field.bytes()?)?;
+                    if let Some((place, origin)) = self.correlation(key, text) {
                         self.batch.log_correlations.push((item, place, origin));
                     }
                 }
@@ -229,10 +242,10 @@ impl<'a> Walker<'a> {
         Ok(())
     }
 
-    /// Looks at one attribute: takes its hash; is it nested too deep, and is it a correlation ID?
+    /// Looks at one attribute: takes its hash; is it nested too deep? Gives its key, and its value where that is a text.
     #[inline]
-    fn attribute(&mut self, message: &'a [u8]) -> Result<Option<(Place, Origin)>, WireError> {
-        let (key, text) = match hash::common(message) {
+    fn attribute(&mut self, message: &'a [u8]) -> Result<(&'a [u8], Option<&'a [u8]>), WireError> {
+        Ok(match hash::common(message) {
             Some(common) => {
                 self.batch.hashes.push(common.hash);
                 (common.key, common.text)
@@ -243,11 +256,14 @@ impl<'a> Walker<'a> {
                 hash::any(key, value, &mut self.batch.hashes)?;
                 (key, text_of(value)?)
             }
-        };
-        let Some(text) = text.filter(|text| !text.is_empty() && text.len() <= correlation::MAX_LEN) else {
-            return Ok(None);
-        };
-        Ok(self.keys.origin(key).map(|origin| (self.place(text), origin)))
+        })
+    }
+
+    /// Is it a correlation ID?
+    #[inline]
+    fn correlation(&self, key: &[u8], text: Option<&[u8]>) -> Option<(Place, Origin)> {
+        let text = text.filter(|text| !text.is_empty() && text.len() <= correlation::MAX_LEN)?;
+        self.keys.origin(key).map(|origin| (self.place(text), origin))
     }
 
     /// Checks an event or link and takes its attributes' hashes; they stand in field `attributes`.

@@ -21,6 +21,36 @@ pub struct Fold {
     operations: Table,
     calls: Table,
     halves: Halves,
+    pending: Pending,
+}
+
+/// What counts by itself once a flush is through: halves that came together never do.
+#[derive(Default)]
+struct Pending {
+    list: Vec<Option<(Key, Event)>>,
+    /// Number of the first in the list, and of the next to come.
+    first: u32,
+    next: u32,
+}
+
+impl Pending {
+    fn add(&mut self, key: Key, event: Event) -> u32 {
+        self.list.push(Some((key, event)));
+        let number = self.next;
+        self.next = self.next.wrapping_add(1);
+        number
+    }
+
+    /// The number of none in the list.
+    fn none(&self) -> u32 {
+        self.first.wrapping_sub(1)
+    }
+
+    /// Leaves one out; false where it was counted in an earlier flush.
+    fn leave_out(&mut self, number: u32) -> bool {
+        let place = self.list.get_mut(number.wrapping_sub(self.first) as usize);
+        place.is_some_and(|place| place.take().is_some())
+    }
 }
 
 /// What two halves are together.
@@ -33,7 +63,7 @@ struct Join {
 }
 
 impl Fold {
-    /// Counts what a flush brought of a trace.
+    /// Counts what a flush brought.
     pub fn add(&mut self, sides: &Sides) {
         self.take(sides, true);
     }
@@ -44,61 +74,81 @@ impl Fold {
     }
 
     fn take(&mut self, sides: &Sides, counting: bool) {
+        let services: Vec<u32> =
+            sides.services.iter().map(|service| self.names.id(service, &sides.texts)).collect();
         for side in &sides.sides {
-            let service = self.names.id(&side.service, &sides.texts);
+            let service = services[side.service as usize];
             let peer = side.peer.as_ref().map_or(Names::UNKNOWN, |peer| self.names.id(peer, &sides.texts));
-            if let Some((name, failed)) = side.operation.as_ref().filter(|_| counting) {
+            if let Some(name) = side.operation.as_ref().filter(|_| counting) {
                 let key = [service, self.names.id(name, &sides.texts), Names::NONE, Names::NONE];
-                let event = Event { bucket: side.bucket, class: side.class, failed: *failed, waited: None };
+                let event =
+                    Event { bucket: side.bucket, class: side.class, failed: side.error, waited: None };
                 self.operations.count(key, event, 1);
             }
             self.side(side, Half::of(side, service, peer), sides.received, counting);
         }
+        for (key, event) in self.pending.list.drain(..).flatten() {
+            self.calls.count(key, event, 1);
+        }
+        self.pending.first = self.pending.next;
     }
 
     /// Joins a span with its other half where that is known, keeps it for the others, and counts it.
     fn side(&mut self, side: &Side, mut half: Half, now: Nanos, counting: bool) {
-        let Self { calls, halves, .. } = self;
-        let mut count = |key: Key, event: Event, times: i32| {
-            if counting {
-                calls.count(key, event, times);
+        let Self { calls, halves, pending, .. } = self;
+        let mut waiting = match halves.get(side.key) {
+            // Two spans of one ID: the first is the one that others are joined with.
+            Some(known) if known.role.is_some() => None,
+            Some(awaited) => Some(awaited.next),
+            None => Some(NO_KEY),
+        };
+        let known = waiting.is_some_and(|first| first != NO_KEY);
+        let mut settle = |join: Join, goes: Option<&mut Half>| {
+            if let Some(goes) = goes.filter(|half| half.solo) {
+                goes.solo = false;
+                if counting && !pending.leave_out(goes.pending) {
+                    calls.count(goes.solo_key(), goes.event(), -1);
+                }
+            }
+            if let Some((key, event)) = join.call.filter(|_| counting) {
+                calls.count(key, event, 1);
             }
         };
-        let seeks = side.other != NO_KEY && matches!(side.role, Role::Serve | Role::Take | Role::Send);
-        if seeks && let Some(parent) = halves.get(side.other).filter(|parent| parent.role.is_some()) {
-            let join = join(&half, parent);
-            half.solo &= !join.child_goes;
-            half.joined = true;
-            if join.parent_goes && std::mem::take(&mut parent.solo) {
-                count(parent.solo_key(), parent.event(), -1);
-            }
-            if let Some((key, event)) = join.call {
-                count(key, event, 1);
+        if side.other != NO_KEY && matches!(side.role, Role::Serve | Role::Take | Role::Send) {
+            match halves.get(side.other) {
+                Some(parent) if parent.role.is_some() => {
+                    let join = join(&half, parent);
+                    half.solo &= !join.child_goes;
+                    half.joined = true;
+                    let goes = join.parent_goes.then_some(parent);
+                    settle(join, goes);
+                }
+                Some(awaited) if waiting.is_some() => {
+                    half.next = std::mem::replace(&mut awaited.next, side.key)
+                }
+                None if waiting.is_some() => {
+                    halves.expect(side.other, side.key, side.role != Role::Serve, now);
+                }
+                _ => {}
             }
         }
-        let (mut waiting, kept) = halves.arrive(side.key, half, now);
-        if kept && seeks && !half.joined {
-            halves.wait(side.other, side.key, now);
-        }
-        let solo = half.solo;
-        while let Some(child) = halves.get(waiting).filter(|_| waiting != NO_KEY) {
-            waiting = std::mem::replace(&mut child.next, NO_KEY);
+        let mut next = waiting.unwrap_or(NO_KEY);
+        while next != NO_KEY
+            && let Some(child) = halves.get(next).filter(|child| child.role.is_some())
+        {
+            next = std::mem::replace(&mut child.next, NO_KEY);
             if std::mem::replace(&mut child.joined, true) {
                 continue;
             }
             let join = join(child, &half);
             half.solo &= !join.parent_goes;
-            if join.child_goes && std::mem::take(&mut child.solo) {
-                count(child.solo_key(), child.event(), -1);
-            }
-            if let Some((key, event)) = join.call {
-                count(key, event, 1);
-            }
+            let goes = join.child_goes.then_some(child);
+            settle(join, goes);
         }
-        if half.solo {
-            count(half.solo_key(), half.event(), 1);
-        } else if solo && let Some(kept) = halves.get(side.key).filter(|_| kept) {
-            kept.solo = false;
+        half.pending =
+            if half.solo && counting { pending.add(half.solo_key(), half.event()) } else { pending.none() };
+        if waiting.take().is_some() {
+            halves.keep(side.key, half, known, now);
         }
     }
 
@@ -133,7 +183,6 @@ impl Fold {
 impl Half {
     fn of(side: &Side, service: u32, peer: u32) -> Self {
         Self {
-            waiting: NO_KEY,
             next: NO_KEY,
             at: side.at,
             service,
@@ -146,6 +195,7 @@ impl Half {
             linked: side.linked,
             solo: side.counts,
             joined: false,
+            pending: 0,
         }
     }
 

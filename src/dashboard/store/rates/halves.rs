@@ -8,7 +8,7 @@ use super::names::ByHash;
 use super::side::{NO_KEY, Role};
 use crate::dashboard::model::Nanos;
 
-/// Spans of a generation: as many as a map of 131,072 places takes, 8 MB.
+/// Spans of a generation: as many as a map of 131,072 places takes, 6 MB.
 const CALLS: usize = 114_688;
 /// Those that send or take messages.
 const MESSAGES: usize = 57_344;
@@ -18,9 +18,8 @@ const AGE: Nanos = 6 * 3600 * 1_000_000_000;
 /// A span by its key, or what waits for one that did not come yet.
 #[derive(Debug, Clone, Copy)]
 pub struct Half {
-    /// First of those that wait for this span.
-    pub waiting: u64,
-    /// Next of those that wait for the same span as this one.
+    /// Next of those that wait for the same span as this one; where this one did not come yet, the first of those
+    /// that wait for it.
     pub next: u64,
     pub at: Nanos,
     pub service: u32,
@@ -36,12 +35,13 @@ pub struct Half {
     pub solo: bool,
     /// Was joined with the span that it waited for.
     pub joined: bool,
+    /// Number of the count by itself that a flush may still leave out.
+    pub pending: u32,
 }
 
 impl Half {
     /// One that did not come yet.
     const AWAITED: Self = Self {
-        waiting: NO_KEY,
         next: NO_KEY,
         at: 0,
         service: 0,
@@ -54,6 +54,7 @@ impl Half {
         linked: false,
         solo: false,
         joined: false,
+        pending: 0,
     };
 
     fn is_message(&self) -> bool {
@@ -103,55 +104,24 @@ impl Halves {
         }
     }
 
-    /// Keeps a span that came at `now`; gives the key of the first one that waits for it, and whether it is kept:
-    /// where two spans have one ID, the first is.
-    pub fn arrive(&mut self, key: u64, half: Half, now: Nanos) -> (u64, bool) {
-        let room = if half.is_message() { &mut self.messages } else { &mut self.calls };
-        let waiting = match room.get(key) {
-            Some(known) if known.role.is_some() => return (NO_KEY, false),
-            Some(awaited) => {
-                let waiting = awaited.waiting;
-                *awaited = half;
-                return (waiting, true);
-            }
-            None => NO_KEY,
-        };
-        // Those that wait do not know of which sort the span will be.
-        let other = if half.is_message() { &mut self.calls } else { &mut self.messages };
-        let waiting = match other.get(key) {
-            Some(known) if known.role.is_some() => return (NO_KEY, false),
-            Some(awaited) => std::mem::replace(&mut awaited.waiting, NO_KEY),
-            None => waiting,
-        };
-        self.keep(key, half, now);
-        (waiting, true)
-    }
-
-    fn keep(&mut self, key: u64, half: Half, now: Nanos) {
-        if half.is_message() {
+    /// Keeps a span that came at `now`; `known` says that others wait for it.
+    pub fn keep(&mut self, key: u64, half: Half, known: bool, now: Nanos) {
+        if known && let Some(awaited) = self.get(key) {
+            *awaited = half;
+        } else if half.is_message() {
             self.messages.insert(key, half, MESSAGES, now);
         } else {
             self.calls.insert(key, half, CALLS, now);
         }
     }
 
-    /// Lets `child`, which is kept, wait for `key`.
-    pub fn wait(&mut self, key: u64, child: u64, now: Nanos) {
-        let for_message = self.get(child).is_some_and(|half| half.is_message());
-        let first = match self.get(key) {
-            Some(awaited) => std::mem::replace(&mut awaited.waiting, child),
-            None => {
-                let awaited = Half { waiting: child, ..Half::AWAITED };
-                if for_message {
-                    self.messages.insert(key, awaited, MESSAGES, now);
-                } else {
-                    self.calls.insert(key, awaited, CALLS, now);
-                }
-                NO_KEY
-            }
-        };
-        if let Some(child) = self.get(child) {
-            child.next = first;
+    /// Keeps the key of a span that did not come yet and that `child` is the first to wait for.
+    pub fn expect(&mut self, key: u64, child: u64, for_message: bool, now: Nanos) {
+        let awaited = Half { next: child, ..Half::AWAITED };
+        if for_message {
+            self.messages.insert(key, awaited, MESSAGES, now);
+        } else {
+            self.calls.insert(key, awaited, CALLS, now);
         }
     }
 }

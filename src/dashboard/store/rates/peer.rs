@@ -1,7 +1,8 @@
-//! What a span says of its other side: a database, a queue, an address outside; in the conventions of today and in
-//! those that came before, since most senders speak the old ones.
+//! What a span says of its other side: a database, a queue, an address outside. Which attributes tell is asked when
+//! spans come, in [`peer::tells`](crate::dashboard::model::otlp::peer::tells).
 
 use crate::dashboard::model::answer::{self, HTTP_STATUS, RPC_STATUS};
+use crate::dashboard::model::otlp::batch::{Batch, SpanRef};
 use crate::dashboard::model::otlp::{key_value, span_field, text_of};
 use crate::dashboard::model::proto::{Wire, fields};
 
@@ -42,38 +43,34 @@ impl<'a> Ranked<'a> {
     }
 }
 
-/// Reads a span's message. What cannot be read was refused on arrival, so it ends the reading here.
-pub fn read(message: &[u8]) -> Peer<'_> {
+/// Reads what the walk found of the batch's span number `item`. What cannot be read was refused on arrival.
+pub fn read<'a>(batch: &'a Batch, item: u32, span: &SpanRef) -> Peer<'a> {
     let mut peer = Peer::default();
-    for field in fields(message).map_while(Result::ok) {
-        let Ok(inner) = field.bytes() else { continue };
-        match field.number {
-            span_field::ATTRIBUTES => {
-                if let Ok((key, value)) = key_value(inner) {
-                    peer.attribute(key, value);
-                }
-            }
-            span_field::LINKS if peer.links.len() < MAX_LINKS => {
-                let bytes = |number: u32| {
-                    let field = fields(inner).map_while(Result::ok).find(|field| field.number == number);
-                    field.and_then(|field| field.bytes().ok()).unwrap_or_default()
-                };
-                peer.links.push((bytes(1), bytes(2)));
-            }
-            _ => {}
+    let from = batch.peers.partition_point(|(of, _)| *of < item);
+    for (_, place) in batch.peers[from..].iter().take_while(|(of, _)| *of == item) {
+        if let Ok((key, value)) = key_value(batch.at(place)) {
+            peer.attribute(key, value, span.failed);
         }
+    }
+    if batch.links.binary_search_by_key(&item, |(of, _)| *of).is_ok() {
+        peer.links(batch.at(&span.message));
     }
     peer
 }
 
 impl<'a> Peer<'a> {
-    fn attribute(&mut self, key: &'a [u8], value: &'a [u8]) {
-        // Most attributes are none of these: their first letter or their length tells.
-        if !matches!(key.first(), Some(b'd' | b's' | b'p' | b'n' | b'r' | b'm' | b'h' | b'u'))
-            || key.len() > 27
-        {
-            return;
+    fn links(&mut self, message: &'a [u8]) {
+        let links = fields(message).map_while(Result::ok).filter(|field| field.number == span_field::LINKS);
+        for link in links.filter_map(|field| field.bytes().ok()).take(MAX_LINKS) {
+            let bytes = |number: u32| {
+                let field = fields(link).map_while(Result::ok).find(|field| field.number == number);
+                field.and_then(|field| field.bytes().ok()).unwrap_or_default()
+            };
+            self.links.push((bytes(1), bytes(2)));
         }
+    }
+
+    fn attribute(&mut self, key: &'a [u8], value: &'a [u8], failed: bool) {
         let text = || text_of(value).ok().flatten().unwrap_or_default();
         match key {
             b"service.peer.name" | b"peer.service" => self.named = text(),
@@ -94,7 +91,8 @@ impl<'a> Peer<'a> {
             b"messaging.destination" => self.destination.offer(1, text()),
             b"messaging.operation.type" => self.operation.offer(0, text()),
             b"messaging.operation" => self.operation.offer(1, text()),
-            _ => self.status(key, value),
+            _ if failed => self.status(key, value),
+            _ => {}
         }
     }
 

@@ -13,6 +13,7 @@ use super::peer::{self, Peer};
 use super::{BUCKET, Tag};
 use crate::dashboard::model::otlp::Batch;
 use crate::dashboard::model::otlp::batch::SpanRef;
+use crate::dashboard::model::span::UNKNOWN_SERVICE;
 use crate::dashboard::model::{Kind, Nanos};
 
 /// An end further ahead of arrival than this is not believed: then the span counts when it was received.
@@ -49,39 +50,42 @@ pub enum Role {
 }
 
 /// One span, or one link of a span that takes several messages.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Side {
     /// Stands for trace and span ID.
     pub key: u64,
     /// The parent, or the span that it is linked to; [`NO_KEY`] without.
     pub other: u64,
+    /// When a message was sent: the end of what sends it. When it was taken: the begin of what takes it.
+    pub at: Nanos,
+    /// Number of the bucket that it ended in.
+    pub bucket: u32,
+    /// Index into [`Sides::services`].
+    pub service: u32,
+    pub peer: Option<Text>,
+    /// Its name where it is an operation.
+    pub operation: Option<Text>,
+    pub class: u16,
     pub role: Role,
     /// False for what has a part in a join but is no call by itself.
     pub counts: bool,
-    /// Failed, and not because the request was refused.
+    /// Has the status ERROR.
+    pub error: bool,
+    /// The same, but not because the request was refused.
     pub failed: bool,
     /// Without a parent or link.
     pub alone: bool,
     /// Takes messages by links, which are sides of their own.
     pub linked: bool,
-    /// Number of the bucket that it ended in.
-    pub bucket: u32,
-    pub class: u16,
-    /// When a message was sent: the end of what sends it. When it was taken: the begin of what takes it.
-    pub at: Nanos,
-    pub service: Text,
-    pub peer: Option<Text>,
-    /// Its name where it is an operation, and whether it failed as such.
-    pub operation: Option<(Text, bool)>,
 }
 
-/// The sides that one flush brought of one trace.
-#[derive(Debug, Clone, PartialEq, Default)]
+/// The sides that a flush brought; the memory is used again for the next one.
+#[derive(Debug, Default)]
 pub struct Sides {
     pub received: Nanos,
     pub sides: Vec<Side>,
+    pub services: Vec<Text>,
     pub texts: Vec<u8>,
-    service: Text,
 }
 
 /// The key of a span. Zero is kept free.
@@ -96,9 +100,22 @@ fn key(trace: &[u8], span: &[u8]) -> u64 {
 }
 
 impl Sides {
-    /// None yet, of what is received at `received`.
-    pub fn new(received: Nanos) -> Self {
-        Self { received, ..Self::default() }
+    /// Those of a stored block.
+    pub fn of_block(received: Nanos, batch: &Batch) -> Self {
+        let mut sides = Self::default();
+        sides.begin(received);
+        for (span, item) in batch.spans.iter().zip(0..) {
+            sides.span(batch, item, span);
+        }
+        sides
+    }
+
+    /// Begins anew with what is received at `received`.
+    pub fn begin(&mut self, received: Nanos) {
+        self.received = received;
+        self.sides.clear();
+        self.services.clear();
+        self.texts.clear();
     }
 
     /// Adds a text; its hash tells texts of different tags apart.
@@ -115,20 +132,24 @@ impl Sides {
         Text { hash: xxh3_64(&self.texts[begin..]), place }
     }
 
-    fn service(&mut self, name: &str) -> Text {
-        let known = &self.service.place;
-        let same =
-            !known.is_empty() && &self.texts[known.start as usize + 1..known.end as usize] == name.as_bytes();
-        if !same {
-            self.service = self.text(Tag::Service, [name.as_bytes(), b""]);
+    /// The index of a resource's service. A trace's spans come together, and those of a service with them.
+    fn service(&mut self, batch: &Batch, resource: u32) -> u32 {
+        let name = match batch.at(&batch.resources[resource as usize].service) {
+            b"" => UNKNOWN_SERVICE.as_bytes(),
+            name => name,
+        };
+        let same = |text: &Text| &self.texts[text.place.start as usize + 1..text.place.end as usize] == name;
+        if !self.services.last().is_some_and(same) {
+            let text = self.text(Tag::Service, [name, b""]);
+            self.services.push(text);
         }
-        self.service.clone()
+        self.services.len() as u32 - 1
     }
 
-    /// Takes in a span of a batch.
-    pub fn span(&mut self, batch: &Batch, span: &SpanRef, service: &str) {
+    /// Takes in the batch's span number `item`.
+    pub fn span(&mut self, batch: &Batch, item: u32, span: &SpanRef) {
         let kind = Kind::from_wire(u64::from(span.kind));
-        let service = self.service(service);
+        let service = self.service(batch, span.resource);
         let believed = |time: Nanos| time != 0 && time <= self.received + FUTURE;
         let end = if believed(span.end) { span.end } else { self.received };
         let duration =
@@ -136,14 +157,14 @@ impl Sides {
         let own = key(&span.trace_id.0, &span.span_id.0);
         let parent = span.parent.map_or(NO_KEY, |parent| key(&span.trace_id.0, &parent.0));
         let is_operation = matches!(kind, Kind::Server | Kind::Consumer) || !span.has_parent;
-        let operation =
-            is_operation.then(|| (self.text(Tag::Name, [batch.at(&span.name), b""]), span.failed));
+        let operation = is_operation.then(|| self.text(Tag::Name, [batch.at(&span.name), b""]));
         let mut side = Side {
             key: own,
             // A span that is its own parent has no other side that it could be joined with.
             other: if parent == own { NO_KEY } else { parent },
             role: Role::Inside,
             counts: false,
+            error: span.failed,
             failed: span.failed,
             alone: !span.has_parent,
             linked: false,
@@ -157,7 +178,7 @@ impl Sides {
         match kind {
             Kind::Server => (side.role, side.counts) = (Role::Serve, true),
             Kind::Client | Kind::Producer | Kind::Consumer => {
-                return self.with_peer(side, kind, end - duration, &peer::read(batch.at(&span.message)));
+                return self.with_peer(side, kind, end - duration, &peer::read(batch, item, span));
             }
             Kind::Internal | Kind::Unspecified => {}
         }
