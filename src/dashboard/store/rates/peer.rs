@@ -138,7 +138,7 @@ impl<'a> Peer<'a> {
     /// To receive one and to settle it are CLIENT spans too.
     pub fn sends(&self) -> Option<bool> {
         let about = !self.messaging.is_empty() || !self.destination.text.is_empty();
-        about.then(|| matches!(self.operation.text, b"send" | b"publish" | b"create"))
+        about.then_some(matches!(self.operation.text, b"send" | b"publish" | b"create"))
     }
 }
 
