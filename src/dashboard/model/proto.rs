@@ -197,6 +197,7 @@ pub fn put_message(out: &mut Vec<u8>, field: u32, fill: impl FnOnce(&mut Vec<u8>
 }
 
 /// Reads a varint off the front of `bytes`: for formats of our own that are built of the same parts.
+#[inline]
 pub fn take_varint(bytes: &mut &[u8]) -> Result<u64, WireError> {
     let mut reader = fields(bytes);
     let number = reader.varint()?;

@@ -4,13 +4,9 @@ use std::collections::BTreeMap;
 
 use super::Activity;
 use super::entry::Entry;
+use super::rates::{BUCKET, Histogram};
 use crate::dashboard::model::proto::{WireError, put_varint, take_varint};
 use crate::dashboard::model::{Kind, Nanos};
-
-/// Length of a bucket.
-pub const BUCKET: Nanos = 10 * 1_000_000_000;
-/// Steps of the histogram within a doubling of the duration: a reading is at most 9 % off.
-const STEPS: f64 = 4.0;
 
 /// What happened in one bucket.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -18,8 +14,8 @@ struct Bucket {
     spans: u64,
     requests: u64,
     failed: u64,
-    /// Requests by logarithmic class of their duration.
-    durations: BTreeMap<u16, u64>,
+    /// Of requests.
+    durations: Histogram,
 }
 
 /// Buckets by their number since the epoch.
@@ -43,7 +39,7 @@ impl Rollup {
         if let Some(root) = root {
             bucket.requests += 1;
             bucket.failed += u64::from(summary.failed());
-            *bucket.durations.entry(class(root.end.saturating_sub(root.start))).or_default() += 1;
+            bucket.durations.record(root.end.saturating_sub(root.start));
         }
     }
 
@@ -60,9 +56,7 @@ impl Rollup {
             folded.0.spans += bucket.spans;
             folded.0.requests += bucket.requests;
             folded.0.failed += bucket.failed;
-            for (class, count) in &bucket.durations {
-                *folded.0.durations.entry(*class).or_default() += count;
-            }
+            folded.0.durations.merge(&bucket.durations);
         }
     }
 
@@ -70,15 +64,10 @@ impl Rollup {
     pub fn put(&self, out: &mut Vec<u8>) {
         put_varint(out, self.buckets.len() as u64);
         for (number, bucket) in &self.buckets {
-            for value in
-                [*number, bucket.spans, bucket.requests, bucket.failed, bucket.durations.len() as u64]
-            {
+            for value in [*number, bucket.spans, bucket.requests, bucket.failed] {
                 put_varint(out, value);
             }
-            for (class, count) in &bucket.durations {
-                put_varint(out, u64::from(*class));
-                put_varint(out, *count);
-            }
+            bucket.durations.put(out);
         }
     }
 
@@ -93,9 +82,7 @@ impl Rollup {
                 failed: take_varint(bytes)?,
                 ..Bucket::default()
             };
-            for _ in 0..take_varint(bytes)? {
-                bucket.durations.insert(take_varint(bytes)? as u16, take_varint(bytes)?);
-            }
+            bucket.durations.take(bytes)?;
             rollup.buckets.insert(number, bucket);
         }
         Ok(rollup)
@@ -109,33 +96,7 @@ pub struct Folded(Bucket);
 impl Folded {
     /// The step as the reader sees it.
     pub fn finish(self, start: Nanos) -> Activity {
-        let rank = (self.0.requests * 95).div_ceil(100);
-        let mut below = 0;
-        let p95 = self.0.durations.iter().find_map(|(class, count)| {
-            below += count;
-            (below >= rank).then(|| middle(*class))
-        });
+        let p95 = self.0.durations.quantile(0.95);
         Activity { start, spans: self.0.spans, requests: self.0.requests, failed: self.0.failed, p95 }
-    }
-}
-
-fn class(duration: u64) -> u16 {
-    (((duration.max(1) as f64).log2()) * STEPS) as u16
-}
-
-fn middle(class: u16) -> u64 {
-    ((f64::from(class) + 0.5) / STEPS).exp2() as u64
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_reading_is_within_nine_percent() {
-        for duration in [1_000, 83_000, 412_000_000, 5_020_000_000_u64] {
-            let read = middle(class(duration)) as f64;
-            assert!((read / duration as f64 - 1.0).abs() < 0.1, "{duration} read as {read}");
-        }
     }
 }

@@ -142,7 +142,7 @@ mod tests {
         for power in 0..64 {
             for duration in [1u64 << power, (1 << power) + (1 << power) / 3, u64::MAX >> power] {
                 let read = middle(class(duration)) as f64;
-                // Half a nanosecond is what the rounding to a whole number adds.
+                // Half a nanosecond more, since what is read is a whole number.
                 let promised = duration as f64 * 0.011 + 0.5;
                 assert!((read - duration as f64).abs() <= promised, "{duration} read as {read}");
             }

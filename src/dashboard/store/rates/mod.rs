@@ -5,7 +5,7 @@
 //! * [`side`]: what one span contributes ([`peer`]: what its attributes say of the other side).
 //! * [`halves`]: spans whose other half may still come.
 //! * [`fold`]: counts sides into [`table`]s, joined where both halves are known.
-//! * [`pages`]: a run's tables as bytes, in buckets of three lengths.
+//! * [`pages`]: a run's tables as bytes, in buckets of several lengths.
 //! * [`gather`]: the answer out of the tail's and the runs' tables.
 //!
 //! A call's halves come in different requests, in either order, up to hours apart. Each counts at once as what is

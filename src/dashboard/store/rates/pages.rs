@@ -7,8 +7,8 @@
 //! series:  count, then each: four names (0 to 3 are no names, 4 is the first name), number of cells, and per cell
 //!          the distance to the bucket before, count, errors, durations, times in the queue
 //! ```
-//! Whoever asks for a run as a whole, or for long steps, reads the page of long buckets, which is short; only where
-//! a range cuts a run the shortest buckets are read.
+//! A run that lies in the range as a whole is read as one bucket, long steps out of long buckets; only where a range
+//! cuts a run the shortest buckets are read for its sums.
 
 use std::collections::HashMap;
 
@@ -25,6 +25,10 @@ use crate::dashboard::store::block::{compress, damaged, decompress};
 const VERSION: u8 = 1;
 /// Lengths of the buckets: 10 s, 1 min, 10 min, in the shortest.
 const TIERS: [u32; 3] = [1, 6, 60];
+/// The tier behind them: the whole run is one bucket.
+const WHOLE: usize = TIERS.len();
+/// Pages of a table.
+const PAGES: u32 = WHOLE as u32 + 1;
 
 /// Which of the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,12 +61,12 @@ impl Place {
     /// The tier to read for sums over `from..to`.
     pub fn tier(&self, from: Nanos, to: Nanos) -> usize {
         let inside = Nanos::from(self.from) * BUCKET >= from && Nanos::from(self.to - 1) * BUCKET < to;
-        if inside { TIERS.len() - 1 } else { 0 }
+        if inside { WHOLE } else { 0 }
     }
 
     /// The number of a page.
     pub fn page(&self, what: What, tier: usize) -> u32 {
-        self.first_page + what as u32 * TIERS.len() as u32 + tier as u32
+        self.first_page + what as u32 * PAGES + tier as u32
     }
 
     /// Appends the encoding.
@@ -86,18 +90,19 @@ pub fn seal(names: &Names, tables: [&Table; 2], pages: &mut Vec<Vec<u8>>) -> Res
     let (Some(from), Some(last)) = (buckets().min(), buckets().max()) else { return Ok(Place::default()) };
     let place = Place { first_page: pages.len() as u32, from, to: last.saturating_add(1) };
     for table in tables {
-        for tier in TIERS {
-            pages.push(compress(&encode(names, table, tier))?);
+        for tier in 0..=WHOLE {
+            let bucket = |bucket: u32| TIERS.get(tier).map_or(from, |length| bucket / length * length);
+            pages.push(compress(&encode(names, table, bucket))?);
         }
     }
     Ok(place)
 }
 
-fn encode(names: &Names, table: &Table, tier: u32) -> Vec<u8> {
+fn encode(names: &Names, table: &Table, bucket: impl Fn(u32) -> u32) -> Vec<u8> {
     let (mut local, mut texts, mut body) = (HashMap::<u32, u32>::new(), Vec::new(), Vec::new());
     let mut count = 0;
     for (key, cells) in table.series_with_cells() {
-        let cells = coarser(cells, tier);
+        let cells = coarser(cells, &bucket);
         if cells.is_empty() {
             continue;
         }
@@ -123,11 +128,11 @@ fn encode(names: &Names, table: &Table, tier: u32) -> Vec<u8> {
     raw
 }
 
-/// Cells of longer buckets, `tier` times as long; those in which everything was taken back are left out.
-fn coarser(cells: &[Cell], tier: u32) -> Vec<Cell> {
+/// Cells of longer buckets, `longer` giving the one that a bucket lies in; those in which everything was taken back are left out.
+fn coarser(cells: &[Cell], longer: impl Fn(u32) -> u32) -> Vec<Cell> {
     let mut coarse: Vec<Cell> = Vec::new();
     for cell in cells {
-        let bucket = cell.bucket / tier * tier;
+        let bucket = longer(cell.bucket);
         match coarse.last_mut() {
             Some(last) if last.bucket == bucket => last.sum.merge(&cell.sum),
             _ => coarse.push(Cell { bucket, sum: cell.sum.clone() }),

@@ -17,7 +17,8 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::engine::QUEUE;
-use super::rollup::{BUCKET, Folded, Rollup};
+use super::rates::BUCKET;
+use super::rollup::{Folded, Rollup};
 use super::{
     Activity, Call, Correlated, Failing, Holdings, OperationRates, Reader, ServiceRates, Store, StoreError,
     TraceFilter, TracePage, failing,
