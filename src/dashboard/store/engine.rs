@@ -62,7 +62,7 @@ pub struct Store {
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
     room: Arc<Semaphore>,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
-    retention: tokio::task::JoinHandle<()>,
+    retention: Mutex<Option<tokio::task::JoinHandle<()>>>,
 }
 
 impl Store {
@@ -116,13 +116,18 @@ impl Store {
             jobs: Mutex::new(Some(jobs)),
             room: Arc::new(Semaphore::new(QUEUE_KIB)),
             writer: Mutex::new(Some(thread)),
-            retention,
+            retention: Mutex::new(Some(retention)),
         })
     }
 
     /// Commits what is queued and ends. Batches that come later are refused.
     pub async fn close(&self) {
-        self.retention.abort();
+        let retention = self.retention.lock().expect("no holder panics").take();
+        if let Some(retention) = retention {
+            retention.abort();
+            // It holds the store open until it has ended.
+            let _ = retention.await;
+        }
         self.jobs.lock().expect("no holder panics").take();
         let thread = self.writer.lock().expect("no holder panics").take();
         if let Some(thread) = thread {
