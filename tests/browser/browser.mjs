@@ -47,6 +47,11 @@ export function clean(page) {
   assert.deepEqual(page.wrong, []);
 }
 
+/** Keeps what is shown as it is: a row that something newer pushes down is another one when it is clicked. */
+export async function still(page) {
+  await page.addInitScript(() => sessionStorage.setItem('paused', '1'));
+}
+
 /** Opens an address and waits for its content, not for the stream of changes, which never ends. */
 export async function visit(page, address) {
   await page.goto(address, { waitUntil: 'load' });

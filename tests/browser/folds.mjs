@@ -67,6 +67,7 @@ await run({
       await page.getByRole('button', { name: 'Collapse', exact: true }).click();
       await rows(page, FOLDED.slice(0, 3));
       await page.getByRole('button', { name: 'Expand all' }).click();
+      await rows(page, FOLDED);
       await page.locator('.find input[name=find]').fill('cors');
       await page.keyboard.press('Enter');
       await rows(page, WHOLE);

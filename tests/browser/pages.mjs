@@ -4,7 +4,7 @@
 
 import assert from 'node:assert/strict';
 import path from 'node:path';
-import { clean, launch, open, overflow, run, visit } from './browser.mjs';
+import { clean, launch, open, overflow, run, still, visit } from './browser.mjs';
 
 const [base, folder] = process.argv.slice(2);
 const browser = await launch();
@@ -59,6 +59,7 @@ await run({
 
   async 'two clicks lead from the Overview to the cause of a failed order'() {
     const page = await open(browser, base);
+    await still(page);
     await (await deadLettered(page)).click();
     await page.waitForURL('**/correlations/**');
     assert.match(await page.locator('h1').innerText(), /orders\.dlq/);
@@ -71,6 +72,7 @@ await run({
 
   async 'the keyboard alone is enough'() {
     const page = await open(browser, base);
+    await still(page);
     await visit(page, `${base}/traces`);
     await page.keyboard.press('/');
     assert.equal(await page.evaluate(() => document.activeElement.id), 'search');
