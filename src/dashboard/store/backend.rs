@@ -6,6 +6,8 @@
 //! Blocks get their IDs at the commit, in the order in which commits become visible: who has seen a block has seen
 //! all before it. That is what lets several dashboards follow one store.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 
 use super::StoreError;
@@ -107,6 +109,6 @@ pub struct Head {
 pub struct Seal {
     pub run: SealedRun,
     /// Small blocks that were packed into larger ones; a reader may just be on its way to them.
-    pub replaced: Vec<u64>,
+    pub replaced: HashSet<u64>,
     pub blocks: Vec<(u64, Vec<u8>)>,
 }

@@ -1,4 +1,4 @@
-//! Blocks: some hundred spans and logs, grouped by trace, as one zstd frame.
+//! Blocks: some hundred spans or logs, grouped by trace, as one zstd frame.
 //!
 //! Format, version 1, before compression (varints and lengths as in Protocol Buffers):
 //! ```text

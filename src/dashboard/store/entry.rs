@@ -4,6 +4,8 @@
 //! tail, and once more at read time where a trace reached into two runs. The encoding is part of the stored
 //! format; [`VERSION`] stands before each list of entries.
 
+use std::cmp::Ordering;
+
 use crate::dashboard::model::correlation::Origin;
 use crate::dashboard::model::proto::{WireError, put_varint, take_bytes, take_varint};
 use crate::dashboard::model::{
@@ -69,13 +71,19 @@ impl Entry {
         (known.len() < TraceSummary::MAX_CORRELATIONS).then_some(false)
     }
 
+    /// What its time is worth: that of arrival least, that of logs less than that of spans.
+    fn trust_in_time(&self) -> u8 {
+        if self.time_is_arrival { 0 } else { 1 + u8::from(self.is_trace()) }
+    }
+
     /// Takes in what another flush brought of the same trace.
     pub fn absorb(&mut self, other: Entry) {
+        let by_trust = self.trust_in_time().cmp(&other.trust_in_time());
         let (mine, theirs) = (&mut self.summary, other.summary);
-        match (self.time_is_arrival, other.time_is_arrival) {
-            (true, false) => (mine.start, mine.end) = (theirs.start, theirs.end),
-            (false, true) => {}
-            _ => {
+        match by_trust {
+            Ordering::Less => (mine.start, mine.end) = (theirs.start, theirs.end),
+            Ordering::Greater => {}
+            Ordering::Equal => {
                 mine.start = mine.start.min(theirs.start);
                 mine.end = mine.end.max(theirs.end);
             }

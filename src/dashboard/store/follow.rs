@@ -9,12 +9,12 @@ use std::time::Instant;
 
 use super::StoreError;
 use super::backend::{Head, STEP};
-use super::block::{Block, WalkedPart, in_block};
+use super::block::{Block, ItemKind, WalkedPart, in_block};
 use super::part::{self, Part, Sender};
 use super::rates::Sides;
 use super::seen::Prints;
 use super::tail::Tail;
-use super::writer::Writer;
+use super::writer::{TailBlock, Writer};
 
 /// IDs before the tail whose blocks are read at start, to know what came lately.
 const REMEMBERED: u64 = 512 * STEP;
@@ -47,10 +47,10 @@ impl Indexed {
     }
 }
 
-/// Blocks of the tail that were read: their IDs with their items, and their parts.
+/// Blocks of the tail that were read, and their parts.
 #[derive(Default)]
 struct Read {
-    blocks: Vec<(u64, usize)>,
+    blocks: Vec<TailBlock>,
     parts: Vec<Indexed>,
 }
 
@@ -165,15 +165,15 @@ impl Writer {
             let last = (from + AT_ONCE).min(to) - 1;
             for (id, data) in self.shared.backend.blocks(from, last).await? {
                 match self.remember(id, &data, what_for) {
-                    Ok((items, parts)) => {
-                        read.blocks.push((id, items));
+                    Ok((block, parts)) => {
+                        read.blocks.push(block);
                         read.parts.push(parts);
                     }
                     Err(error) => {
                         let (error, store) = (in_block(id, error), self.shared.backend.location());
                         tracing::error!(%error, store, "a block is left out; all others are readable");
                         // As full as can be: nobody tries to pack it anew.
-                        read.blocks.push((id, usize::MAX));
+                        read.blocks.push(TailBlock { id, kind: ItemKind::Span, items: usize::MAX });
                     }
                 }
             }
@@ -182,8 +182,8 @@ impl Writer {
         Ok(read)
     }
 
-    /// Remembers a stored block's items; gives their number, and the parts for the index with their senders.
-    fn remember(&mut self, id: u64, data: &[u8], what_for: For) -> Result<(usize, Indexed), StoreError> {
+    /// Remembers a stored block's items; gives what it is, and the parts for the index with their senders.
+    fn remember(&mut self, id: u64, data: &[u8], what_for: For) -> Result<(TailBlock, Indexed), StoreError> {
         let block = Block::open(data)?;
         let (batch, mut walked) = block.walk(&self.keys)?;
         let prints = Prints::of(&batch);
@@ -200,7 +200,9 @@ impl Writer {
         }
         let parts = part::of_block(id, block.received, &batch, &prints, &walked);
         let senders = if walked.is_empty() { Vec::new() } else { part::senders(&batch, &prints) };
-        Ok((batch.spans.len() + batch.logs.len(), Indexed { parts, senders, sides }))
+        let kind = if batch.spans.is_empty() { ItemKind::Log } else { ItemKind::Span };
+        let block = TailBlock { id, kind, items: batch.spans.len() + batch.logs.len() };
+        Ok((block, Indexed { parts, senders, sides }))
     }
 
     /// For each span and log whether it was seen before; now all are.

@@ -1,5 +1,7 @@
 //! Batches into one flush: what came twice is left out, the rest is grouped by trace, put into blocks and
 //! summarised in one pass.
+//!
+//! A block holds spans or logs, never both, so that one kind can be removed before the other.
 
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -30,10 +32,18 @@ impl Incoming {
     }
 }
 
+/// A block that is to be committed.
+pub struct PackedBlock {
+    pub kind: ItemKind,
+    pub items: usize,
+    pub data: Vec<u8>,
+}
+
 /// What one commit writes.
 #[derive(Default)]
 pub struct Flush {
-    pub blocks: Vec<(u64, Vec<u8>)>,
+    /// In order of their numbers: those that the parts' places name until the commit gives them IDs.
+    pub blocks: Vec<PackedBlock>,
     pub parts: Vec<Part>,
     /// The resources of all batches, some perhaps twice.
     pub senders: Vec<Sender>,
@@ -53,15 +63,15 @@ pub struct Flush {
 struct Slot {
     /// The trace ID, or for logs without one a hash of what they are grouped by.
     group: [u64; 2],
-    /// From the highest bit: whether it is a log without a trace (1), its batch (15), whether it is a log (1),
-    /// its number in the batch (32).
+    /// From the highest bit: whether it is a log without a trace (1), whether it is a log (1), its batch (15), its
+    /// number in the batch (32).
     place: u64,
 }
 
 impl Slot {
     fn new(group: u128, orphan: bool, batch: usize, is_log: bool, item: u32) -> Self {
         let place =
-            u64::from(orphan) << 63 | (batch as u64) << 33 | u64::from(is_log) << 32 | u64::from(item);
+            u64::from(orphan) << 63 | u64::from(is_log) << 62 | (batch as u64) << 32 | u64::from(item);
         Self { group: [(group >> 64) as u64, group as u64], place }
     }
 
@@ -70,11 +80,11 @@ impl Slot {
     }
 
     fn batch(self) -> usize {
-        (self.place << 1 >> 34) as usize
+        (self.place << 2 >> 34) as usize
     }
 
-    fn is_log(self) -> bool {
-        self.place >> 32 & 1 != 0
+    fn kind(self) -> ItemKind {
+        if self.place >> 62 & 1 == 0 { ItemKind::Span } else { ItemKind::Log }
     }
 
     fn item(self) -> u32 {
@@ -87,23 +97,19 @@ impl Slot {
     }
 }
 
-/// Packs flush after flush: remembers what came, and has a block's memory at hand.
+/// Packs flush after flush: remembers what came, and has the open blocks' memory at hand.
 #[derive(Default)]
 pub struct Packer {
     pub seen: Seen,
     /// The last flush's, for the sake of its memory.
     pub sides: Sides,
-    block: BlockBuilder,
+    /// The open block of each kind.
+    builders: [BlockBuilder; 2],
 }
 
 impl Packer {
-    /// Packs batches. `first_block` is the ID of the first block; `now` is when they were received.
-    pub fn pack(
-        &mut self,
-        incoming: &[&Incoming],
-        first_block: u64,
-        now: Nanos,
-    ) -> Result<Flush, StoreError> {
+    /// Packs batches that were received at `now`.
+    pub fn pack(&mut self, incoming: &[&Incoming], now: Nanos) -> Result<Flush, StoreError> {
         let sides = std::mem::take(&mut self.sides);
         let mut flush = Flush { duplicates: vec![0; incoming.len()], sides, ..Flush::default() };
         flush.sides.begin(now);
@@ -113,13 +119,13 @@ impl Packer {
             flush.senders.extend(part::senders(&incoming.batch, &incoming.prints));
         }
         slots.sort_unstable();
-        let block = &mut self.block;
-        let mut packing = Packing { incoming, tables: tables(incoming), block, now, first_block, flush };
+        let [spans, logs] = &mut self.builders;
+        let open = [OpenBlock::new(spans, incoming), OpenBlock::new(logs, incoming)];
+        let mut packing = Packing { incoming, open, now, flush, closed: Vec::new() };
         for group in slots.chunk_by(|a, b| (a.group, a.is_orphan()) == (b.group, b.is_orphan())) {
             packing.group(group)?;
         }
-        packing.close_block()?;
-        Ok(packing.flush)
+        packing.finish()
     }
 }
 
@@ -167,7 +173,32 @@ fn fresh(index: usize, incoming: &Incoming, seen: &mut Seen, slots: &mut Vec<Slo
 /// A batch's resources and scopes: their indexes in the open block, where they are in it.
 type Indexes = (Vec<Option<u32>>, Vec<Option<u32>>);
 
-/// Each batch's resources and scopes as indexes of the open block, once they are in it.
+/// A block that is being filled.
+struct OpenBlock<'a> {
+    builder: &'a mut BlockBuilder,
+    /// Its number, once it has an item.
+    number: Option<u64>,
+    /// Of each batch.
+    tables: Vec<Indexes>,
+}
+
+impl<'a> OpenBlock<'a> {
+    fn new(builder: &'a mut BlockBuilder, incoming: &[&Incoming]) -> Self {
+        Self { builder, number: None, tables: tables(incoming) }
+    }
+
+    fn item(&mut self, slot: Slot, batch: &Batch, resource: u32, scope: u32, message: &[u8]) {
+        let (resources, scopes) = &mut self.tables[slot.batch()];
+        let resource = *resources[resource as usize].get_or_insert_with(|| {
+            self.builder.resource(batch.at(&batch.resources[resource as usize].message))
+        });
+        let scope = *scopes[scope as usize]
+            .get_or_insert_with(|| self.builder.scope(batch.at(&batch.scopes[scope as usize])));
+        self.builder.item(slot.kind(), resource, scope, message);
+    }
+}
+
+/// Each batch's resources and scopes: none is in the open block yet.
 fn tables(incoming: &[&Incoming]) -> Vec<Indexes> {
     let blank = |batch: &Batch| (vec![None; batch.resources.len()], vec![None; batch.scopes.len()]);
     incoming.iter().map(|one| blank(&one.batch)).collect()
@@ -176,59 +207,81 @@ fn tables(incoming: &[&Incoming]) -> Vec<Indexes> {
 /// A flush that is being packed.
 struct Packing<'a> {
     incoming: &'a [&'a Incoming],
-    tables: Vec<Indexes>,
-    block: &'a mut BlockBuilder,
+    /// By [`ItemKind`].
+    open: [OpenBlock<'a>; 2],
     now: Nanos,
-    first_block: u64,
     flush: Flush,
+    /// By number; `None` while it is open.
+    closed: Vec<Option<PackedBlock>>,
 }
 
 impl Packing<'_> {
     fn group(&mut self, slots: &[Slot]) -> Result<(), StoreError> {
         let mut part = PartBuilder::new(slots[0].trace_id(), self.now, slots.len());
-        // A part that is larger than a block by far (100,000 spans of one trace) is cut into several.
-        for piece in slots.chunks(BLOCK_ITEMS * 4) {
-            let offset = self.block.begin_part(piece.len());
-            let block = self.first_block + self.flush.blocks.len() as u64;
-            part.place(Loc { block, offset });
-            for slot in piece {
-                self.item(*slot, &mut part);
-            }
-            if self.block.items() >= BLOCK_ITEMS || self.block.len() >= BLOCK_BYTES {
-                self.close_block()?;
+        for of_kind in slots.chunk_by(|a, b| a.kind() == b.kind()) {
+            // A part that is larger than a block by far (100,000 spans of one trace) is cut into several.
+            for piece in of_kind.chunks(BLOCK_ITEMS * 4) {
+                self.piece(piece, &mut part)?;
             }
         }
         self.flush.parts.push(part.finish());
         Ok(())
     }
 
-    fn item(&mut self, slot: Slot, part: &mut PartBuilder) {
-        let Incoming { batch, prints } = self.incoming[slot.batch()];
-        let (message, resource, scope, kind) = if slot.is_log() {
-            let log = &batch.logs[slot.item() as usize];
-            part.log(batch, prints, slot.item(), log);
-            (&log.message, log.resource, log.scope, ItemKind::Log)
-        } else {
-            let span = &batch.spans[slot.item() as usize];
-            part.span(batch, prints, slot.item(), span);
-            self.flush.sides.span(batch, slot.item(), span);
-            (&span.message, span.resource, span.scope, ItemKind::Span)
-        };
-        let (resources, scopes) = &mut self.tables[slot.batch()];
-        let resource = *resources[resource as usize].get_or_insert_with(|| {
-            self.block.resource(batch.at(&batch.resources[resource as usize].message))
+    /// Puts items of one kind and one group into the open block of their kind.
+    fn piece(&mut self, slots: &[Slot], part: &mut PartBuilder) -> Result<(), StoreError> {
+        let kind = slots[0].kind();
+        let open = &mut self.open[kind as usize];
+        let block = *open.number.get_or_insert_with(|| {
+            self.closed.push(None);
+            self.closed.len() as u64 - 1
         });
-        let scope = *scopes[scope as usize]
-            .get_or_insert_with(|| self.block.scope(batch.at(&batch.scopes[scope as usize])));
-        self.block.item(kind, resource, scope, batch.at(message));
-    }
-
-    fn close_block(&mut self) -> Result<(), StoreError> {
-        if self.block.items() > 0 {
-            let id = self.first_block + self.flush.blocks.len() as u64;
-            self.flush.blocks.push((id, self.block.finish(self.now)?));
-            self.tables = tables(self.incoming);
+        part.place(Loc { block, offset: open.builder.begin_part(slots.len()) });
+        for slot in slots {
+            self.item(*slot, part);
+        }
+        let builder = &self.open[kind as usize].builder;
+        if builder.items() >= BLOCK_ITEMS || builder.len() >= BLOCK_BYTES {
+            self.close(kind)?;
         }
         Ok(())
+    }
+
+    fn item(&mut self, slot: Slot, part: &mut PartBuilder) {
+        let Incoming { batch, prints } = self.incoming[slot.batch()];
+        let item = slot.item();
+        let (message, resource, scope) = match slot.kind() {
+            ItemKind::Log => {
+                let log = &batch.logs[item as usize];
+                part.log(batch, prints, item, log);
+                (&log.message, log.resource, log.scope)
+            }
+            ItemKind::Span => {
+                let span = &batch.spans[item as usize];
+                part.span(batch, prints, item, span);
+                self.flush.sides.span(batch, item, span);
+                (&span.message, span.resource, span.scope)
+            }
+        };
+        self.open[slot.kind() as usize].item(slot, batch, resource, scope, batch.at(message));
+    }
+
+    fn close(&mut self, kind: ItemKind) -> Result<(), StoreError> {
+        let open = &mut self.open[kind as usize];
+        if let Some(number) = open.number.take() {
+            let items = open.builder.items();
+            let data = open.builder.finish(self.now)?;
+            self.closed[number as usize] = Some(PackedBlock { kind, items, data });
+            open.tables = tables(self.incoming);
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Flush, StoreError> {
+        self.close(ItemKind::Span)?;
+        self.close(ItemKind::Log)?;
+        // All that were opened are closed now.
+        self.flush.blocks = self.closed.into_iter().flatten().collect();
+        Ok(self.flush)
     }
 }

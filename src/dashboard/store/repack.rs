@@ -6,9 +6,10 @@
 use std::collections::{HashMap, HashSet};
 
 use super::StoreError;
-use super::block::{Block, BlockBuilder, RawItem};
+use super::block::{Block, BlockBuilder, ItemKind, RawItem};
 use super::entry::{Entry, Loc};
 use super::pack::BLOCK_ITEMS;
+use super::writer::TailBlock;
 
 /// A block with fewer items is packed anew.
 const SMALL: usize = BLOCK_ITEMS / 2;
@@ -18,38 +19,43 @@ const AT_ONCE: usize = 32_768;
 /// What the seal has to write.
 #[derive(Default)]
 pub struct Packed {
-    pub replaced: Vec<u64>,
+    pub replaced: HashSet<u64>,
     pub blocks: Vec<(u64, Vec<u8>)>,
+    /// Which of the blocks hold logs.
+    pub log_blocks: Vec<u64>,
     /// Where all parts of the entries lie of which some were moved, by the entries' index.
     pub moved: HashMap<u32, Vec<Loc>>,
 }
 
-/// The tail's small ones of `blocks` (ID and items), in groups to be packed together; none where that does not
-/// pay.
-pub fn groups(blocks: &[(u64, usize)]) -> Vec<Vec<u64>> {
-    let small: Vec<_> = blocks.iter().filter(|(_, items)| *items < SMALL).collect();
-    let (mut groups, mut items) = (Vec::new(), AT_ONCE);
-    for (id, count) in small.iter().filter(|_| small.len() > 1) {
-        if items >= AT_ONCE {
-            groups.push(Vec::new());
-            items = 0;
+/// The small ones of `blocks`, in groups of one kind to be packed together; none where that does not pay.
+pub fn groups(blocks: &[TailBlock]) -> Vec<(ItemKind, Vec<u64>)> {
+    let mut groups = Vec::new();
+    for kind in [ItemKind::Span, ItemKind::Log] {
+        let small: Vec<_> = blocks.iter().filter(|block| block.kind == kind && block.items < SMALL).collect();
+        let mut items = AT_ONCE;
+        for block in small.iter().filter(|_| small.len() > 1) {
+            if items >= AT_ONCE {
+                groups.push((kind, Vec::new()));
+                items = 0;
+            }
+            groups.last_mut().expect("one was just pushed").1.push(block.id);
+            items += block.items;
         }
-        groups.last_mut().expect("one was just pushed").push(*id);
-        items += count;
     }
     groups
 }
 
 /// The IDs that blocks packed anew may take: those of the range `first..=last` that no block of it has.
-pub fn free_ids(blocks: &[(u64, usize)], first: u64, last: u64) -> impl Iterator<Item = u64> + use<> {
-    let taken: HashSet<u64> = blocks.iter().map(|(id, _)| *id).collect();
+pub fn free_ids(blocks: &[TailBlock], first: u64, last: u64) -> impl Iterator<Item = u64> + use<> {
+    let taken: HashSet<u64> = blocks.iter().map(|block| block.id).collect();
     (first..=last).filter(move |id| !taken.contains(id))
 }
 
-/// Packs a group of open blocks into new ones with IDs out of `free`. Of a store that was written before IDs were
+/// Packs a group of open blocks of one kind into new ones with IDs out of `free`. Of a store that was written before IDs were
 /// left free there may be too few; then the group stays as it is.
 pub fn pack(
     entries: &[Entry],
+    kind: ItemKind,
     open: &HashMap<u64, Block>,
     free: &mut impl Iterator<Item = u64>,
     packed: &mut Packed,
@@ -59,6 +65,7 @@ pub fn pack(
     if ids.len() <= open.len() / 2 {
         return Ok(());
     }
+    let before = packed.blocks.len();
     let mut ids = ids.into_iter();
     let mut block = ids.next().expect("there is one");
     let mut builder = BlockBuilder::default();
@@ -90,6 +97,9 @@ pub fn pack(
     }
     if builder.items() > 0 {
         packed.blocks.push((block, builder.finish(received)?));
+    }
+    if kind == ItemKind::Log {
+        packed.log_blocks.extend(packed.blocks[before..].iter().map(|(id, _)| *id));
     }
     packed.replaced.extend(open.keys());
     Ok(())

@@ -25,6 +25,8 @@ const PAGE: usize = 1024;
 /// Bits of the filter for a trace: one in a hundred absent traces passes.
 const FILTER_BITS: usize = 10;
 const FILTER_HASHES: u64 = 6;
+/// Version of [`RunMeta::encode_rest`].
+const REST_VERSION: u8 = 2;
 /// Services listed for a run; more make the list "and others".
 const MAX_SERVICES: usize = 10_000;
 
@@ -43,6 +45,8 @@ pub struct RunMeta {
     pub spans: u64,
     pub logs: u64,
     pub services: Vec<String>,
+    /// Which of its blocks hold logs, in order; none of them holds a span.
+    pub log_blocks: Vec<u64>,
     pub rollup: Rollup,
     pub failing: Minutes,
     /// Where the rates of its operations and calls lie among its pages.
@@ -179,7 +183,7 @@ impl RunMeta {
 
     /// The columns that need no own place: services, rates and the filter.
     pub fn encode_rest(&self) -> Result<Vec<u8>, StoreError> {
-        let mut raw = vec![entry::VERSION];
+        let mut raw = vec![REST_VERSION];
         put_varint(&mut raw, self.services.len() as u64);
         for service in &self.services {
             put_text(&mut raw, service);
@@ -187,6 +191,12 @@ impl RunMeta {
         self.rollup.put(&mut raw);
         self.failing.put(&mut raw);
         self.rates.put(&mut raw);
+        put_varint(&mut raw, self.log_blocks.len() as u64);
+        let mut before = self.first_block;
+        for block in &self.log_blocks {
+            put_varint(&mut raw, block - before);
+            before = *block;
+        }
         raw.push(u8::from(self.any_correlation));
         put_varint(&mut raw, self.filter.len() as u64);
         raw.extend_from_slice(&self.filter);
@@ -200,13 +210,21 @@ impl RunMeta {
     }
 
     fn read_rest(mut self, mut raw: &[u8]) -> Result<Self, WireError> {
-        if take_bytes(&mut raw, 1)?[0] != entry::VERSION {
+        let version = take_bytes(&mut raw, 1)?[0];
+        if !(1..=REST_VERSION).contains(&version) {
             return Err(WireError::Tag);
         }
         self.services = (0..take_varint(&mut raw)?).map(|_| take_text(&mut raw)).collect::<Result<_, _>>()?;
         self.rollup = Rollup::take(&mut raw)?;
         self.failing = Minutes::take(&mut raw)?;
         self.rates = rates::Place::take(&mut raw)?;
+        let mut block = self.first_block;
+        // Version 1 had spans and logs in the same blocks.
+        let log_blocks = if version > 1 { take_varint(&mut raw)? } else { 0 };
+        for _ in 0..log_blocks {
+            block = block.wrapping_add(take_varint(&mut raw)?);
+            self.log_blocks.push(block);
+        }
         self.any_correlation = take_bytes(&mut raw, 1)?[0] != 0;
         let length = take_varint(&mut raw)? as usize;
         self.filter = take_bytes(&mut raw, length)?.to_vec();

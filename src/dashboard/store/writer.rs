@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
 use super::backend::{Loaded, STEP, Seal};
-use super::block::{Block, in_block};
+use super::block::{Block, ItemKind, in_block};
 use super::engine::Shared;
 use super::pack::{Flush, Incoming, Packer};
 use super::{StoreError, Stored, repack, run};
@@ -35,6 +35,14 @@ pub struct Job {
     pub _room: OwnedSemaphorePermit,
 }
 
+/// A block of the tail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TailBlock {
+    pub id: u64,
+    pub kind: ItemKind,
+    pub items: usize,
+}
+
 /// The writer's own state.
 pub struct Writer {
     pub(super) shared: Arc<Shared>,
@@ -49,8 +57,7 @@ pub struct Writer {
     /// The newest run that was seen, and the version of the runs.
     pub(super) newest_run: u64,
     pub(super) version: u64,
-    /// Blocks of the tail with their items.
-    pub(super) tail_blocks: Vec<(u64, usize)>,
+    pub(super) tail_blocks: Vec<TailBlock>,
     pub(super) tail_since: Instant,
     /// Set where a commit may have been stored although it failed.
     pub(super) in_doubt: bool,
@@ -137,34 +144,36 @@ impl Writer {
             self.look().await?;
             self.in_doubt = false;
         }
-        // The blocks' IDs are known after the commit; until then they count from 0.
-        let mut flush = self.packer.pack(incoming, 0, now())?;
+        let mut flush = self.packer.pack(incoming, now())?;
         if flush.parts.is_empty() {
             return Ok(flush.duplicates);
         }
-        let blocks = std::mem::take(&mut flush.blocks);
-        let count = blocks.len() as u64;
-        let committed = self.shared.backend.commit(blocks.into_iter().map(|(_, data)| data).collect()).await;
+        let data = flush.blocks.iter_mut().map(|block| std::mem::take(&mut block.data)).collect();
+        let committed = self.shared.backend.commit(data).await;
         let first = committed.inspect_err(|_| {
             self.packer.seen.forget(&flush.fingerprints);
             self.in_doubt = true;
         })?;
-        self.note_commit(first, count, flush)
+        self.note_commit(first, flush)
     }
 
     /// Takes a committed flush into the index.
-    fn note_commit(&mut self, first: u64, count: u64, mut flush: Flush) -> Result<Vec<u64>, StoreError> {
+    fn note_commit(&mut self, first: u64, mut flush: Flush) -> Result<Vec<u64>, StoreError> {
         for loc in flush.parts.iter_mut().flat_map(|part| &mut part.entry.locs) {
             loc.block = first + loc.block * STEP;
         }
-        let ids = (0..count).map(|number| first + number * STEP);
+        let ids = (first..).step_by(STEP as usize);
+        let blocks = ids.zip(&flush.blocks);
         if first == self.next {
-            self.next += count * STEP;
+            self.next += flush.blocks.len() as u64 * STEP;
         } else {
-            self.ahead.extend(ids.clone());
+            self.ahead.extend(blocks.clone().map(|(id, _)| id));
         }
-        let items = (flush.spans + flush.logs) / count.max(1);
-        self.tail_blocks.extend(ids.map(|id| (id, items as usize)));
+        self.tail_blocks.extend(blocks.map(|(id, block)| TailBlock {
+            id,
+            kind: block.kind,
+            items: block.items,
+        }));
         let mut index = self.shared.index.write().expect("no holder panics");
         if index.tail.is_empty() {
             self.tail_since = Instant::now();
@@ -197,7 +206,7 @@ impl Writer {
         let (first, last) = (self.first_of_tail, self.next - 1);
         let mut packed = repack::Packed::default();
         let mut free = repack::free_ids(&self.tail_blocks, first, last);
-        for group in repack::groups(&self.tail_blocks) {
+        for (kind, group) in repack::groups(&self.tail_blocks) {
             let mut open = HashMap::new();
             for id in group {
                 let data = self.shared.backend.block(id).await?;
@@ -206,12 +215,13 @@ impl Writer {
                 open.insert(id, Block::open(&data).map_err(|error| in_block(id, error))?);
             }
             let index = self.shared.index.read().expect("no holder panics");
-            repack::pack(index.tail.entries(), &open, &mut free, &mut packed)?;
+            repack::pack(index.tail.entries(), kind, &open, &mut free, &mut packed)?;
         }
-        let run = {
+        let mut run = {
             let index = self.shared.index.read().expect("no holder panics");
             run::seal(first, (first, last), now(), &index.tail, &packed.moved)?
         };
+        run.meta.log_blocks = log_blocks(&self.tail_blocks, &packed);
         let meta = Arc::new(run.meta.clone());
         self.shared.backend.seal(Seal { run, replaced: packed.replaced, blocks: packed.blocks }).await?;
         self.newest_run = meta.id;
@@ -223,6 +233,15 @@ impl Writer {
         Arc::make_mut(&mut index.runs).push(meta);
         Ok(())
     }
+}
+
+/// The IDs of the blocks that hold logs, once small blocks are packed together.
+fn log_blocks(tail: &[TailBlock], packed: &repack::Packed) -> Vec<u64> {
+    let kept =
+        tail.iter().filter(|block| block.kind == ItemKind::Log && !packed.replaced.contains(&block.id));
+    let mut ids: Vec<u64> = kept.map(|block| block.id).chain(packed.log_blocks.iter().copied()).collect();
+    ids.sort_unstable();
+    ids
 }
 
 /// A group: the batch that came and what is queued behind it.
