@@ -31,6 +31,12 @@ pub struct Entry {
     pub locs: Vec<Loc>,
 }
 
+impl Default for Entry {
+    fn default() -> Self {
+        Self::blank(TraceId([0; 16]))
+    }
+}
+
 impl Entry {
     /// An entry of nothing yet.
     pub fn blank(trace_id: TraceId) -> Self {

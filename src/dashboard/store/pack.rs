@@ -105,6 +105,7 @@ pub struct Packer {
     pub sides: Sides,
     /// The open block of each kind.
     builders: [BlockBuilder; 2],
+    part: PartBuilder,
 }
 
 impl Packer {
@@ -121,7 +122,8 @@ impl Packer {
         slots.sort_unstable();
         let [spans, logs] = &mut self.builders;
         let open = [OpenBlock::new(spans, incoming), OpenBlock::new(logs, incoming)];
-        let mut packing = Packing { incoming, open, now, flush, closed: Vec::new() };
+        let part = &mut self.part;
+        let mut packing = Packing { incoming, open, part, now, flush, closed: Vec::new() };
         for group in slots.chunk_by(|a, b| (a.group, a.is_orphan()) == (b.group, b.is_orphan())) {
             packing.group(group)?;
         }
@@ -209,6 +211,7 @@ struct Packing<'a> {
     incoming: &'a [&'a Incoming],
     /// By [`ItemKind`].
     open: [OpenBlock<'a>; 2],
+    part: &'a mut PartBuilder,
     now: Nanos,
     flush: Flush,
     /// By number; `None` while it is open.
@@ -217,28 +220,28 @@ struct Packing<'a> {
 
 impl Packing<'_> {
     fn group(&mut self, slots: &[Slot]) -> Result<(), StoreError> {
-        let mut part = PartBuilder::new(slots[0].trace_id(), self.now, slots.len());
+        self.part.begin(slots[0].trace_id(), self.now);
         for of_kind in slots.chunk_by(|a, b| a.kind() == b.kind()) {
             // A part that is larger than a block by far (100,000 spans of one trace) is cut into several.
             for piece in of_kind.chunks(BLOCK_ITEMS * 4) {
-                self.piece(piece, &mut part)?;
+                self.piece(piece)?;
             }
         }
-        self.flush.parts.push(part.finish());
+        self.flush.parts.push(self.part.finish());
         Ok(())
     }
 
     /// Puts items of one kind and one group into the open block of their kind.
-    fn piece(&mut self, slots: &[Slot], part: &mut PartBuilder) -> Result<(), StoreError> {
+    fn piece(&mut self, slots: &[Slot]) -> Result<(), StoreError> {
         let kind = slots[0].kind();
         let open = &mut self.open[kind as usize];
         let block = *open.number.get_or_insert_with(|| {
             self.closed.push(None);
             self.closed.len() as u64 - 1
         });
-        part.place(Loc { block, offset: open.builder.begin_part(slots.len()) });
+        self.part.place(Loc { block, offset: open.builder.begin_part(slots.len()) });
         for slot in slots {
-            self.item(*slot, part);
+            self.item(*slot);
         }
         let builder = &self.open[kind as usize].builder;
         if builder.items() >= BLOCK_ITEMS || builder.len() >= BLOCK_BYTES {
@@ -247,18 +250,18 @@ impl Packing<'_> {
         Ok(())
     }
 
-    fn item(&mut self, slot: Slot, part: &mut PartBuilder) {
+    fn item(&mut self, slot: Slot) {
         let Incoming { batch, prints } = self.incoming[slot.batch()];
         let item = slot.item();
         let (message, resource, scope) = match slot.kind() {
             ItemKind::Log => {
                 let log = &batch.logs[item as usize];
-                part.log(batch, prints, item, log);
+                self.part.log(batch, prints, item, log);
                 (&log.message, log.resource, log.scope)
             }
             ItemKind::Span => {
                 let span = &batch.spans[item as usize];
-                part.span(batch, prints, item, span);
+                self.part.span(batch, prints, item, span);
                 self.flush.sides.span(batch, item, span);
                 (&span.message, span.resource, span.scope)
             }

@@ -5,10 +5,10 @@
 use std::ops::Range;
 
 use super::block::WalkedPart;
-use super::entry::{Entry, Loc, add_correlation, add_service, better_root, later};
+use super::entry::{Entry, Loc, add_correlation, add_service, later};
 use super::failure::{self, Broken};
 use super::seen::Prints;
-use super::term::Term;
+use super::term::{Term, TermSet};
 use crate::dashboard::model::correlation::Origin;
 use crate::dashboard::model::otlp::batch::{Batch, LogRef, Place, ResourceRef, SpanRef};
 use crate::dashboard::model::span::UNKNOWN_SERVICE;
@@ -17,14 +17,11 @@ use crate::dashboard::model::{Correlation, Failure, Kind, Nanos, Root, TraceId};
 /// A start further ahead of arrival than this is not believed.
 const FUTURE: Nanos = 24 * 3600 * 1_000_000_000;
 
-/// Terms of an item, about: memory is set aside for so many.
-const TERMS_OF_AN_ITEM: usize = 16;
-
 /// An entry with the terms it is found by.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Part {
     pub entry: Entry,
-    /// Each once, in order; those of links among them.
+    /// Each once, in no order; those of links among them.
     pub terms: Vec<Term>,
     /// The terms of the traces that it links to.
     pub links: Vec<Term>,
@@ -63,12 +60,12 @@ pub fn of_block(
     walked: &[WalkedPart],
 ) -> Vec<Part> {
     let items = |range: &Range<u32>| range.start as usize..range.end as usize;
+    let mut builder = PartBuilder::default();
     let parts = walked.iter().map(|part| {
         let (spans, logs) = (&batch.spans[items(&part.spans)], &batch.logs[items(&part.logs)]);
         let of_log = || logs.first().and_then(|log| log.trace_id);
         let trace = spans.first().map(|span| span.trace_id).or_else(of_log);
-        let mut builder =
-            PartBuilder::new(trace.unwrap_or(TraceId([0; 16])), received, spans.len() + logs.len());
+        builder.begin(trace.unwrap_or(TraceId([0; 16])), received);
         builder.place(Loc { block: id, offset: part.offset });
         for (span, item) in spans.iter().zip(part.spans.start..) {
             builder.span(batch, prints, item, span);
@@ -81,10 +78,11 @@ pub fn of_block(
     parts.collect()
 }
 
-/// Builds the entry and terms of one trace out of its spans and logs.
+/// Builds the entry and terms of one trace out of its spans and logs, one trace after the other.
+#[derive(Default)]
 pub struct PartBuilder {
     entry: Entry,
-    terms: Vec<Term>,
+    terms: TermSet,
     links: Vec<Term>,
     now: Nanos,
     broke: Broken,
@@ -94,21 +92,13 @@ pub struct PartBuilder {
 }
 
 impl PartBuilder {
-    /// A part of a trace, or with a zero ID of logs without one, received at `now`; about `items` are to come.
-    pub fn new(id: TraceId, now: Nanos, items: usize) -> Self {
-        let mut entry = Entry::blank(id);
-        (entry.summary.start, entry.summary.end) = (now, now);
-        let mut terms = Vec::with_capacity(items.min(4096) * TERMS_OF_AN_ITEM);
-        terms.extend((!entry.is_orphan_logs()).then(|| Term::trace(id)));
-        Self {
-            entry,
-            terms,
-            links: Vec::new(),
-            now,
-            broke: Broken::default(),
-            service: String::new(),
-            resource: None,
-        }
+    /// Begins with a part of a trace, or with a zero ID of logs without one, received at `now`.
+    pub fn begin(&mut self, id: TraceId, now: Nanos) {
+        self.entry = Entry::blank(id);
+        (self.entry.summary.start, self.entry.summary.end) = (now, now);
+        (self.now, self.resource) = (now, None);
+        self.service.clear();
+        self.terms.extend((!self.entry.is_orphan_logs()).then(|| Term::trace(id)));
     }
 
     /// Notes where items of it lie.
@@ -139,7 +129,7 @@ impl PartBuilder {
         summary.spans += 1;
         summary.errors += u32::from(span.failed);
         if add_service(summary, &self.service, 1, u32::from(span.failed)) {
-            self.terms.push(Term::service(&self.service));
+            self.terms.insert(Term::service(&self.service));
         }
         self.of_resource(prints.resources[span.resource as usize]);
         self.terms.extend([Term::span(span.span_id), Term::span_name(batch.at(&span.name))]);
@@ -171,7 +161,7 @@ impl PartBuilder {
         if self.entry.is_orphan_logs() {
             self.read_service(batch, log.resource);
             if add_service(&mut self.entry.summary, &self.service, 0, 0) {
-                self.terms.push(Term::service(&self.service));
+                self.terms.insert(Term::service(&self.service));
             }
         }
         let from = batch.log_correlations.partition_point(|(of, ..)| *of < item);
@@ -184,7 +174,7 @@ impl PartBuilder {
     fn of_resource(&mut self, print: u64) {
         if self.resource != Some(print) {
             self.resource = Some(print);
-            self.terms.push(Term::resource(print));
+            self.terms.insert(Term::resource(print));
         }
     }
 
@@ -235,28 +225,26 @@ impl PartBuilder {
 
     fn correlation(&mut self, batch: &Batch, place: &Place, origin: Origin) {
         let value = String::from_utf8_lossy(batch.at(place));
-        self.terms.push(Term::correlation(&value));
+        self.terms.insert(Term::correlation(&value));
         if !self.entry.summary.correlations.iter().any(|known| known.value == value && known.origin <= origin)
         {
             add_correlation(&mut self.entry.summary, Correlation { value: value.into_owned(), origin });
         }
     }
 
-    /// The part.
-    pub fn finish(mut self) -> Part {
-        if let Some(root) = &self.entry.summary.root
+    /// The part that was begun last.
+    pub fn finish(&mut self) -> Part {
+        let mut entry = std::mem::take(&mut self.entry);
+        if let Some(root) = &entry.summary.root
             && root.parentless
         {
-            self.terms.push(Term::operation(&root.name));
+            self.terms.insert(Term::operation(&root.name));
         }
-        (self.entry.summary.failure, self.entry.summary.refused) = std::mem::take(&mut self.broke).finish();
-        if self.entry.summary.failed() {
-            self.terms.push(Term::broke());
+        (entry.summary.failure, entry.summary.refused) = std::mem::take(&mut self.broke).finish();
+        if entry.summary.failed() {
+            self.terms.insert(Term::broke());
         }
-        self.entry.summary.root = better_root(self.entry.summary.root, None);
-        self.terms.extend(&self.links);
-        self.terms.sort_unstable();
-        self.terms.dedup();
-        Part { entry: self.entry, terms: self.terms, links: self.links }
+        self.terms.extend(self.links.iter().copied());
+        Part { entry, terms: self.terms.take(), links: std::mem::take(&mut self.links) }
     }
 }

@@ -88,9 +88,10 @@ impl Tail {
         self.rates.remember(sides);
     }
 
-    /// The empty tail that follows this one when it is sealed.
-    pub fn next(self) -> Self {
-        Self { rates: self.rates.next(), ..Self::default() }
+    /// The empty tail that follows this one when it is sealed. Its index takes over the memory.
+    pub fn next(mut self) -> Self {
+        self.terms.clear();
+        Self { rates: self.rates.next(), terms: self.terms, ..Self::default() }
     }
 
     /// Whether it is time to seal.
@@ -169,9 +170,8 @@ impl Tail {
         &self.entries
     }
 
-    /// All pairs of a term and an ordinal in order; `renumbered` gives the ordinal for each index into
-    /// [`Tail::entries`].
-    pub fn pairs(&self, renumbered: &[u32]) -> Vec<u64> {
-        self.terms.pairs(renumbered)
+    /// Gives all pairs of a term and an index into [`Tail::entries`], as `other` makes them, in order and each once.
+    pub fn for_each_pair(&self, other: impl Fn(u64) -> u64, take: impl FnMut(u64)) {
+        self.terms.for_each_sorted(other, take);
     }
 }

@@ -42,7 +42,7 @@ impl Shared {
     /// Ordinals of a run's entries with a term, ascending.
     pub(super) async fn run_ordinals(&self, run: &RunMeta, term: Term) -> Result<Vec<u32>, StoreError> {
         let Some((first, last)) = run.pages_of(term) else { return Ok(Vec::new()) };
-        find_in_pages(&self.backend.pages(run.id, first, last).await?, term, run.entries)
+        find_in_pages(&self.backend.pages(run.id, first, last).await?, run.pairs, term, run.entries)
     }
 
     /// All entries that may carry a correlation ID, tail and runs, in no order.

@@ -3,10 +3,17 @@
 //! A term may collide with another (1 in 10,000 lookups of an absent value meets one in a run of half a million
 //! terms), so whoever finds an entry by term checks the entry itself. Terms and their place in the packed pair
 //! are part of the stored format: never change a discriminant or the hash; add namespaces at the end.
+//!
+//! * [`set`]: the terms of one part, each once; [`index`]: those of the tail.
+
+mod index;
+mod set;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::dashboard::model::{SpanId, TraceId};
+pub use index::TermIndex;
+pub use set::TermSet;
 
 /// Bits of an entry's ordinal in a packed pair; a run or tail holds at most this many entries.
 pub const ORDINAL_BITS: u32 = 20;
@@ -110,83 +117,9 @@ pub fn ordinal(pair: u64) -> u32 {
     (pair & (MAX_ENTRIES as u64 - 1)) as u32
 }
 
-/// Pairs in memory, for the entries that are not sealed yet. Terms are hashes, so their first bits spread them
-/// evenly over buckets: adding is an append, finding looks through one bucket, and sorting bucket by bucket
-/// stays within the processor's cache.
-#[derive(Debug)]
-pub struct TermIndex {
-    buckets: Vec<Vec<u64>>,
-    len: usize,
-}
-
-/// Bits of a term that choose its bucket.
-const BUCKET_BITS: u32 = 8;
-
-impl Default for TermIndex {
-    fn default() -> Self {
-        Self { buckets: vec![Vec::new(); 1 << BUCKET_BITS], len: 0 }
-    }
-}
-
-impl TermIndex {
-    /// Adds an entry under its terms.
-    pub fn add(&mut self, terms: &[Term], ordinal: u32) {
-        for term in terms {
-            self.buckets[(term.0 >> (u32::BITS - BUCKET_BITS)) as usize].push(term.with(ordinal));
-        }
-        self.len += terms.len();
-    }
-
-    /// Ordinals of the entries with this term, each once, ascending.
-    pub fn find(&self, term: Term) -> Vec<u32> {
-        let bucket = &self.buckets[(term.0 >> (u32::BITS - BUCKET_BITS)) as usize];
-        let pairs = bucket.iter().filter(|pair| **pair >> ORDINAL_BITS == u64::from(term.0));
-        let mut found: Vec<u32> = pairs.map(|pair| ordinal(*pair)).collect();
-        found.sort_unstable();
-        found.dedup();
-        found
-    }
-
-    /// How many pairs it holds, some perhaps twice.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// All pairs in order, each once, with other ordinals: `renumbered` gives the new one for each old one.
-    pub fn pairs(&self, renumbered: &[u32]) -> Vec<u64> {
-        let mut all = Vec::with_capacity(self.len);
-        for bucket in &self.buckets {
-            let begin = all.len();
-            let other = |pair: &u64| {
-                pair >> ORDINAL_BITS << ORDINAL_BITS | u64::from(renumbered[ordinal(*pair) as usize])
-            };
-            all.extend(bucket.iter().map(other));
-            all[begin..].sort_unstable();
-        }
-        all.dedup();
-        all
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn finds_each_entry_once_however_the_pairs_came() {
-        let mut index = TermIndex::default();
-        let (a, b) = (Term::service("a"), Term::service("b"));
-        for ordinal in 0..100 {
-            index.add(&[a, b], ordinal);
-            index.add(&[a], ordinal / 2);
-        }
-        assert_eq!(index.find(a), (0..100).collect::<Vec<_>>());
-        assert_eq!(index.find(Term::service("c")), Vec::<u32>::new());
-        let reversed: Vec<u32> = (0..100).rev().collect();
-        let pairs = index.pairs(&reversed);
-        assert!(pairs.is_sorted_by(|a, b| a < b));
-        assert_eq!(pairs.iter().filter(|pair| **pair >> ORDINAL_BITS == u64::from(a.0)).count(), 100);
-    }
 
     #[test]
     fn keeps_its_hash_since_it_is_stored() {

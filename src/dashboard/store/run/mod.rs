@@ -5,6 +5,8 @@
 //! What every query needs of every run (its range, a filter of its trace and correlation IDs, where each page
 //! begins) is its [`RunMeta`], kept in memory.
 
+mod pages;
+
 use std::collections::HashMap;
 
 use super::StoreError;
@@ -14,19 +16,19 @@ use super::failing::Minutes;
 use super::rates;
 use super::rollup::Rollup;
 use super::tail::Tail;
-use super::term::{ORDINAL_BITS, Term, ordinal};
+use super::term::Term;
 use crate::dashboard::model::proto::{WireError, put_varint, take_bytes, take_varint};
 use crate::dashboard::model::{Nanos, TraceId, TraceSummary};
+use pages::PairPages;
+pub use pages::{PairFormat, check as check_page, find as find_in_pages, resources_with};
 
 /// Entries of a chunk: what is decoded to see one of them.
 pub const CHUNK: usize = 128;
-/// Pairs of a page.
-const PAGE: usize = 1024;
 /// Bits of the filter for a trace: one in a hundred absent traces passes.
 const FILTER_BITS: usize = 10;
 const FILTER_HASHES: u64 = 6;
 /// Version of [`RunMeta::encode_rest`].
-const REST_VERSION: u8 = 2;
+const REST_VERSION: u8 = 3;
 /// Services listed for a run; more make the list "and others".
 const MAX_SERVICES: usize = 10_000;
 
@@ -55,6 +57,7 @@ pub struct RunMeta {
     pub(super) any_correlation: bool,
     /// Bits of the trace IDs and correlation IDs in it, and of the traces that are linked to.
     pub(super) filter: Vec<u8>,
+    pub(super) pairs: PairFormat,
     /// The first pair of each page.
     pub(super) page_firsts: Vec<u64>,
 }
@@ -84,11 +87,9 @@ pub fn seal(
     for (new, old) in order.iter().enumerate() {
         new_ordinal[*old as usize] = new as u32;
     }
-    let pairs = tail.pairs(&new_ordinal);
-    let bits = ordinal_bits(entries.len());
-    let mut pages: Vec<Vec<u8>> = pairs.chunks(PAGE).map(|page| encode_page(page, bits)).collect();
+    let PairPages { mut pages, firsts } = pages::of_tail(tail, &new_ordinal);
     // Behind the pages of pairs, as one more page.
-    pages.push(encode_resources(tail.resources())?);
+    pages.push(pages::encode_resources(tail.resources())?);
     let entry = |index: &u32| (&entries[*index as usize], moved.get(index).map(Vec::as_slice));
     let chunks =
         order.chunks(CHUNK).map(|chunk| encode_chunk(chunk.iter().map(entry))).collect::<Result<_, _>>()?;
@@ -105,7 +106,7 @@ pub fn seal(
         sealed: now,
         entries: entries.len() as u32,
         filter: vec![0; (keys * FILTER_BITS).div_ceil(8).max(8)],
-        page_firsts: pairs.chunks(PAGE).map(|page| page[0]).collect(),
+        page_firsts: firsts,
         failing: Minutes::of(entries.iter()),
         ..RunMeta::default()
     };
@@ -126,7 +127,7 @@ impl RunMeta {
 
     /// The numbers of the first and last page that may hold pairs of a term.
     pub fn pages_of(&self, term: Term) -> Option<(u32, u32)> {
-        let (low, high) = term.bounds();
+        let (low, high) = self.pairs.kept(term).bounds();
         // The page before the first that begins above `low` may hold it too.
         let first = self.page_firsts.partition_point(|first| *first <= low).saturating_sub(1);
         let end = self.page_firsts.partition_point(|first| *first <= high);
@@ -200,7 +201,11 @@ impl RunMeta {
         raw.push(u8::from(self.any_correlation));
         put_varint(&mut raw, self.filter.len() as u64);
         raw.extend_from_slice(&self.filter);
-        raw.extend(encode_page(&self.page_firsts, ORDINAL_BITS));
+        let mut before = 0;
+        for first in &self.page_firsts {
+            put_varint(&mut raw, first - before);
+            before = *first;
+        }
         compress(&raw)
     }
 
@@ -214,6 +219,7 @@ impl RunMeta {
         if !(1..=REST_VERSION).contains(&version) {
             return Err(WireError::Tag);
         }
+        self.pairs = if version > 2 { PairFormat::Short } else { PairFormat::Whole };
         self.services = (0..take_varint(&mut raw)?).map(|_| take_text(&mut raw)).collect::<Result<_, _>>()?;
         self.rollup = Rollup::take(&mut raw)?;
         self.failing = Minutes::take(&mut raw)?;
@@ -235,79 +241,6 @@ impl RunMeta {
         }
         Ok(self)
     }
-}
-
-/// Bits that the ordinals of a run with so many entries need. Pairs are written with no more than these, so that
-/// the distance from one to the next is a short number.
-fn ordinal_bits(entries: usize) -> u32 {
-    usize::BITS - entries.saturating_sub(1).leading_zeros()
-}
-
-fn encode_page(pairs: &[u64], bits: u32) -> Vec<u8> {
-    let mut page = Vec::with_capacity(pairs.len() * 4);
-    let mut before = 0;
-    for pair in pairs {
-        let short = pair >> ORDINAL_BITS << bits | u64::from(ordinal(*pair));
-        put_varint(&mut page, short - before);
-        before = short;
-    }
-    page
-}
-
-fn encode_resources(resources: impl Iterator<Item = (u32, Term)>) -> Result<Vec<u8>, StoreError> {
-    let mut pairs: Vec<u64> =
-        resources.map(|(hash, term)| u64::from(hash) << u32::BITS | u64::from(term.0)).collect();
-    pairs.sort_unstable();
-    pairs.dedup();
-    let (mut raw, mut before) = (Vec::with_capacity(pairs.len() * 6), 0);
-    for pair in pairs {
-        put_varint(&mut raw, pair - before);
-        before = pair;
-    }
-    compress(&raw)
-}
-
-/// The terms of the resources that have an attribute with one of these hashes, out of the page of resources.
-pub fn resources_with(page: &[u8], hashes: &[u32]) -> Result<Vec<Term>, StoreError> {
-    let raw = decompress(page)?;
-    let (mut rest, mut pair, mut found) = (&raw[..], 0u64, Vec::new());
-    while !rest.is_empty() {
-        pair = pair.wrapping_add(take_varint(&mut rest).map_err(damaged)?);
-        if hashes.contains(&((pair >> u32::BITS) as u32)) {
-            found.push(Term(pair as u32));
-        }
-    }
-    Ok(found)
-}
-
-/// Whether a page of pairs can be read.
-pub fn check_page(page: &[u8]) -> bool {
-    let mut rest = page;
-    while !rest.is_empty() {
-        if take_varint(&mut rest).is_err() {
-            return false;
-        }
-    }
-    !page.is_empty()
-}
-
-/// Ordinals of a term's entries out of the pages of a run of `entries` that may hold it, ascending: oldest first.
-pub fn find_in_pages(pages: &[Vec<u8>], term: Term, entries: u32) -> Result<Vec<u32>, StoreError> {
-    let bits = ordinal_bits(entries as usize);
-    let mut found = Vec::new();
-    for page in pages {
-        let (mut rest, mut pair) = (&page[..], 0u64);
-        while !rest.is_empty() {
-            pair = pair.wrapping_add(take_varint(&mut rest).map_err(damaged)?);
-            if pair >> bits > u64::from(term.0) {
-                break;
-            }
-            if pair >> bits == u64::from(term.0) {
-                found.push((pair & ((1 << bits) - 1)) as u32);
-            }
-        }
-    }
-    Ok(found)
 }
 
 fn encode_chunk<'a>(
