@@ -39,6 +39,8 @@ fn of_message(message: &[u8]) -> u32 {
 pub struct Common<'a> {
     pub hash: u32,
     pub key: &'a [u8],
+    /// The `AnyValue` message.
+    pub value: &'a [u8],
     /// The value where it is a text.
     pub text: Option<&'a [u8]>,
 }
@@ -59,7 +61,7 @@ pub fn common(message: &[u8]) -> Option<Common<'_>> {
         [0x21, number @ ..] if number.len() == 8 => None,
         _ => return None,
     };
-    Some(Common { hash: of_message(message), key, text })
+    Some(Common { hash: of_message(message), key, value, text })
 }
 
 /// Whether it is one varint in its shortest form.

@@ -1,5 +1,7 @@
 //! What a list needs to know of a trace without opening it.
 
+use std::sync::Arc;
+
 use super::{Correlation, Kind, Nanos, Settled, SpanId, TraceId};
 
 /// A trace in a list. Traces grow: every figure is of what has arrived so far.
@@ -31,6 +33,11 @@ pub struct TraceSummary {
 }
 
 impl TraceSummary {
+    /// A service's part, if it is among those listed.
+    pub fn share(&self, service: &str) -> Option<&ServiceShare> {
+        self.services.iter().find(|share| *share.name == *service)
+    }
+
     pub const MAX_SERVICES: usize = 32;
     pub const MAX_CORRELATIONS: usize = 8;
 
@@ -67,7 +74,8 @@ pub struct Root {
 /// One service's part in a trace.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServiceShare {
-    pub name: String,
+    /// Shared by the many traces that the service has a span in.
+    pub name: Arc<str>,
     pub spans: u32,
     pub errors: u32,
 }

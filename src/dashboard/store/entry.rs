@@ -5,6 +5,7 @@
 //! format; [`VERSION`] stands before each list of entries.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use crate::dashboard::model::correlation::Origin;
 use crate::dashboard::model::proto::{WireError, put_varint, take_bytes, take_varint};
@@ -137,14 +138,15 @@ pub fn later(a: Option<Settled>, b: Option<Settled>) -> Option<Settled> {
 }
 
 /// Counts spans of a service; false where the service was counted before.
-pub fn add_service(summary: &mut TraceSummary, name: &str, spans: u32, errors: u32) -> bool {
-    if let Some(known) = summary.services.iter_mut().find(|share| share.name == name) {
+pub fn add_service(summary: &mut TraceSummary, name: &Arc<str>, spans: u32, errors: u32) -> bool {
+    let same = |share: &&mut ServiceShare| Arc::ptr_eq(&share.name, name) || share.name == *name;
+    if let Some(known) = summary.services.iter_mut().find(same) {
         known.spans = known.spans.saturating_add(spans);
         known.errors = known.errors.saturating_add(errors);
         return false;
     }
     if summary.services.len() < TraceSummary::MAX_SERVICES {
-        summary.services.push(ServiceShare { name: name.to_owned(), spans, errors });
+        summary.services.push(ServiceShare { name: name.clone(), spans, errors });
     } else {
         summary.more_services += 1;
     }
@@ -234,7 +236,7 @@ pub fn take(bytes: &mut &[u8]) -> Result<Entry, WireError> {
     let flags = take_varint(bytes)?;
     entry.time_is_arrival = flags & 1 != 0;
     for _ in 0..take_varint(bytes)? {
-        let name = take_text(bytes)?;
+        let name = take_text(bytes)?.into();
         summary.services.push(ServiceShare { name, spans: take_u32(bytes)?, errors: take_u32(bytes)? });
     }
     if flags & 2 != 0 {
@@ -303,7 +305,7 @@ mod tests {
         entry.summary.start = start;
         entry.summary.end = start + 50;
         entry.summary.spans = 3;
-        add_service(&mut entry.summary, "orders", 3, 1);
+        add_service(&mut entry.summary, &"orders".into(), 3, 1);
         entry.summary.root = Some(Root {
             service: "orders".into(),
             name: format!("root {start}"),

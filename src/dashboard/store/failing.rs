@@ -68,7 +68,7 @@ impl Minutes {
                 let next = indexes.len() as u32;
                 let index = *indexes.entry(&share.name).or_insert(next);
                 if index == next {
-                    minutes.names.push(share.name.clone());
+                    minutes.names.push(share.name.to_string());
                 }
                 if minute.touched.len() < MAX_SERVICES || minute.touched.contains_key(&index) {
                     *minute.touched.entry(index).or_default() += 1;
@@ -224,7 +224,7 @@ pub fn gather<'a, T: Iterator<Item = &'a Entry>>(
         return list;
     }
     for share in tail(from, to).filter(|entry| entry.is_trace()).flat_map(|entry| &entry.summary.services) {
-        if let Ok(at) = touched.binary_search_by(|(name, _)| (*name).cmp(share.name.as_str())) {
+        if let Ok(at) = touched.binary_search_by(|(name, _)| (*name).cmp(&*share.name)) {
             touched[at].1 += 1;
         }
     }

@@ -6,8 +6,8 @@
 //! * [`filter`]: what a list of traces may be asked for, and what comes back; [`select`]: what a query asks.
 //! * [`engine`]: opens, reads; [`writer`]: the one task that writes and seals; [`follow`]: what other dashboards wrote;
 //!   [`retention`]: removes what is old.
-//! * [`pack`]: batches into blocks, [`part`]: their entries and terms ([`block`], [`entry`], [`term`], [`seen`],
-//!   [`failure`]).
+//! * [`pack`]: batches into blocks, by trace ([`group`]); [`part`]: their entries and terms ([`block`], [`entry`],
+//!   [`term`], [`seen`], [`failure`]).
 //! * [`tail`] and [`run`]: the unsealed and the sealed index; [`rollup`]: rates in time buckets; [`failing`]: which
 //!   services traces break in; [`rates`]: services, operations and calls.
 //! * [`location`]: where a store is; [`opening`]: why it cannot be opened; [`check`]: reads all of it.
@@ -24,6 +24,7 @@ mod failing;
 mod failure;
 pub mod filter;
 mod follow;
+mod group;
 mod latency;
 mod location;
 mod opening;

@@ -8,11 +8,12 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::StoreError;
 use super::block::{BlockBuilder, ItemKind};
 use super::entry::Loc;
+use super::group::{Group, Groups, Slot};
 use super::part::{self, Part, PartBuilder, Sender};
 use super::rates::Sides;
 use super::seen::{Prints, Seen};
+use crate::dashboard::model::Nanos;
 use crate::dashboard::model::otlp::Batch;
-use crate::dashboard::model::{Nanos, TraceId};
 
 /// Items of a full block. Larger ones pack no better and cost more to open.
 pub const BLOCK_ITEMS: usize = 512;
@@ -57,46 +58,6 @@ pub struct Flush {
     pub fingerprints: Vec<u64>,
 }
 
-/// An item's group and place among the batches. Sorting by it groups by trace and keeps the order of arrival.
-/// There is one for every item that comes, hence the packing.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Slot {
-    /// The trace ID, or for logs without one a hash of what they are grouped by.
-    group: [u64; 2],
-    /// From the highest bit: whether it is a log without a trace (1), whether it is a log (1), its batch (15), its
-    /// number in the batch (32).
-    place: u64,
-}
-
-impl Slot {
-    fn new(group: u128, orphan: bool, batch: usize, is_log: bool, item: u32) -> Self {
-        let place =
-            u64::from(orphan) << 63 | u64::from(is_log) << 62 | (batch as u64) << 32 | u64::from(item);
-        Self { group: [(group >> 64) as u64, group as u64], place }
-    }
-
-    fn is_orphan(self) -> bool {
-        self.place >> 63 != 0
-    }
-
-    fn batch(self) -> usize {
-        (self.place << 2 >> 34) as usize
-    }
-
-    fn kind(self) -> ItemKind {
-        if self.place >> 62 & 1 == 0 { ItemKind::Span } else { ItemKind::Log }
-    }
-
-    fn item(self) -> u32 {
-        self.place as u32
-    }
-
-    fn trace_id(self) -> TraceId {
-        let group = u128::from(self.group[0]) << 64 | u128::from(self.group[1]);
-        TraceId(if self.is_orphan() { [0; 16] } else { group.to_be_bytes() })
-    }
-}
-
 /// Packs flush after flush: remembers what came, and has the open blocks' memory at hand.
 #[derive(Default)]
 pub struct Packer {
@@ -106,6 +67,7 @@ pub struct Packer {
     /// The open block of each kind.
     builders: [BlockBuilder; 2],
     part: PartBuilder,
+    groups: Groups,
 }
 
 impl Packer {
@@ -114,58 +76,52 @@ impl Packer {
         let sides = std::mem::take(&mut self.sides);
         let mut flush = Flush { duplicates: vec![0; incoming.len()], sides, ..Flush::default() };
         flush.sides.begin(now);
-        let mut slots = Vec::with_capacity(incoming.iter().map(|one| one.batch.spans.len()).sum());
-        for (index, incoming) in incoming.iter().enumerate() {
-            fresh(index, incoming, &mut self.seen, &mut slots, &mut flush);
+        self.groups.clear();
+        for (batch, incoming) in (0..).zip(incoming) {
+            fresh(batch, incoming, &mut self.seen, &mut self.groups, &mut flush);
             flush.senders.extend(part::senders(&incoming.batch, &incoming.prints));
         }
-        slots.sort_unstable();
         let [spans, logs] = &mut self.builders;
         let open = [OpenBlock::new(spans, incoming), OpenBlock::new(logs, incoming)];
         let part = &mut self.part;
         let mut packing = Packing { incoming, open, part, now, flush, closed: Vec::new() };
-        for group in slots.chunk_by(|a, b| (a.group, a.is_orphan()) == (b.group, b.is_orphan())) {
-            packing.group(group)?;
+        for (group, range) in self.groups.sort() {
+            packing.group(group, self.groups.slots(range))?;
         }
         packing.finish()
     }
 }
 
 /// Adds the batch's items that did not come before.
-fn fresh(index: usize, incoming: &Incoming, seen: &mut Seen, slots: &mut Vec<Slot>, flush: &mut Flush) {
+fn fresh(number: u32, incoming: &Incoming, seen: &mut Seen, groups: &mut Groups, flush: &mut Flush) {
     let Incoming { batch, prints } = incoming;
     for ((span, print), item) in batch.spans.iter().zip(&prints.spans).zip(0..) {
         if !seen.insert(*print) {
-            flush.duplicates[index] += 1;
+            flush.duplicates[number as usize] += 1;
             continue;
         }
         flush.fingerprints.push(*print);
         flush.spans += 1;
-        let group = u128::from_be_bytes(span.trace_id.0);
-        slots.push(Slot::new(group, false, index, false, item));
+        let group = Group::Trace(u128::from_be_bytes(span.trace_id.0));
+        groups.add(group, Slot { batch: number, item, is_log: false });
     }
     // Equal log lines within one request are two lines; equal ones in a later request are the request again.
     let first = flush.fingerprints.len();
-    let mut correlations = batch.log_correlations.iter().peekable();
     for ((log, print), item) in batch.logs.iter().zip(&prints.logs).zip(0..) {
-        let mut value: &[u8] = &[];
-        while let Some((of, place, _)) = correlations.next_if(|(of, ..)| *of <= item) {
-            if *of == item {
-                value = batch.at(place);
-            }
-        }
         if seen.contains(*print) {
-            flush.duplicates[index] += 1;
+            flush.duplicates[number as usize] += 1;
             continue;
         }
         flush.fingerprints.push(*print);
         flush.logs += 1;
         let group = match log.trace_id {
-            Some(id) => u128::from_be_bytes(id.0),
-            None if value.is_empty() => xxh3_128(batch.at(&batch.resources[log.resource as usize].service)),
-            None => xxh3_128(value),
+            Some(id) => Group::Trace(u128::from_be_bytes(id.0)),
+            None => Group::Logs(xxh3_128(batch.at(match batch.correlations(&log.correlations).last() {
+                Some((value, _)) => value,
+                None => &batch.resources[log.resource as usize].service,
+            }))),
         };
-        slots.push(Slot::new(group, log.trace_id.is_none(), index, true, item));
+        groups.add(group, Slot { batch: number, item, is_log: true });
     }
     for print in &flush.fingerprints[first..] {
         seen.insert(*print);
@@ -190,7 +146,7 @@ impl<'a> OpenBlock<'a> {
     }
 
     fn item(&mut self, slot: Slot, batch: &Batch, resource: u32, scope: u32, message: &[u8]) {
-        let (resources, scopes) = &mut self.tables[slot.batch()];
+        let (resources, scopes) = &mut self.tables[slot.batch as usize];
         let resource = *resources[resource as usize].get_or_insert_with(|| {
             self.builder.resource(batch.at(&batch.resources[resource as usize].message))
         });
@@ -219,8 +175,8 @@ struct Packing<'a> {
 }
 
 impl Packing<'_> {
-    fn group(&mut self, slots: &[Slot]) -> Result<(), StoreError> {
-        self.part.begin(slots[0].trace_id(), self.now);
+    fn group(&mut self, group: Group, slots: &[Slot]) -> Result<(), StoreError> {
+        self.part.begin(group.trace_id(), self.now);
         for of_kind in slots.chunk_by(|a, b| a.kind() == b.kind()) {
             // A part that is larger than a block by far (100,000 spans of one trace) is cut into several.
             for piece in of_kind.chunks(BLOCK_ITEMS * 4) {
@@ -251,18 +207,18 @@ impl Packing<'_> {
     }
 
     fn item(&mut self, slot: Slot) {
-        let Incoming { batch, prints } = self.incoming[slot.batch()];
-        let item = slot.item();
+        let Incoming { batch, prints } = self.incoming[slot.batch as usize];
+        let item = slot.item;
         let (message, resource, scope) = match slot.kind() {
             ItemKind::Log => {
                 let log = &batch.logs[item as usize];
-                self.part.log(batch, prints, item, log);
+                self.part.log(batch, prints, log);
                 (&log.message, log.resource, log.scope)
             }
             ItemKind::Span => {
                 let span = &batch.spans[item as usize];
-                self.part.span(batch, prints, item, span);
-                self.flush.sides.span(batch, item, span);
+                self.part.span(batch, prints, span);
+                self.flush.sides.span(batch, span);
                 (&span.message, span.resource, span.scope)
             }
         };

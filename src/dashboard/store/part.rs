@@ -3,10 +3,12 @@
 //! Made when the spans come, and made again from a stored block when the store is opened.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::block::WalkedPart;
 use super::entry::{Entry, Loc, add_correlation, add_service, later};
 use super::failure::{self, Broken};
+use super::rates::ByHash;
 use super::seen::Prints;
 use super::term::{Term, TermSet};
 use crate::dashboard::model::correlation::Origin;
@@ -67,12 +69,8 @@ pub fn of_block(
         let trace = spans.first().map(|span| span.trace_id).or_else(of_log);
         builder.begin(trace.unwrap_or(TraceId([0; 16])), received);
         builder.place(Loc { block: id, offset: part.offset });
-        for (span, item) in spans.iter().zip(part.spans.start..) {
-            builder.span(batch, prints, item, span);
-        }
-        for (log, item) in logs.iter().zip(part.logs.start..) {
-            builder.log(batch, prints, item, log);
-        }
+        spans.iter().for_each(|span| builder.span(batch, prints, span));
+        logs.iter().for_each(|log| builder.log(batch, prints, log));
         builder.finish()
     });
     parts.collect()
@@ -86,9 +84,36 @@ pub struct PartBuilder {
     links: Vec<Term>,
     now: Nanos,
     broke: Broken,
-    service: String,
+    services: Services,
     /// The fingerprint of the last item's resource.
     resource: Option<u64>,
+}
+
+/// Names of services, each once however many traces it has a span in.
+struct Services {
+    /// Of the last item's resource.
+    current: Arc<str>,
+    /// By the fingerprint of the resource.
+    known: ByHash<Arc<str>>,
+}
+
+impl Default for Services {
+    fn default() -> Self {
+        Self { current: UNKNOWN_SERVICE.into(), known: ByHash::default() }
+    }
+}
+
+impl Services {
+    /// Resources remembered: another process of a service has another one.
+    const MOST: usize = 4096;
+
+    fn read(&mut self, batch: &Batch, print: u64, resource: u32) {
+        if self.known.len() >= Self::MOST {
+            self.known.clear();
+        }
+        let name = || service(batch.at(&batch.resources[resource as usize].service)).into();
+        self.current = self.known.entry(print).or_insert_with(name).clone();
+    }
 }
 
 impl PartBuilder {
@@ -97,7 +122,6 @@ impl PartBuilder {
         self.entry = Entry::blank(id);
         (self.entry.summary.start, self.entry.summary.end) = (now, now);
         (self.now, self.resource) = (now, None);
-        self.service.clear();
         self.terms.extend((!self.entry.is_orphan_logs()).then(|| Term::trace(id)));
     }
 
@@ -121,67 +145,56 @@ impl PartBuilder {
         }
     }
 
-    /// Takes in the batch's span number `item`.
-    pub fn span(&mut self, batch: &Batch, prints: &Prints, item: u32, span: &SpanRef) {
+    /// Takes in a span of the batch.
+    pub fn span(&mut self, batch: &Batch, prints: &Prints, span: &SpanRef) {
         self.time(span.start, span.end);
-        self.read_service(batch, span.resource);
+        self.of_resource(batch, prints, span.resource);
         let summary = &mut self.entry.summary;
         summary.spans += 1;
         summary.errors += u32::from(span.failed);
-        if add_service(summary, &self.service, 1, u32::from(span.failed)) {
-            self.terms.insert(Term::service(&self.service));
+        if add_service(summary, &self.services.current, 1, u32::from(span.failed)) {
+            self.terms.insert(Term::service(&self.services.current));
         }
-        self.of_resource(prints.resources[span.resource as usize]);
         self.terms.extend([Term::span(span.span_id), Term::span_name(batch.at(&span.name))]);
         self.terms.extend(batch.hashes(&span.hashes).iter().map(|hash| Term(*hash)));
         if span.failed {
-            self.terms.extend([Term::error(), Term::service_error(&self.service)]);
+            self.terms.extend([Term::error(), Term::service_error(&self.services.current)]);
             self.broken(batch, span);
         }
         self.root(batch, span);
-        let from = batch.span_correlations.partition_point(|(of, ..)| *of < item);
-        for (_, place, origin) in batch.span_correlations[from..].iter().take_while(|(of, ..)| *of == item) {
+        for (place, origin) in batch.correlations(&span.correlations) {
             self.correlation(batch, place, *origin);
         }
-        let from = batch.links.partition_point(|(of, _)| *of < item);
-        for (_, target) in batch.links[from..].iter().take_while(|(of, _)| *of == item) {
-            self.links.push(Term::link_to(*target));
-        }
+        self.links.extend(batch.links(&span.links).iter().map(|target| Term::link_to(*target)));
     }
 
-    /// Takes in the batch's log number `item`.
-    pub fn log(&mut self, batch: &Batch, prints: &Prints, item: u32, log: &LogRef) {
+    /// Takes in a log of the batch.
+    pub fn log(&mut self, batch: &Batch, prints: &Prints, log: &LogRef) {
         // A log can name a trace that ended long ago: it widens no trace that has spans.
         if self.entry.summary.spans == 0 {
             self.time(log.time, log.time);
         }
         self.entry.summary.logs += 1;
-        self.of_resource(prints.resources[log.resource as usize]);
+        self.of_resource(batch, prints, log.resource);
         self.terms.extend(batch.hashes(&log.hashes).iter().map(|hash| Term(*hash)));
         if self.entry.is_orphan_logs() {
-            self.read_service(batch, log.resource);
-            if add_service(&mut self.entry.summary, &self.service, 0, 0) {
-                self.terms.insert(Term::service(&self.service));
+            let service = &self.services.current;
+            if add_service(&mut self.entry.summary, service, 0, 0) {
+                self.terms.insert(Term::service(service));
             }
         }
-        let from = batch.log_correlations.partition_point(|(of, ..)| *of < item);
-        for (_, place, origin) in batch.log_correlations[from..].iter().take_while(|(of, ..)| *of == item) {
+        for (place, origin) in batch.correlations(&log.correlations) {
             self.correlation(batch, place, *origin);
         }
     }
 
     /// Items of one resource mostly come one after the other.
-    fn of_resource(&mut self, print: u64) {
+    fn of_resource(&mut self, batch: &Batch, prints: &Prints, resource: u32) {
+        let print = prints.resources[resource as usize];
         if self.resource != Some(print) {
             self.resource = Some(print);
             self.terms.insert(Term::resource(print));
-        }
-    }
-
-    fn read_service(&mut self, batch: &Batch, resource: u32) {
-        let name = batch.at(&batch.resources[resource as usize].service);
-        if self.service.is_empty() || self.service.as_bytes() != name {
-            self.service = service(name);
+            self.services.read(batch, print, resource);
         }
     }
 
@@ -192,7 +205,7 @@ impl PartBuilder {
         });
         if better {
             self.entry.summary.root = Some(Root {
-                service: self.service.clone(),
+                service: self.services.current.to_string(),
                 name: String::from_utf8_lossy(batch.at(&span.name)).into_owned(),
                 kind: Kind::from_wire(u64::from(span.kind)),
                 start: span.start,
@@ -213,7 +226,7 @@ impl PartBuilder {
         let settled = &mut self.entry.summary.settled;
         *settled = later(settled.take(), read.settled);
         let failure = Failure {
-            service: self.service.clone(),
+            service: self.services.current.to_string(),
             span_name: String::from_utf8_lossy(batch.at(&span.name)).into_owned(),
             span_id: span.span_id,
             why: read.why,

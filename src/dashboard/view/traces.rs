@@ -145,7 +145,7 @@ fn draw(frame: Frame, visit: &Visit, asked: Asked, services: Vec<String>, found:
 fn row(frame: &Frame, mut trace: TraceSummary, longest: u64) -> Row {
     // They come in the order of arrival, which is nobody's; the one that the trace began in goes first.
     if let Some(root) = &trace.root {
-        trace.services.sort_by_key(|share| share.name != root.service);
+        trace.services.sort_by_key(|share| *share.name != *root.service);
     }
     let level = |ns: u64| (1.0 + ns as f64 / 1e5).ln();
     let bar = if longest > 0 { level(trace.duration()) / level(longest) * 100.0 } else { 0.0 };

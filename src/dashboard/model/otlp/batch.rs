@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::super::correlation::{Keys, Origin};
 use super::super::proto::WireError;
 use super::super::{Nanos, SpanId, TraceId};
+use super::peer::Told;
 use super::walk::Walker;
 
 /// A place in a batch's buffer.
@@ -23,14 +24,13 @@ pub struct Batch {
     pub logs: Vec<LogRef>,
     /// [Hashes](super::super::hash) of attributes; resources, spans and logs have a range of them each.
     pub hashes: Vec<u32>,
-    /// Correlation IDs found: which item, where, from what. In item order, spans and logs apart.
-    pub span_correlations: Vec<(u32, Place, Origin)>,
-    pub log_correlations: Vec<(u32, Place, Origin)>,
-    /// Attributes of spans that call, send or take, which may [tell](super::peer::tells) what is on the other side,
-    /// in span order.
-    pub peers: Vec<(u32, Place)>,
-    /// Traces that spans link to, in span order.
-    pub links: Vec<(u32, TraceId)>,
+    /// Correlation IDs found: where, from what. Spans and logs have a range of them each.
+    pub correlations: Vec<(Place, Origin)>,
+    /// What attributes of spans that call, send or take tell of the other side: each where its `AnyValue` is. Spans
+    /// have a range of them each.
+    pub told: Vec<(Told, Place)>,
+    /// Traces that spans link to; spans have a range of them each.
+    pub links: Vec<TraceId>,
     /// Spans left out, by reason and sender.
     pub rejected: Vec<Rejected>,
 }
@@ -62,6 +62,12 @@ pub struct SpanRef {
     pub scope: u32,
     /// The hashes of its attributes, those of its events and links included, in [`Batch::hashes`].
     pub hashes: Range<u32>,
+    /// In [`Batch::correlations`].
+    pub correlations: Range<u32>,
+    /// In [`Batch::told`].
+    pub told: Range<u32>,
+    /// In [`Batch::links`].
+    pub links: Range<u32>,
 }
 
 /// A log record's place and what indexes need of it.
@@ -74,6 +80,8 @@ pub struct LogRef {
     pub scope: u32,
     /// Its attributes' hashes in [`Batch::hashes`].
     pub hashes: Range<u32>,
+    /// In [`Batch::correlations`].
+    pub correlations: Range<u32>,
 }
 
 /// Why a span was left out.
@@ -160,6 +168,24 @@ impl Batch {
     #[inline]
     pub fn hashes(&self, range: &Range<u32>) -> &[u32] {
         &self.hashes[range.start as usize..range.end as usize]
+    }
+
+    /// The correlation IDs in a range.
+    #[inline]
+    pub fn correlations(&self, range: &Range<u32>) -> &[(Place, Origin)] {
+        &self.correlations[range.start as usize..range.end as usize]
+    }
+
+    /// What a range tells of the other side.
+    #[inline]
+    pub fn told(&self, range: &Range<u32>) -> &[(Told, Place)] {
+        &self.told[range.start as usize..range.end as usize]
+    }
+
+    /// The traces that a range links to.
+    #[inline]
+    pub fn links(&self, range: &Range<u32>) -> &[TraceId] {
+        &self.links[range.start as usize..range.end as usize]
     }
 }
 

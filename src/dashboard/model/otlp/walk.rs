@@ -4,13 +4,14 @@
 //! bytes. Bad protobuf anywhere fails the whole request, since then no boundary can be trusted; a span with an
 //! ID that is missing, of the wrong length or zero is left out alone and counted.
 
-use super::super::correlation::{self, Keys, Origin};
+use super::super::correlation::{self, Keys};
 use super::super::hash;
 use super::super::proto::{WireError, fields};
 use super::super::{SpanId, TraceId};
 use super::batch::{Batch, LogRef, Place, Reason, Rejected, ResourceRef, SpanRef};
 use super::peek::{check_depth, key_value, link_target, status_code, text_of};
-use super::{log_field, peer, span_field};
+use super::peer::Told;
+use super::{log_field, span_field};
 
 /// Fields that hold the attributes of a resource, a scope, an event, a link.
 const OF_RESOURCE: u32 = 1;
@@ -22,6 +23,10 @@ const OF_LINK: u32 = 4;
 const INTERNAL: u64 = 1;
 const SERVER: u64 = 2;
 
+/// Usual sizes, for setting memory aside. None of it is set aside for logs, which have lists of their own.
+const BYTES_OF_A_SPAN: usize = 400;
+const BYTES_OF_AN_ATTRIBUTE: usize = 40;
+
 /// Reads one item (span or log) of resource and scope.
 type Item<'a> = fn(&mut Walker<'a>, &'a [u8], u32, u32) -> Result<(), WireError>;
 
@@ -32,10 +37,29 @@ pub struct Walker<'a> {
     batch: Batch,
 }
 
+/// An attribute: its key, its `AnyValue`, and its value where that is a text.
+struct Attribute<'a> {
+    key: &'a [u8],
+    value: &'a [u8],
+    text: Option<&'a [u8]>,
+}
+
+/// How much of each list a batch had before an item.
+struct Marks {
+    hashes: u32,
+    correlations: u32,
+    told: u32,
+    links: u32,
+}
+
 impl<'a> Walker<'a> {
     /// A walk over `whole`, looking for correlation IDs under `keys`.
     pub fn new(whole: &'a [u8], keys: &'a Keys) -> Self {
-        Self { whole, keys, batch: Batch::default() }
+        let mut batch = Batch::default();
+        // As much as spans of the usual size need, so that little is moved while they grow.
+        batch.spans.reserve(whole.len() / BYTES_OF_A_SPAN);
+        batch.hashes.reserve(whole.len() / BYTES_OF_AN_ATTRIBUTE);
+        Self { whole, keys, batch }
     }
 
     /// Walks a whole export request.
@@ -142,10 +166,7 @@ impl<'a> Walker<'a> {
         let (mut trace_id, mut span_id, mut parent, mut name): (&[u8], &[u8], &[u8], &[u8]) =
             (&[], &[], &[], &message[..0]);
         let (mut start, mut end, mut kind, mut failed) = (0, 0, 0, false);
-        let item = self.batch.spans.len() as u32;
-        let before =
-            (self.batch.span_correlations.len(), self.batch.links.len(), self.batch.hashes.len() as u32);
-        let peers_before = self.batch.peers.len();
+        let before = self.marks();
         for field in fields(message) {
             let field = field?;
             match field.number {
@@ -157,14 +178,12 @@ impl<'a> Walker<'a> {
                 span_field::START => start = field.fixed64()?,
                 span_field::END => end = field.fixed64()?,
                 span_field::ATTRIBUTES => {
-                    let message = field.bytes()?;
-                    let (key, text) = self.attribute(message)?;
-                    if let Some((place, origin)) = self.correlation(key, text) {
-                        self.batch.span_correlations.push((item, place, origin));
-                    }
-                    if !matches!(kind, INTERNAL | SERVER) && peer::tells(key) {
-                        let place = self.place(message);
-                        self.batch.peers.push((item, place));
+                    let attribute = self.attribute(field.bytes()?)?;
+                    if !matches!(kind, INTERNAL | SERVER)
+                        && let Some(told) = Told::by(attribute.key)
+                    {
+                        let place = self.place(attribute.value);
+                        self.batch.told.push((told, place));
                     }
                 }
                 span_field::EVENTS => self.inner(field.bytes()?, OF_EVENT)?,
@@ -172,7 +191,7 @@ impl<'a> Walker<'a> {
                     let link = field.bytes()?;
                     self.inner(link, OF_LINK)?;
                     if let Some(target) = link_target(link)? {
-                        self.batch.links.push((item, target));
+                        self.batch.links.push(target);
                     }
                 }
                 span_field::STATUS => failed = status_code(field.bytes()?)? == 2,
@@ -195,13 +214,13 @@ impl<'a> Walker<'a> {
                 message: self.place(message),
                 resource,
                 scope,
-                hashes: before.2..self.batch.hashes.len() as u32,
+                hashes: before.hashes..self.batch.hashes.len() as u32,
+                correlations: before.correlations..self.batch.correlations.len() as u32,
+                told: before.told..self.batch.told.len() as u32,
+                links: before.links..self.batch.links.len() as u32,
             }),
             Err(reason) => {
-                self.batch.span_correlations.truncate(before.0);
-                self.batch.links.truncate(before.1);
-                self.batch.peers.truncate(peers_before);
-                self.batch.hashes.truncate(before.2 as usize);
+                self.back_to(&before);
                 self.reject(reason, resource);
             }
         }
@@ -211,8 +230,7 @@ impl<'a> Walker<'a> {
     /// Takes a `LogRecord`.
     pub fn log(&mut self, message: &'a [u8], resource: u32, scope: u32) -> Result<(), WireError> {
         let (mut time, mut observed, mut trace_id): (u64, u64, &[u8]) = (0, 0, &[]);
-        let item = self.batch.logs.len() as u32;
-        let from = self.batch.hashes.len() as u32;
+        let before = self.marks();
         for field in fields(message) {
             let field = field?;
             match field.number {
@@ -221,10 +239,7 @@ impl<'a> Walker<'a> {
                 log_field::TRACE_ID => trace_id = field.bytes()?,
                 log_field::BODY => check_depth(field.bytes()?, 0)?,
                 log_field::ATTRIBUTES => {
-                    let (key, text) = self.attribute(field.bytes()?)?;
-                    if let Some((place, origin)) = self.correlation(key, text) {
-                        self.batch.log_correlations.push((item, place, origin));
-                    }
+                    self.attribute(field.bytes()?)?;
                 }
                 log_field::SEVERITY => drop(field.varint()?),
                 log_field::SEVERITY_TEXT | log_field::SPAN_ID | log_field::EVENT_NAME => drop(field.bytes()?),
@@ -237,33 +252,40 @@ impl<'a> Walker<'a> {
             message: self.place(message),
             resource,
             scope,
-            hashes: from..self.batch.hashes.len() as u32,
+            hashes: before.hashes..self.batch.hashes.len() as u32,
+            correlations: before.correlations..self.batch.correlations.len() as u32,
         });
         Ok(())
     }
 
-    /// Looks at one attribute: takes its hash; is it nested too deep? Gives its key, and its value where that is a text.
+    /// Looks at one attribute: takes its hash, and whether it is a correlation ID; is it nested too deep?
     #[inline]
-    fn attribute(&mut self, message: &'a [u8]) -> Result<(&'a [u8], Option<&'a [u8]>), WireError> {
+    fn attribute(&mut self, message: &'a [u8]) -> Result<Attribute<'a>, WireError> {
+        let attribute = self.hashed(message)?;
+        if let Some(text) =
+            attribute.text.filter(|text| !text.is_empty() && text.len() <= correlation::MAX_LEN)
+            && let Some(origin) = self.keys.origin(attribute.key)
+        {
+            let place = self.place(text);
+            self.batch.correlations.push((place, origin));
+        }
+        Ok(attribute)
+    }
+
+    #[inline]
+    fn hashed(&mut self, message: &'a [u8]) -> Result<Attribute<'a>, WireError> {
         Ok(match hash::common(message) {
             Some(common) => {
                 self.batch.hashes.push(common.hash);
-                (common.key, common.text)
+                Attribute { key: common.key, value: common.value, text: common.text }
             }
             None => {
                 let (key, value) = key_value(message)?;
                 check_depth(value, 0)?;
                 hash::any(key, value, &mut self.batch.hashes)?;
-                (key, text_of(value)?)
+                Attribute { key, value, text: text_of(value)? }
             }
         })
-    }
-
-    /// Is it a correlation ID?
-    #[inline]
-    fn correlation(&self, key: &[u8], text: Option<&[u8]>) -> Option<(Place, Origin)> {
-        let text = text.filter(|text| !text.is_empty() && text.len() <= correlation::MAX_LEN)?;
-        self.keys.origin(key).map(|origin| (self.place(text), origin))
     }
 
     /// Checks an event or link and takes its attributes' hashes; they stand in field `attributes`.
@@ -272,10 +294,29 @@ impl<'a> Walker<'a> {
             let field = field?;
             if field.number == attributes {
                 // A correlation ID on an event is the event's own matter.
-                self.attribute(field.bytes()?)?;
+                self.hashed(field.bytes()?)?;
             }
         }
         Ok(())
+    }
+
+    /// How much was noted so far.
+    fn marks(&self) -> Marks {
+        let Batch { hashes, correlations, told, links, .. } = &self.batch;
+        Marks {
+            hashes: hashes.len() as u32,
+            correlations: correlations.len() as u32,
+            told: told.len() as u32,
+            links: links.len() as u32,
+        }
+    }
+
+    /// Takes back what was noted since.
+    fn back_to(&mut self, marks: &Marks) {
+        self.batch.hashes.truncate(marks.hashes as usize);
+        self.batch.correlations.truncate(marks.correlations as usize);
+        self.batch.told.truncate(marks.told as usize);
+        self.batch.links.truncate(marks.links as usize);
     }
 
     fn reject(&mut self, reason: Reason, resource: u32) {

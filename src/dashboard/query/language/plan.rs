@@ -138,7 +138,7 @@ fn some_span(condition: &Condition, summary: &TraceSummary) -> Verdict {
     let known = match service {
         None if failed => least(summary.errors),
         None => least(summary.spans),
-        Some(name) => match summary.services.iter().find(|share| share.name == name) {
+        Some(name) => match summary.share(name) {
             Some(share) if failed => least(share.errors),
             Some(share) => least(share.spans),
             // It may be among the services that the summary only counts.
@@ -178,7 +178,7 @@ fn every_span(condition: &Condition, summary: &TraceSummary) -> Verdict {
         Condition::Compare(field, Operator::Equal, Literal::Text(name) | Literal::Word(name))
             if is_service(field) =>
         {
-            let there = summary.services.iter().any(|share| share.name == *name);
+            let there = summary.share(name).is_some();
             if there || summary.more_services > 0 { Verdict::Open } else { Verdict::No }
         }
         Condition::Match(Field::Intrinsic(field), pattern) => {

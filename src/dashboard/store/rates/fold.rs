@@ -11,7 +11,6 @@ use super::names::Names;
 use super::pages::{self, Place, What};
 use super::side::{NO_KEY, Role, Side, Sides};
 use super::table::{Event, Key, Table};
-use crate::dashboard::model::Nanos;
 use crate::dashboard::store::StoreError;
 
 /// The rates of what is not sealed yet.
@@ -85,7 +84,7 @@ impl Fold {
                     Event { bucket: side.bucket, class: side.class, failed: side.error, waited: None };
                 self.operations.count(key, event, 1);
             }
-            self.side(side, Half::of(side, service, peer), sides.received, counting);
+            self.side(side, Half::of(side, service, peer), counting);
         }
         for (key, event) in self.pending.list.drain(..).flatten() {
             self.calls.count(key, event, 1);
@@ -94,15 +93,11 @@ impl Fold {
     }
 
     /// Joins a span with its other half where that is known, keeps it for the others, and counts it.
-    fn side(&mut self, side: &Side, mut half: Half, now: Nanos, counting: bool) {
+    fn side(&mut self, side: &Side, mut half: Half, counting: bool) {
         let Self { calls, halves, pending, .. } = self;
-        let mut waiting = match halves.get(side.key) {
-            // Two spans of one ID: the first is the one that others are joined with.
-            Some(known) if known.role.is_some() => None,
-            Some(awaited) => Some(awaited.next),
-            None => Some(NO_KEY),
-        };
-        let known = waiting.is_some_and(|first| first != NO_KEY);
+        // Of two spans of one ID, the first is the one that others are joined with.
+        let mut next = halves.awaited(side.key).map_or(NO_KEY, |awaited| awaited.next);
+        let known = next != NO_KEY;
         let mut settle = |join: Join, goes: Option<&mut Half>| {
             if let Some(goes) = goes.filter(|half| half.solo) {
                 goes.solo = false;
@@ -123,16 +118,10 @@ impl Fold {
                     let goes = join.parent_goes.then_some(parent);
                     settle(join, goes);
                 }
-                Some(awaited) if waiting.is_some() => {
-                    half.next = std::mem::replace(&mut awaited.next, side.key)
-                }
-                None if waiting.is_some() => {
-                    halves.expect(side.other, side.key, side.role != Role::Serve, now);
-                }
-                _ => {}
+                Some(awaited) => half.next = std::mem::replace(&mut awaited.next, side.key),
+                None => halves.expect(side.other, side.key, side.role != Role::Serve),
             }
         }
-        let mut next = waiting.unwrap_or(NO_KEY);
         while next != NO_KEY
             && let Some(child) = halves.get(next).filter(|child| child.role.is_some())
         {
@@ -147,9 +136,7 @@ impl Fold {
         }
         half.pending =
             if half.solo && counting { pending.add(half.solo_key(), half.event()) } else { pending.none() };
-        if waiting.take().is_some() {
-            halves.keep(side.key, half, known, now);
-        }
+        halves.keep(side.key, half, known);
     }
 
     /// Whether it should become a run's.

@@ -28,6 +28,7 @@ mod table;
 pub use fold::Fold;
 pub use gather::{Calls, Operations, Services, Sink, Steps};
 pub use histogram::Histogram;
+pub use names::ByHash;
 pub use pages::{Place, What, read};
 pub use side::Sides;
 

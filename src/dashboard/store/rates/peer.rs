@@ -1,9 +1,10 @@
 //! What a span says of its other side: a database, a queue, an address outside. Which attributes tell is asked when
-//! spans come, in [`peer::tells`](crate::dashboard::model::otlp::peer::tells).
+//! spans come, in [`Told::by`].
 
-use crate::dashboard::model::answer::{self, HTTP_STATUS, RPC_STATUS};
+use crate::dashboard::model::answer;
 use crate::dashboard::model::otlp::batch::{Batch, SpanRef};
-use crate::dashboard::model::otlp::{key_value, span_field, text_of};
+use crate::dashboard::model::otlp::peer::Told;
+use crate::dashboard::model::otlp::{span_field, text_of};
 use crate::dashboard::model::proto::{Wire, fields};
 
 /// Links of one span that are followed: a batch of messages has one for each.
@@ -43,16 +44,13 @@ impl<'a> Ranked<'a> {
     }
 }
 
-/// Reads what the walk found of the batch's span number `item`. What cannot be read was refused on arrival.
-pub fn read<'a>(batch: &'a Batch, item: u32, span: &SpanRef) -> Peer<'a> {
+/// Reads what the walk found of a span of the batch. What cannot be read was refused on arrival.
+pub fn read<'a>(batch: &'a Batch, span: &SpanRef) -> Peer<'a> {
     let mut peer = Peer::default();
-    let from = batch.peers.partition_point(|(of, _)| *of < item);
-    for (_, place) in batch.peers[from..].iter().take_while(|(of, _)| *of == item) {
-        if let Ok((key, value)) = key_value(batch.at(place)) {
-            peer.attribute(key, value, span.failed);
-        }
+    for (told, place) in batch.told(&span.told) {
+        peer.told(*told, batch.at(place), span.failed);
     }
-    if batch.links.binary_search_by_key(&item, |(of, _)| *of).is_ok() {
+    if !span.links.is_empty() {
         peer.links(batch.at(&span.message));
     }
     peer
@@ -70,38 +68,26 @@ impl<'a> Peer<'a> {
         }
     }
 
-    fn attribute(&mut self, key: &'a [u8], value: &'a [u8], failed: bool) {
+    fn told(&mut self, told: Told, value: &'a [u8], failed: bool) {
         let text = || text_of(value).ok().flatten().unwrap_or_default();
-        match key {
-            b"service.peer.name" | b"peer.service" => self.named = text(),
-            b"server.address" => self.address.offer(0, text()),
-            b"net.peer.name" => self.address.offer(1, text()),
-            b"url.full" => self.address.offer(2, host(text())),
-            b"http.url" => self.address.offer(3, host(text())),
-            b"net.peer.ip" => self.address.offer(4, text()),
-            b"db.system.name" => self.database.offer(0, text()),
-            b"db.system" => self.database.offer(1, text()),
-            b"db.namespace" => self.namespace.offer(0, text()),
-            b"db.name" => self.namespace.offer(1, text()),
-            b"rpc.service" => self.rpc.offer(0, text()),
-            b"rpc.system.name" => self.rpc.offer(1, text()),
-            b"rpc.system" => self.rpc.offer(2, text()),
-            b"messaging.system" => self.messaging = text(),
-            b"messaging.destination.name" => self.destination.offer(0, text()),
-            b"messaging.destination" => self.destination.offer(1, text()),
-            b"messaging.operation.type" => self.operation.offer(0, text()),
-            b"messaging.operation" => self.operation.offer(1, text()),
-            _ if failed => self.status(key, value),
-            _ => {}
+        match told {
+            Told::Name => self.named = text(),
+            Told::Address(rank) => self.address.offer(rank, text()),
+            Told::Url(rank) => self.address.offer(rank, host(text())),
+            Told::Database(rank) => self.database.offer(rank, text()),
+            Told::Namespace(rank) => self.namespace.offer(rank, text()),
+            Told::Rpc(rank) => self.rpc.offer(rank, text()),
+            Told::Messaging => self.messaging = text(),
+            Told::Destination(rank) => self.destination.offer(rank, text()),
+            Told::Operation(rank) => self.operation.offer(rank, text()),
+            Told::HttpStatus if failed => self.status(value, answer::http_refusal, |_| false),
+            Told::RpcStatus if failed => self.status(value, answer::rpc_refusal, answer::rpc_refusal_named),
+            Told::HttpStatus | Told::RpcStatus => {}
         }
     }
 
-    fn status(&mut self, key: &[u8], value: &[u8]) {
-        let one_of = |keys: &[&str]| keys.iter().any(|known| known.as_bytes() == key);
-        let (http, rpc) = (one_of(&HTTP_STATUS), one_of(&RPC_STATUS));
-        if !(http || rpc) {
-            return;
-        }
+    /// Reads the status of a failed call, a number or its text: does it blame the request?
+    fn status(&mut self, value: &[u8], refuses: fn(i64) -> bool, refuses_by_name: fn(&str) -> bool) {
         let Some(Ok(field)) = fields(value).next() else { return };
         let text = || std::str::from_utf8(field.bytes().ok()?).ok();
         let number = match field.value {
@@ -109,9 +95,8 @@ impl<'a> Peer<'a> {
             _ => text().and_then(|text| text.parse().ok()),
         };
         self.refused |= match number {
-            Some(number) if http => answer::http_refusal(number),
-            Some(number) => answer::rpc_refusal(number),
-            None => rpc && text().is_some_and(answer::rpc_refusal_named),
+            Some(number) => refuses(number),
+            None => text().is_some_and(refuses_by_name),
         };
     }
 

@@ -104,9 +104,7 @@ impl Sides {
     pub fn of_block(received: Nanos, batch: &Batch) -> Self {
         let mut sides = Self::default();
         sides.begin(received);
-        for (span, item) in batch.spans.iter().zip(0..) {
-            sides.span(batch, item, span);
-        }
+        batch.spans.iter().for_each(|span| sides.span(batch, span));
         sides
     }
 
@@ -146,8 +144,8 @@ impl Sides {
         self.services.len() as u32 - 1
     }
 
-    /// Takes in the batch's span number `item`.
-    pub fn span(&mut self, batch: &Batch, item: u32, span: &SpanRef) {
+    /// Takes in a span of the batch.
+    pub fn span(&mut self, batch: &Batch, span: &SpanRef) {
         let kind = Kind::from_wire(u64::from(span.kind));
         let service = self.service(batch, span.resource);
         let believed = |time: Nanos| time != 0 && time <= self.received + FUTURE;
@@ -178,7 +176,7 @@ impl Sides {
         match kind {
             Kind::Server => (side.role, side.counts) = (Role::Serve, true),
             Kind::Client | Kind::Producer | Kind::Consumer => {
-                return self.with_peer(side, kind, end - duration, &peer::read(batch, item, span));
+                return self.with_peer(side, kind, end - duration, &peer::read(batch, span));
             }
             Kind::Internal | Kind::Unspecified => {}
         }

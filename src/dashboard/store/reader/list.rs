@@ -293,7 +293,7 @@ fn matches(entry: &Entry, filter: &TraceFilter, from: Nanos, to: Nanos) -> bool 
     if !entry.is_trace() || summary.start < from || summary.start > to {
         return false;
     }
-    let share = filter.service.as_ref().map(|name| summary.services.iter().find(|share| share.name == *name));
+    let share = filter.service.as_ref().map(|name| summary.share(name));
     if matches!(share, Some(None)) && summary.more_services == 0 {
         return false;
     }

@@ -67,12 +67,13 @@ impl TermIndex {
     }
 }
 
-/// Sorts the pairs of one bucket. Most terms are of one entry, so the next bits of the hash spread them over groups
-/// of one or two; what is left to sort is the few long ones of terms that many entries have, mostly in order already.
+/// Sorts the pairs of one bucket: by ordinal, then by the bits of the term behind those that all have in common, each
+/// pass leaving in order what it does not tell apart. Most terms are of one entry, so the hash spreads them over
+/// groups of one or two, and what is left is to put a few terms of one group in order.
 #[derive(Default)]
 struct Sorter {
-    unsorted: Vec<u64>,
-    sorted: Vec<u64>,
+    pairs: Vec<u64>,
+    other: Vec<u64>,
     /// Where each group goes on.
     next: Vec<u32>,
 }
@@ -80,34 +81,44 @@ struct Sorter {
 impl Sorter {
     fn sort(&mut self, pairs: impl Iterator<Item = u64>) -> &[u64] {
         const BELOW: u32 = u32::BITS - BUCKET_BITS - GROUP_BITS + ORDINAL_BITS;
-        let group = |pair: u64| (pair >> BELOW) as usize & ((1 << GROUP_BITS) - 1);
-        self.unsorted.clear();
-        self.unsorted.extend(pairs);
+        self.pairs.clear();
+        self.pairs.extend(pairs);
+        let most = self.pairs.iter().map(|pair| ordinal(*pair)).max().unwrap_or_default();
+        let half = (u32::BITS - most.leading_zeros()).div_ceil(2);
+        self.pass(0, half);
+        self.pass(half, half);
+        self.pass(BELOW, GROUP_BITS);
+        let mut begin = 0;
+        for end in &self.next {
+            let end = *end as usize;
+            if end > begin + 1 {
+                self.pairs[begin..end].sort_unstable();
+            }
+            begin = end;
+        }
+        &self.pairs
+    }
+
+    /// Sorts by some bits and leaves in order what has the same.
+    fn pass(&mut self, below: u32, bits: u32) {
+        let group = |pair: u64| (pair >> below) as usize & ((1 << bits) - 1);
         self.next.clear();
-        self.next.resize(1 << GROUP_BITS, 0);
-        for pair in &self.unsorted {
+        self.next.resize(1 << bits, 0);
+        for pair in &self.pairs {
             self.next[group(*pair)] += 1;
         }
         let mut begin = 0;
         for next in &mut self.next {
             begin += std::mem::replace(next, begin);
         }
-        self.sorted.clear();
-        self.sorted.resize(self.unsorted.len(), 0);
-        for pair in &self.unsorted {
+        self.other.clear();
+        self.other.resize(self.pairs.len(), 0);
+        for pair in &self.pairs {
             let next = &mut self.next[group(*pair)];
-            self.sorted[*next as usize] = *pair;
+            self.other[*next as usize] = *pair;
             *next += 1;
         }
-        let mut begin = 0;
-        for end in &self.next {
-            let end = *end as usize;
-            if end > begin + 1 {
-                self.sorted[begin..end].sort_unstable();
-            }
-            begin = end;
-        }
-        &self.sorted
+        std::mem::swap(&mut self.pairs, &mut self.other);
     }
 }
 
