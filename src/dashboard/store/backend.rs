@@ -17,6 +17,9 @@ use super::run::{RunMeta, SealedRun};
 /// when the tail is sealed, so that they lie in the run's range whatever others commit meanwhile.
 pub const STEP: u64 = 2;
 
+/// A page or chunk by its run and number.
+pub type Part = ((u64, u32), Vec<u8>);
+
 /// A database under the store.
 #[async_trait]
 pub trait Backend: Send + Sync {
@@ -72,6 +75,15 @@ pub trait Backend: Send + Sync {
 
     /// Pages `first..=last` of a run in order; none where the run was dropped meanwhile.
     async fn pages(&self, run: u64, first: u32, last: u32) -> Result<Vec<Vec<u8>>, StoreError>;
+
+    /// Pages by run and number, in no order; without those that are not there.
+    async fn pages_at(&self, places: &[(u64, u32)]) -> Result<Vec<Part>, StoreError>;
+
+    /// Chunks by run and number, in no order; without those that are not there.
+    async fn chunks_at(&self, places: &[(u64, u32)]) -> Result<Vec<Part>, StoreError>;
+
+    /// Blocks by ID, in no order; without those that are not there.
+    async fn blocks_at(&self, ids: &[u64]) -> Result<Vec<(u64, Vec<u8>)>, StoreError>;
 
     /// Chunks `first..=last` of a run with their numbers; none where the run was dropped meanwhile.
     async fn chunks(&self, run: u64, first: u32, last: u32) -> Result<Vec<(u32, Vec<u8>)>, StoreError>;

@@ -12,7 +12,7 @@ use super::backend::Backend;
 use super::pack::Incoming;
 use super::postgres::Postgres;
 use super::retention::{self, Limits};
-use super::run::{Chunk, RunMeta};
+use super::run::{CHUNK, Chunk, RunMeta};
 use super::sqlite::Sqlite;
 use super::tail::Tail;
 use super::writer::{Job, Writer};
@@ -195,14 +195,32 @@ impl Shared {
             if number_read == number {
                 wanted = Some(chunk.clone());
             }
-            let mut chunks = self.chunks.lock().expect("no holder panics");
-            chunks.truncate(CHUNKS_KEPT - 1);
-            chunks.push_front(((run, number_read), chunk));
+            self.keep_chunk((run, number_read), chunk);
         }
         Ok(wanted)
     }
 
-    fn kept_chunk(&self, key: (u64, u32)) -> Option<Arc<Chunk>> {
+    /// Reads the chunks that hold entries, given by run and ordinal, in one statement where they are not kept already.
+    pub async fn chunks_ahead(&self, entries: &[(u64, u32)]) -> Result<(), StoreError> {
+        let mut wanted: Vec<(u64, u32)> =
+            entries.iter().map(|(run, ordinal)| (*run, (*ordinal as usize / CHUNK) as u32)).collect();
+        wanted.dedup();
+        wanted.retain(|place| self.kept_chunk(*place).is_none());
+        if wanted.len() > 1 {
+            for (place, data) in self.backend.chunks_at(&wanted).await? {
+                self.keep_chunk(place, Arc::new(Chunk::open(&data)?));
+            }
+        }
+        Ok(())
+    }
+
+    fn keep_chunk(&self, place: (u64, u32), chunk: Arc<Chunk>) {
+        let mut chunks = self.chunks.lock().expect("no holder panics");
+        chunks.truncate(CHUNKS_KEPT - 1);
+        chunks.push_front((place, chunk));
+    }
+
+    pub fn kept_chunk(&self, key: (u64, u32)) -> Option<Arc<Chunk>> {
         let chunks = self.chunks.lock().expect("no holder panics");
         chunks.iter().find(|(known, _)| *known == key).map(|(_, chunk)| chunk.clone())
     }

@@ -23,7 +23,7 @@ use sqlx::{PgConnection, PgPool};
 use tokio::runtime::Handle;
 
 use super::StoreError;
-use super::backend::{Backend, Head, Loaded, Seal};
+use super::backend::{Backend, Head, Loaded, Part, Seal};
 use super::run::RunMeta;
 use keeper::Keeper;
 pub use open::PostgresError;
@@ -93,6 +93,21 @@ impl Backend for Postgres {
 
     async fn pages(&self, run: u64, first: u32, last: u32) -> Result<Vec<Vec<u8>>, StoreError> {
         self.read(move |connection| Box::pin(reads::pages(connection, run, first, last))).await
+    }
+
+    async fn pages_at(&self, places: &[(u64, u32)]) -> Result<Vec<Part>, StoreError> {
+        let places = places.to_vec();
+        self.read(move |connection| Box::pin(reads::parts(connection, "run_page", places.clone()))).await
+    }
+
+    async fn chunks_at(&self, places: &[(u64, u32)]) -> Result<Vec<Part>, StoreError> {
+        let places = places.to_vec();
+        self.read(move |connection| Box::pin(reads::parts(connection, "run_chunk", places.clone()))).await
+    }
+
+    async fn blocks_at(&self, ids: &[u64]) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        let ids: Vec<i64> = ids.iter().map(|id| *id as i64).collect();
+        self.read(move |connection| Box::pin(reads::blocks_at(connection, ids.clone()))).await
     }
 
     async fn chunks(&self, run: u64, first: u32, last: u32) -> Result<Vec<(u32, Vec<u8>)>, StoreError> {

@@ -1,9 +1,9 @@
 //! What is read.
 
 use sqlx::postgres::PgRow;
-use sqlx::{Connection, PgConnection, Row};
+use sqlx::{Connection, PgConnection, QueryBuilder, Row};
 
-use super::super::backend::{Head, Loaded};
+use super::super::backend::{Head, Loaded, Part};
 use super::super::run::RunMeta;
 
 /// Everything that a start needs, at one moment: a run that is sealed meanwhile must not look like lost blocks.
@@ -117,6 +117,34 @@ pub(super) async fn pages(
         .bind(last as i32)
         .fetch_all(connection)
         .await
+}
+
+/// Pages or chunks out of their table, by run and number.
+pub(super) async fn parts(
+    connection: &mut PgConnection,
+    table: &'static str,
+    places: Vec<(u64, u32)>,
+) -> Result<Vec<Part>, sqlx::Error> {
+    let (runs, numbers): (Vec<i64>, Vec<i32>) =
+        places.into_iter().map(|(run, number)| (run as i64, number as i32)).unzip();
+    let mut statement = QueryBuilder::<sqlx::Postgres>::new("SELECT run, number, data FROM throughline.");
+    statement.push(table).push(" JOIN unnest(").push_bind(runs).push(", ").push_bind(numbers);
+    statement.push(") AS wanted (run, number) USING (run, number)");
+    let rows = statement.build().fetch_all(connection).await?;
+    rows.iter()
+        .map(|row| Ok(((number(row, 0)?, row.try_get::<i32, _>(1)? as u32), row.try_get(2)?)))
+        .collect()
+}
+
+pub(super) async fn blocks_at(
+    connection: &mut PgConnection,
+    ids: Vec<i64>,
+) -> Result<Vec<(u64, Vec<u8>)>, sqlx::Error> {
+    let rows = sqlx::query("SELECT id, data FROM throughline.block WHERE id = ANY($1)")
+        .bind(ids)
+        .fetch_all(connection)
+        .await?;
+    rows.iter().map(|row| Ok((number(row, 0)?, row.try_get(1)?))).collect()
 }
 
 pub(super) async fn chunks(

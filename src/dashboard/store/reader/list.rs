@@ -1,15 +1,42 @@
 //! Pages of traces: the newest, longest or largest that match, within a budget.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::super::engine::Shared;
 use super::super::entry::Entry;
 use super::super::run::{CHUNK, RunMeta};
-use super::super::{Cursor, Dot, Order, StatusFilter, StoreError, TraceFilter, TracePage, Verdict};
-use super::lookup::{Contents, OpenBlocks};
+use super::super::{
+    Cursor, Dot, Order, Selection, StatusFilter, StoreError, TraceFilter, TracePage, Verdict,
+};
+use super::ahead::{OpenBlocks, RUNS_FIRST};
+use super::lookup::Contents;
 use super::needles::Needles;
 use crate::dashboard::model::{Nanos, Trace, TraceId, TraceSummary};
+
+/// Entries that are looked at together where they lie far apart.
+const AT_ONCE: usize = 64;
+/// Traces that are opened together.
+const OPENED_AT_ONCE: usize = 20;
+
+/// A run whose turn comes next, and which of its entries may be wanted; `None` for all.
+struct LinedUp<'a> {
+    run: &'a Arc<RunMeta>,
+    found: Option<Vec<u32>>,
+}
+
+impl LinedUp<'_> {
+    /// The run and the ordinals that were found, newest first, where they lie far apart.
+    fn far_apart(&self) -> impl Iterator<Item = (u64, u32)> {
+        let found = self.found.as_deref().filter(|found| !is_dense(found, self.run)).unwrap_or_default();
+        found.iter().rev().map(|ordinal| (self.run.id, *ordinal))
+    }
+}
+
+/// Whether entries are wanted in every fourth chunk or more often: then it pays to read neighbours along.
+fn is_dense(ordinals: &[u32], run: &RunMeta) -> bool {
+    ordinals.len() * CHUNK * 4 >= run.entries as usize
+}
 
 impl Shared {
     pub(super) async fn page(&self, filter: &TraceFilter) -> Result<TracePage, StoreError> {
@@ -18,20 +45,44 @@ impl Shared {
         let mut newest_first: VecDeque<_> =
             runs.iter().filter(|run| run.overlaps(search.from, search.to)).collect();
         newest_first.make_contiguous().sort_by_key(|run| std::cmp::Reverse(run.max_start));
-        while let Some(run) = newest_first.pop_front() {
+        let mut lined_up = VecDeque::new();
+        loop {
+            if lined_up.is_empty() {
+                lined_up = self.line_up(&mut newest_first, &mut search).await?;
+            }
+            let Some(LinedUp { run, .. }) = lined_up.front() else { break };
             if search.is_done_before(run.max_start) || search.is_spent() {
                 search.complete = false;
-                newest_first.push_front(run);
                 break;
             }
-            self.search_run(run, &runs, &mut search).await?;
+            let Some(LinedUp { run, found }) = lined_up.pop_front() else { break };
+            self.search_run(run, found, &lined_up, &runs, &mut search).await?;
         }
         if search.is_spent() {
             // What a run not looked at holds above the last entry seen is not to be passed over.
-            let unseen = newest_first.iter().map(|run| run.max_start).max().unwrap_or(0);
+            let left = lined_up.iter().map(|next| next.run).chain(newest_first);
+            let unseen = left.map(|run| run.max_start).max().unwrap_or(0);
             search.seen_down_to = search.seen_down_to.max(unseen.min(search.to.saturating_sub(1)));
         }
         self.finish(search, &runs).await
+    }
+
+    /// Takes the next runs, with what was found in each of them, and reads the chunks that are wanted first.
+    async fn line_up<'a>(
+        &self,
+        newest_first: &mut VecDeque<&'a Arc<RunMeta>>,
+        search: &mut Search<'_>,
+    ) -> Result<VecDeque<LinedUp<'a>>, StoreError> {
+        let pages = self.pages_ahead(&search.needles, newest_first, search.runs_ahead).await?;
+        search.runs_ahead *= 4;
+        let mut lined_up = VecDeque::new();
+        for run in newest_first.drain(..pages.runs) {
+            let found = self.in_run(&search.needles, run, &pages).await?;
+            lined_up.push_back(LinedUp { run, found });
+        }
+        let first: Vec<(u64, u32)> = lined_up.iter().flat_map(LinedUp::far_apart).take(AT_ONCE).collect();
+        self.chunks_ahead(&first).await?;
+        Ok(lined_up)
     }
 
     /// Offers the tail's entries, newest first; gives the runs that stood beside it.
@@ -50,7 +101,11 @@ impl Shared {
             };
             (open, index.runs.clone())
         };
-        for id in open {
+        for (index, id) in open.iter().copied().enumerate() {
+            if index % OPENED_AT_ONCE == 0 {
+                let blocks = self.tail_blocks(&open[index..open.len().min(index + OPENED_AT_ONCE)]);
+                self.open_ahead(&blocks, &mut search.open).await?;
+            }
             let entry = self.index.read().expect("no holder panics").tail.trace(id).cloned();
             // Sealed meanwhile where it is not there.
             let entry = match entry {
@@ -68,29 +123,37 @@ impl Shared {
         Ok(runs)
     }
 
-    /// Offers a run's entries, newest first.
+    /// Offers a run's entries, or those with the ordinals that were found, newest first; `after` are the runs that come
+    /// after it.
     async fn search_run(
         &self,
         run: &RunMeta,
+        found: Option<Vec<u32>>,
+        after: &VecDeque<LinedUp<'_>>,
         runs: &[Arc<RunMeta>],
         search: &mut Search<'_>,
     ) -> Result<(), StoreError> {
-        let ordinals = match self.in_run(&search.needles, run).await? {
-            Some(found) => found,
-            None => (0..run.entries).collect(),
-        };
+        let ordinals = found.unwrap_or_else(|| (0..run.entries).collect());
         let before = search.found.len();
-        // Entries wanted in every fourth chunk or more often: then it pays to read neighbours along.
-        let dense = ordinals.len() * CHUNK * 4 >= run.entries as usize;
-        for ordinals in ordinals.chunk_by(|a, b| *a as usize / CHUNK == *b as usize / CHUNK).rev() {
-            let number = (ordinals[0] as usize / CHUNK) as u32;
-            let Some(chunk) = self.chunk(run.id, number, dense).await? else { return Ok(()) };
-            for ordinal in ordinals.iter().rev() {
-                let Some(entry) = chunk.entry(*ordinal)? else { continue };
+        let dense = is_dense(&ordinals, run);
+        let at_once = if dense { usize::MAX } else { AT_ONCE };
+        for ordinals in ordinals.rchunks(at_once) {
+            if !dense {
+                let places: Vec<_> = ordinals.iter().map(|ordinal| (run.id, *ordinal)).collect();
+                self.chunks_ahead(&places).await?;
+            }
+            for (index, ordinal) in ordinals.iter().enumerate().rev() {
+                let Some(entry) = self.run_entry(run.id, *ordinal, dense).await? else { continue };
                 if entry.summary.start < search.from {
                     return Ok(());
                 }
                 if search.offer(&entry) == Verdict::Open {
+                    if entry.locs.iter().any(|loc| !search.open.has(loc.block)) {
+                        let here = ordinals[..=index].iter().rev().map(|ordinal| (run.id, *ordinal));
+                        let next = here.chain(after.iter().flat_map(LinedUp::far_apart));
+                        let blocks = self.to_be_opened(next, search)?;
+                        self.open_ahead(&blocks, &mut search.open).await?;
+                    }
                     self.judge(entry, runs, search).await?;
                 }
                 let taken = search.found.len() - before;
@@ -101,6 +164,41 @@ impl Shared {
             }
         }
         Ok(())
+    }
+
+    /// The blocks that hold some of the tail's traces.
+    fn tail_blocks(&self, ids: &[TraceId]) -> Vec<u64> {
+        let index = self.index.read().expect("no holder panics");
+        let entries = ids.iter().filter_map(|id| index.tail.trace(*id));
+        entries.flat_map(|entry| entry.locs.iter().map(|loc| loc.block)).collect()
+    }
+
+    async fn run_entry(&self, run: u64, ordinal: u32, dense: bool) -> Result<Option<Entry>, StoreError> {
+        let chunk = self.chunk(run, (ordinal as usize / CHUNK) as u32, dense).await?;
+        chunk.map_or(Ok(None), |chunk| chunk.entry(ordinal))
+    }
+
+    /// The blocks of the traces that are opened next: as many as may be wanted still, out of those whose chunks are at
+    /// hand.
+    fn to_be_opened(
+        &self,
+        next: impl Iterator<Item = (u64, u32)>,
+        search: &Search<'_>,
+    ) -> Result<Vec<u64>, StoreError> {
+        let wanted = search.rows.saturating_sub(search.found.len()).clamp(1, OPENED_AT_ONCE);
+        let (mut traces, mut blocks) = (0, Vec::new());
+        for (run, ordinal) in next.take(AT_ONCE) {
+            let Some(chunk) = self.kept_chunk((run, (ordinal as usize / CHUNK) as u32)) else { break };
+            let Some(entry) = chunk.entry(ordinal)? else { continue };
+            if search.would_open(&entry) {
+                traces += 1;
+                blocks.extend(entry.locs.iter().map(|loc| loc.block));
+            }
+            if traces >= wanted || blocks.len() >= OPENED_AT_ONCE {
+                break;
+            }
+        }
+        Ok(blocks)
     }
 
     /// Looks at the spans of a trace whose summary does not tell whether it is wanted, and takes it if it is.
@@ -122,6 +220,7 @@ impl Shared {
         search.opened += 1;
         search.spans += trace.spans.len().max(1);
         if select.of_trace(&whole.summary, &trace) {
+            search.whole.insert(id);
             search.found.insert(id, whole);
         }
         Ok(())
@@ -134,9 +233,9 @@ impl Shared {
     }
 
     /// Sorts, takes the page, and completes its rows by parts that lie in other runs.
-    async fn finish(&self, search: Search<'_>, runs: &[Arc<RunMeta>]) -> Result<TracePage, StoreError> {
+    async fn finish(&self, mut search: Search<'_>, runs: &[Arc<RunMeta>]) -> Result<TracePage, StoreError> {
         let filter = search.filter;
-        let mut all: Vec<Entry> = search.found.into_values().collect();
+        let mut all: Vec<Entry> = std::mem::take(&mut search.found).into_values().collect();
         // Where the budget ended, the next page goes on: what was found below comes there.
         let cut = (search.spent && filter.order == Order::Newest).then_some(search.seen_down_to);
         all.retain(|entry| cut.is_none_or(|cut| entry.summary.start >= cut));
@@ -166,7 +265,11 @@ impl Shared {
         for row in rows {
             let id = row.summary.trace_id;
             // In one place only: then the row is whole as it is.
-            let whole = if self.is_in_pieces(id, runs) { self.entry(id).await?.unwrap_or(row) } else { row };
+            let whole = if !search.whole.contains(&id) && self.is_in_pieces(id, runs) {
+                self.entry(id).await?.unwrap_or(row)
+            } else {
+                row
+            };
             page.rows.push(whole.summary);
         }
         Ok(page)
@@ -190,6 +293,10 @@ struct Search<'a> {
     opened: u64,
     spans: usize,
     open: OpenBlocks,
+    /// Runs that are lined up next.
+    runs_ahead: usize,
+    /// Traces that were put together out of all their parts already.
+    whole: HashSet<TraceId>,
     /// The start of the last trace that was opened.
     seen_down_to: Nanos,
     /// Whether it ended since it had looked at as much as it may.
@@ -215,6 +322,8 @@ impl<'a> Search<'a> {
             opened: 0,
             spans: 0,
             open: OpenBlocks::default(),
+            runs_ahead: RUNS_FIRST,
+            whole: HashSet::new(),
             seen_down_to: 0,
             spent: false,
         }
@@ -241,6 +350,12 @@ impl<'a> Search<'a> {
             }
         }
         verdict
+    }
+
+    /// Whether the spans of an entry will have to be looked at.
+    fn would_open(&self, entry: &Entry) -> bool {
+        let of_summary = |select: &Arc<dyn Selection>| select.of_summary(&entry.summary) == Verdict::Open;
+        matches(entry, self.filter, self.from, self.to) && self.filter.select.as_ref().is_some_and(of_summary)
     }
 
     /// Looks at the tail's entries, newest first, until there are enough; gives the traces to be opened. From the

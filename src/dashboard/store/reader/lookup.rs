@@ -1,22 +1,20 @@
 //! Entries by term, and the whole of a trace out of its parts.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::super::StoreError;
-use super::super::block::{Block, Decoder, Item, in_block};
+use super::super::block::{Decoder, Item, in_block};
 use super::super::engine::Shared;
 use super::super::entry::{Entry, Loc};
 use super::super::run::{CHUNK, RunMeta, find_in_pages};
 use super::super::seen::{fingerprint, resource_seed};
 use super::super::term::Term;
+use super::ahead::{OpenBlocks, PAGES_AT_ONCE};
 use crate::dashboard::model::{LogRecord, Span, SpanId, Trace, TraceId};
 
 /// Reads of a trace tried anew when its blocks were packed or dropped in between.
 const ATTEMPTS: usize = 4;
-
-/// Blocks kept open while one trace after the other is read, some 250 kB each.
-const OPEN_BLOCKS: usize = 8;
 
 /// Spans and logs of some places, or that a place is gone.
 pub(super) enum Contents {
@@ -25,9 +23,8 @@ pub(super) enum Contents {
 }
 
 impl Shared {
-    /// The entries of a run with a term, oldest first. They may include others: terms collide.
-    pub(super) async fn run_entries(&self, run: &RunMeta, term: Term) -> Result<Vec<Entry>, StoreError> {
-        let ordinals = self.run_ordinals(run, term).await?;
+    /// The entries of a run with some ordinals, ascending.
+    async fn entries_at(&self, run: &RunMeta, ordinals: &[u32]) -> Result<Vec<Entry>, StoreError> {
         let mut entries = Vec::with_capacity(ordinals.len());
         for ordinals in ordinals.chunk_by(|a, b| *a as usize / CHUNK == *b as usize / CHUNK) {
             let number = (ordinals[0] as usize / CHUNK) as u32;
@@ -42,7 +39,8 @@ impl Shared {
     /// Ordinals of a run's entries with a term, ascending.
     pub(super) async fn run_ordinals(&self, run: &RunMeta, term: Term) -> Result<Vec<u32>, StoreError> {
         let Some((first, last)) = run.pages_of(term) else { return Ok(Vec::new()) };
-        find_in_pages(&self.backend.pages(run.id, first, last).await?, run.pairs, term, run.entries)
+        let pages = self.backend.pages(run.id, first, last).await?;
+        find_in_pages(&pages, run.pairs, term, run.entries)
     }
 
     /// All entries that may carry a correlation ID, tail and runs, in no order.
@@ -59,8 +57,27 @@ impl Shared {
             let index = self.index.read().expect("no holder panics");
             (index.tail.find(term).cloned().collect::<Vec<_>>(), index.runs.clone())
         };
-        for run in runs.iter().filter(|run| may_hold(run)) {
-            found.extend(self.run_entries(run, term).await?);
+        found.extend(self.entries_of(term, runs.iter().filter(|run| may_hold(run))).await?);
+        Ok(found)
+    }
+
+    /// The entries of some runs with a term, run by run. They may include others: terms collide.
+    async fn entries_of(
+        &self,
+        term: Term,
+        runs: impl Iterator<Item = &Arc<RunMeta>> + Send,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let (mut found, runs): (_, Vec<_>) = (Vec::new(), runs.collect());
+        for runs in runs.chunks(PAGES_AT_ONCE) {
+            let pages = |run: &RunMeta| run.pages_of(term).map_or(0..0, |(first, last)| first..last + 1);
+            let wanted: Vec<_> =
+                runs.iter().flat_map(|run| pages(run).map(|number| (run.id, number))).collect();
+            let read: HashMap<_, _> = self.backend.pages_at(&wanted).await?.into_iter().collect();
+            for run in runs {
+                let pages: Vec<_> = pages(run).filter_map(|number| read.get(&(run.id, number))).collect();
+                let ordinals = find_in_pages(&pages, run.pairs, term, run.entries)?;
+                found.extend(self.entries_at(run, &ordinals).await?);
+            }
         }
         Ok(found)
     }
@@ -105,11 +122,9 @@ impl Shared {
         runs: &[Arc<RunMeta>],
     ) -> Result<Option<Entry>, StoreError> {
         let mut whole: Option<Entry> = None;
-        for run in runs.iter().filter(|run| run.may_hold(id)) {
-            for entry in self.run_entries(run, Term::trace(id)).await? {
-                if entry.summary.trace_id == id {
-                    merge(&mut whole, entry);
-                }
+        for entry in self.entries_of(Term::trace(id), runs.iter().filter(|run| run.may_hold(id))).await? {
+            if entry.summary.trace_id == id {
+                merge(&mut whole, entry);
             }
         }
         if let Some(entry) = tail {
@@ -148,6 +163,7 @@ impl Shared {
         let (mut spans, mut logs, mut known) = (Vec::new(), Vec::new(), HashSet::new());
         for (id, offsets) in by_block {
             let Some(block) = self.open_block(id, open).await? else { return Ok(Contents::Moved) };
+            let block = &*block;
             let read = || -> Result<(), StoreError> {
                 let mut decoder = Decoder::default();
                 for offset in offsets {
@@ -170,30 +186,7 @@ impl Shared {
         logs.sort_by_key(|log| log.time);
         Ok(Contents::Read(spans, logs))
     }
-
-    async fn open_block<'a>(
-        &self,
-        id: u64,
-        open: &'a mut OpenBlocks,
-    ) -> Result<Option<&'a Block>, StoreError> {
-        if let Some(at) = open.0.iter().position(|(known, _)| *known == id) {
-            let found = open.0.remove(at);
-            open.0.extend(found);
-        } else {
-            let Some(data) = self.backend.block(id).await? else { return Ok(None) };
-            let block = Block::open(&data).map_err(|error| in_block(id, error))?;
-            if open.0.len() >= OPEN_BLOCKS {
-                open.0.pop_front();
-            }
-            open.0.push_back((id, block));
-        }
-        Ok(open.0.back().map(|(_, block)| block))
-    }
 }
-
-/// The blocks opened last, the newest at the end.
-#[derive(Default)]
-pub(super) struct OpenBlocks(VecDeque<(u64, Block)>);
 
 fn merge(whole: &mut Option<Entry>, entry: Entry) {
     match whole {

@@ -1,10 +1,11 @@
 //! Reads: the tail in memory first, then the runs that may hold something.
 //!
-//! * [`lookup`]: entries by term, and the whole of a trace out of its parts.
+//! * [`lookup`]: entries by term, and the whole of a trace out of its parts; [`ahead`]: many reads in few statements.
 //! * [`list`]: pages of traces; [`needles`]: what an index is asked for them.
 //! * [`closure`]: everything that one correlation ID ties together.
 //! * [`rates`]: rates of operations, calls and services.
 
+mod ahead;
 mod closure;
 mod list;
 mod lookup;

@@ -8,6 +8,7 @@ use super::super::run::{self, RunMeta};
 use super::super::tail::Tail;
 use super::super::term::Term;
 use super::super::{Plan, StatusFilter, StoreError, TraceFilter};
+use super::ahead::Pages;
 use crate::dashboard::model::TraceId;
 
 /// A resource's attribute that more resources of a run have than this narrows little, and is not looked up.
@@ -96,29 +97,62 @@ impl Needles {
     }
 }
 
+impl Needles {
+    /// Whether nothing is looked up.
+    pub(super) fn want_all(&self) -> bool {
+        matches!(self, Needles::All)
+    }
+
+    /// Adds the pages of a run that [`Shared::in_run`] will look into.
+    pub(super) fn pages_in(&self, run: &RunMeta, wanted: &mut Vec<(u64, u32)>) {
+        let mut term = |term: Term| {
+            let (first, end) = run.pages_of(term).map_or((0, 0), |(first, last)| (first, last + 1));
+            wanted.extend((first..end).map(|number| (run.id, number)));
+        };
+        match self {
+            Needles::All | Needles::None => {}
+            Needles::Terms(terms) => terms.iter().copied().for_each(term),
+            Needles::Trace(id) if run.may_hold(*id) => term(Term::trace(*id)),
+            Needles::Correlation(value) if run.may_carry(value) => term(Term::correlation(value)),
+            Needles::Trace(_) | Needles::Correlation(_) => {}
+            Needles::Resource(_) => wanted.push((run.id, run.resources_page())),
+            Needles::Both(all) | Needles::Either(all) => all.iter().for_each(|one| one.pages_in(run, wanted)),
+        }
+    }
+}
+
 impl Shared {
     /// Which of a run's entries have what is looked for; `None` for all of them.
     pub(super) fn in_run<'a>(
         &'a self,
         needles: &'a Needles,
         run: &'a RunMeta,
+        ahead: &'a Pages,
     ) -> BoxFuture<'a, Result<Option<Vec<u32>>, StoreError>> {
         async move {
             Ok(match needles {
                 Needles::All => None,
                 Needles::None => Some(Vec::new()),
-                Needles::Terms(terms) => Some(self.with_terms(run, terms).await?),
+                Needles::Terms(terms) => Some(self.with_terms(run, terms, ahead).await?),
                 Needles::Trace(id) if !run.may_hold(*id) => Some(Vec::new()),
-                Needles::Trace(id) => Some(self.run_ordinals(run, Term::trace(*id)).await?),
+                Needles::Trace(id) => Some(self.ordinals(run, Term::trace(*id), ahead).await?),
                 Needles::Correlation(value) if !run.may_carry(value) => Some(Vec::new()),
-                Needles::Correlation(value) => Some(self.run_ordinals(run, Term::correlation(value)).await?),
+                Needles::Correlation(value) => {
+                    Some(self.ordinals(run, Term::correlation(value), ahead).await?)
+                }
                 Needles::Resource(hashes) => {
-                    let page = run.resources_page();
-                    let pages = self.backend.pages(run.id, page, page).await?;
-                    let found = pages.first().map(|page| run::resources_with(page, hashes)).transpose()?;
-                    match found.unwrap_or_default() {
+                    let number = run.resources_page();
+                    let found = match ahead.page(run, number) {
+                        Some(page) => run::resources_with(page, hashes)?,
+                        None => {
+                            let pages = self.backend.pages(run.id, number, number).await?;
+                            let found = pages.first().map(|page| run::resources_with(page, hashes));
+                            found.transpose()?.unwrap_or_default()
+                        }
+                    };
+                    match found {
                         many if many.len() > MAX_RESOURCES => None,
-                        terms => Some(self.with_terms(run, &terms).await?),
+                        terms => Some(self.with_terms(run, &terms, ahead).await?),
                     }
                 }
                 Needles::Both(all) => {
@@ -127,7 +161,7 @@ impl Shared {
                         if left.as_ref().is_some_and(Vec::is_empty) {
                             break;
                         }
-                        left = match (left, self.in_run(one, run).await?) {
+                        left = match (left, self.in_run(one, run, ahead).await?) {
                             (Some(a), Some(b)) => Some(common(&a, &b)),
                             (a, b) => a.or(b),
                         };
@@ -137,7 +171,7 @@ impl Shared {
                 Needles::Either(all) => {
                     let mut lists = Vec::new();
                     for one in all {
-                        let Some(found) = self.in_run(one, run).await? else { return Ok(None) };
+                        let Some(found) = self.in_run(one, run, ahead).await? else { return Ok(None) };
                         lists.push(found);
                     }
                     Some(union(lists))
@@ -147,10 +181,10 @@ impl Shared {
         .boxed()
     }
 
-    async fn with_terms(&self, run: &RunMeta, terms: &[Term]) -> Result<Vec<u32>, StoreError> {
+    async fn with_terms(&self, run: &RunMeta, terms: &[Term], ahead: &Pages) -> Result<Vec<u32>, StoreError> {
         let mut lists = Vec::with_capacity(terms.len());
         for term in terms {
-            lists.push(self.run_ordinals(run, *term).await?);
+            lists.push(self.ordinals(run, *term, ahead).await?);
         }
         Ok(union(lists))
     }

@@ -24,8 +24,8 @@ pub use pages::{PairFormat, check as check_page, find as find_in_pages, resource
 
 /// Entries of a chunk: what is decoded to see one of them.
 pub const CHUNK: usize = 128;
-/// Bits of the filter for a trace: one in a hundred absent traces passes.
-const FILTER_BITS: usize = 10;
+/// Bits of the filter for a trace: one in a thousand absent traces passes.
+const FILTER_BITS: usize = 16;
 const FILTER_HASHES: u64 = 6;
 /// Version of [`RunMeta::encode_rest`].
 const REST_VERSION: u8 = 3;

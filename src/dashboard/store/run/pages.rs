@@ -135,13 +135,18 @@ impl PairWriter {
 }
 
 /// Ordinals of a term's entries out of the pages of a run of `entries` that may hold it, ascending: oldest first.
-pub fn find(pages: &[Vec<u8>], format: PairFormat, term: Term, entries: u32) -> Result<Vec<u32>, StoreError> {
+pub fn find<P: AsRef<[u8]>>(
+    pages: &[P],
+    format: PairFormat,
+    term: Term,
+    entries: u32,
+) -> Result<Vec<u32>, StoreError> {
     let bits = ordinal_bits(entries as usize);
     let low = u64::from(term.0 >> format.dropped()) << bits;
     let high = low | ((1 << bits) - 1);
     let mut found = Vec::new();
     for page in pages {
-        let (mut rest, mut number) = (&page[..], format.begin());
+        let (mut rest, mut number) = (page.as_ref(), format.begin());
         while !rest.is_empty() {
             let mut step = take_varint(&mut rest).map_err(damaged)?;
             let first = number.wrapping_add(1);

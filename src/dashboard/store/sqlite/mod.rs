@@ -14,7 +14,7 @@ use sqlx::sqlite::SqliteConnection;
 use tokio::sync::Mutex;
 
 use super::StoreError;
-use super::backend::{Backend, Loaded, STEP, Seal};
+use super::backend::{Backend, Loaded, Part, STEP, Seal};
 use super::run::RunMeta;
 
 /// Bits of a page's or chunk's number in its ID; the run's ID stands above them.
@@ -81,6 +81,20 @@ impl Backend for Sqlite {
 
     async fn pages(&self, run: u64, first: u32, last: u32) -> Result<Vec<Vec<u8>>, StoreError> {
         self.read_pages(run, first, last).await.map_err(|error| self.error(error))
+    }
+
+    async fn pages_at(&self, places: &[(u64, u32)]) -> Result<Vec<Part>, StoreError> {
+        self.read_parts("run_page", places).await.map_err(|error| self.error(error))
+    }
+
+    async fn chunks_at(&self, places: &[(u64, u32)]) -> Result<Vec<Part>, StoreError> {
+        self.read_parts("run_chunk", places).await.map_err(|error| self.error(error))
+    }
+
+    async fn blocks_at(&self, ids: &[u64]) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        let ids = ids.iter().map(|id| *id as i64).collect();
+        let found = self.read_by_id("block", ids).await.map_err(|error| self.error(error))?;
+        Ok(found.into_iter().map(|(id, data)| (id as u64, data)).collect())
     }
 
     async fn chunks(&self, run: u64, first: u32, last: u32) -> Result<Vec<(u32, Vec<u8>)>, StoreError> {

@@ -1,11 +1,11 @@
 //! What is read.
 
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row};
 
-use super::super::backend::{Head, Loaded, STEP};
+use super::super::backend::{Head, Loaded, Part, STEP};
 use super::super::run::RunMeta;
-use super::{FIRST, Sqlite, part_id};
+use super::{FIRST, PART_BITS, Sqlite, part_id};
 
 impl Sqlite {
     pub(super) async fn read_all(&self) -> Result<Loaded, sqlx::Error> {
@@ -81,6 +81,39 @@ impl Sqlite {
             .await?;
         let number = |id: i64| (id - part_id(run, 0)) as u32;
         rows.iter().map(|row| Ok((number(row.try_get(0)?), row.try_get(1)?))).collect()
+    }
+
+    /// Pages or chunks out of their table.
+    pub(super) async fn read_parts(
+        &self,
+        table: &'static str,
+        places: &[(u64, u32)],
+    ) -> Result<Vec<Part>, sqlx::Error> {
+        let ids = places.iter().map(|(run, number)| part_id(*run, *number)).collect();
+        let found = self.read_by_id(table, ids).await?;
+        let place = |id: i64| (id as u64 >> PART_BITS, (id & ((1 << PART_BITS) - 1)) as u32);
+        Ok(found.into_iter().map(|(id, data)| (place(id), data)).collect())
+    }
+
+    /// Rows of a table of blobs by their IDs.
+    pub(super) async fn read_by_id(
+        &self,
+        table: &'static str,
+        ids: Vec<i64>,
+    ) -> Result<Vec<(i64, Vec<u8>)>, sqlx::Error> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut statement = QueryBuilder::<sqlx::Sqlite>::new("SELECT id, data FROM ");
+        statement.push(table).push(" WHERE id IN (");
+        let mut list = statement.separated(", ");
+        for id in ids {
+            list.push_bind(id);
+        }
+        statement.push(")");
+        // As many statements as there are lengths of lists: they are not worth being kept.
+        let rows = statement.build().persistent(false).fetch_all(&self.readers).await?;
+        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
     }
 
     pub(super) async fn read_size(&self) -> Result<u64, sqlx::Error> {
