@@ -98,3 +98,9 @@ fn number(out: &mut Vec<u8>, key: &str, value: u64) {
     put_bytes(out, 1, key.as_bytes());
     put_message(out, 2, |out| put_uint(out, 3, value));
 }
+
+/// Now, in ns since the epoch.
+#[allow(dead_code, reason = "not every benchmark asks for it")]
+pub fn now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_nanos() as u64
+}

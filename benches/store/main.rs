@@ -1,0 +1,109 @@
+//! What the store costs and how quickly it finds, measured from outside: a server of its own, spans over OTLP/gRPC, pages
+//! over HTTP; then the same store opened in this process, for what its reads take without a page around them.
+//!
+//! `scripts/bench-store` runs it with ten million spans and writes `target/bench-store-*.json`. By itself:
+//! `cargo bench --bench store`. Settings by variable: `BENCH_SPANS` (1000000), `BENCH_SENDERS` (8), `BENCH_STORE`
+//! (`sqlite` or `postgres`), `BENCH_JSON` (a file).
+//!
+//! * [`server`]: the process under test and what the system says of it.
+//! * [`send`]: spans on their way. * [`ask`]: pages and reads. * [`report`]: the table.
+
+mod ask;
+#[allow(dead_code, unused_imports, reason = "the tests use more of it")]
+#[path = "../../tests/common/mod.rs"]
+mod common;
+mod report;
+mod send;
+mod server;
+#[path = "../workload/mod.rs"]
+mod workload;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use report::Report;
+use server::{Place, Server};
+use workload::PER_REQUEST;
+
+/// The first part of a run, against which growth is told.
+const FIRST: u64 = 1_000_000;
+
+fn main() {
+    // `cargo test` runs benches too, to see that they build; measuring is for `cargo bench`.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return;
+    }
+    let number =
+        |name: &str, default: u64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
+    let (spans, senders) = (number("BENCH_SPANS", FIRST), number("BENCH_SENDERS", 8));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    // It speaks plain HTTP here, and all the same wants a TLS provider to be chosen.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    runtime.block_on(run(spans, senders));
+}
+
+async fn run(spans: u64, senders: u64) {
+    let place = Place::new(std::env::var("BENCH_STORE").as_deref().unwrap_or("sqlite")).await;
+    let mut report = Report::of(place.engine(), spans);
+    let server = Server::start(&place);
+    report.row("RSS idle", "MB", server.rss_mb());
+    let begin = workload::now() - spans / PER_REQUEST * 1_000_000;
+    let full_rate = ingest(&mut report, &server, spans, senders, begin).await;
+
+    let pages = ask::pages(spans, begin);
+    ask::over_http(&mut report, "", &server.pages, &pages).await;
+    while_ingesting(&mut report, &server, spans, full_rate, &pages).await;
+    report.row("RSS after", "MB", server.rss_mb());
+    report.row("RSS, the most", "MB", server.most_rss_mb());
+
+    server.stop();
+    report.row("on disk a span", "bytes", place.disk() as f64 / spans as f64);
+    let started = Instant::now();
+    let server = Server::start(&place);
+    server.ready().await;
+    report.row("start until ready", "s", started.elapsed().as_secs_f64());
+    server.stop();
+
+    ask::in_process(&mut report, &place, spans, begin).await;
+    report.write();
+}
+
+/// Sends all spans; gives how many a second were committed.
+async fn ingest(report: &mut Report, server: &Server<'_>, spans: u64, senders: u64, begin: u64) -> f64 {
+    let (first, started, cpu) = (FIRST.min(spans / 2), Instant::now(), server.cpu_s());
+    send::all(&server.grpc, 0..first / PER_REQUEST, senders, begin).await;
+    let after_first = server.cpu_s();
+    send::all(&server.grpc, first / PER_REQUEST..spans / PER_REQUEST, senders, begin).await;
+    let (wall, used) = (started.elapsed().as_secs_f64(), server.cpu_s());
+    let a_million = |used: server::Cpu, spans: u64| used.all() / (spans as f64 / 1e6);
+    report.row("CPU a million spans", "s", a_million(used - cpu, spans));
+    if used.database > 0.0 {
+        report.row("of it the database's", "s", (used - cpu).database / (spans as f64 / 1e6));
+    }
+    report.row("the first million", "s", a_million(after_first - cpu, first));
+    report.row("the rest, a million", "s", a_million(used - after_first, spans - first));
+    report.row("committed a second", "spans", spans as f64 / wall);
+    report.row("span on the wire", "bytes", (workload::request(0, begin).len() as u64 / PER_REQUEST) as f64);
+    spans as f64 / wall
+}
+
+/// Asks for the same pages while spans come at half the full rate.
+async fn while_ingesting(
+    report: &mut Report,
+    server: &Server<'_>,
+    spans: u64,
+    full_rate: f64,
+    pages: &[ask::Question],
+) {
+    let requests_a_second = full_rate / 2.0 / PER_REQUEST as f64;
+    let stop = Arc::new(tokio::sync::Notify::new());
+    let sending = tokio::spawn(send::steadily(
+        server.grpc.clone(),
+        spans / PER_REQUEST,
+        Duration::from_secs_f64(1.0 / requests_a_second),
+        stop.clone(),
+    ));
+    ask::over_http(report, ", while spans come at half the rate", &server.pages, pages).await;
+    stop.notify_one();
+    sending.await.expect("the sender ends well");
+}

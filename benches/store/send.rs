@@ -1,0 +1,70 @@
+//! Spans on their way to the server.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use throughline::dashboard::receive::grpc::RawCodec as Raw;
+use tokio::sync::Notify;
+use tonic::client::Grpc;
+use tonic::transport::{Channel, Endpoint};
+
+use super::workload::{now, request};
+
+/// Sends requests by their numbers, over as many connections as there are senders, and waits for every answer.
+pub async fn all(address: &str, requests: Range<u64>, senders: u64, begin: u64) {
+    let next = Arc::new(AtomicU64::new(requests.start));
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..senders {
+        let (next, address, end) = (next.clone(), address.to_owned(), requests.end);
+        tasks.spawn(async move {
+            let mut client = connect(&address).await;
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= end {
+                    return;
+                }
+                send(&mut client, request(number, begin)).await;
+            }
+        });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended.expect("a sender ends well");
+    }
+}
+
+/// Sends a request each time that `every` has passed, until it is told to stop.
+pub async fn steadily(address: String, first: u64, every: Duration, stop: Arc<Notify>) {
+    let mut client = connect(&address).await;
+    let (mut ticks, begin) = (tokio::time::interval(every), now());
+    for number in first.. {
+        tokio::select! {
+            () = stop.notified() => return,
+            _ = ticks.tick() => send(&mut client, request(number, begin)).await,
+        }
+    }
+}
+
+async fn connect(address: &str) -> Grpc<Channel> {
+    let endpoint = Endpoint::from_shared(address.to_owned()).expect("an address");
+    Grpc::new(endpoint.connect().await.expect("a connection"))
+}
+
+async fn send(client: &mut Grpc<Channel>, body: Bytes) {
+    let path = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+    for _ in 0..100 {
+        client.ready().await.expect("the connection lives");
+        let answer =
+            client.unary(tonic::Request::new(body.clone()), path.parse().expect("a path"), Raw).await;
+        match answer {
+            Ok(answer) => return assert!(answer.into_inner().is_empty(), "nothing was left out"),
+            Err(status) if status.code() == tonic::Code::Unavailable => {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            Err(status) => panic!("{status}"),
+        }
+    }
+    panic!("the server stayed unavailable");
+}
