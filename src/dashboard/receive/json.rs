@@ -4,7 +4,7 @@
 //! are lowerCamelCase, unknown keys are ignored, 64-bit numbers are decimal strings (numbers are taken too). An ID
 //! that is no hex becomes an empty one, which costs its span alone.
 
-mod shape;
+pub(super) mod shape;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -50,10 +50,16 @@ fn nesting(text: &str) -> usize {
     deepest
 }
 
-fn read<'a, T: serde::Deserialize<'a>>(text: &'a str) -> Result<T, String> {
+/// Refuses a JSON text that is nested too deep.
+pub(super) fn check_nesting(text: &str) -> Result<(), String> {
     if nesting(text) > MAX_NESTING {
         return Err(format!("the JSON is nested more than {MAX_NESTING} deep"));
     }
+    Ok(())
+}
+
+fn read<'a, T: serde::Deserialize<'a>>(text: &'a str) -> Result<T, String> {
+    check_nesting(text)?;
     serde_json::from_str(text).map_err(|error| format!("the JSON is not OTLP: {error}"))
 }
 

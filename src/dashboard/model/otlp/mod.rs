@@ -16,6 +16,10 @@ pub use peek::{key_value, text_of};
 /// How deep values may be nested: the limit of prost and of the OpenTelemetry Collector.
 pub const MAX_DEPTH: usize = 100;
 
+/// Attribute of a server's span that has the ID of the client's span, as Zipkin allows (its `shared`): the client's span
+/// is its parent, whatever stands as the parent's ID.
+pub const SHARED: &str = "zipkin.shared";
+
 /// Field numbers of `opentelemetry.proto.trace.v1.Span`.
 pub mod span_field {
     pub const TRACE_ID: u32 = 1;

@@ -11,6 +11,7 @@ pub fn tells(key: &[u8]) -> bool {
             | b"server.address"
             | b"net.peer.name"
             | b"net.peer.ip"
+            | b"network.peer.address"
             | b"url.full"
             | b"http.url"
             | b"db.system.name"

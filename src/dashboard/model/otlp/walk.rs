@@ -10,7 +10,7 @@ use super::super::proto::{WireError, fields};
 use super::super::{SpanId, TraceId};
 use super::batch::{Batch, LogRef, Place, Reason, Rejected, ResourceRef, SpanRef};
 use super::peek::{check_depth, key_value, link_target, status_code, text_of};
-use super::{log_field, peer, span_field};
+use super::{SHARED, log_field, peer, span_field};
 
 /// Fields that hold the attributes of a resource, a scope, an event, a link.
 const OF_RESOURCE: u32 = 1;
@@ -141,7 +141,7 @@ impl<'a> Walker<'a> {
     pub fn span(&mut self, message: &'a [u8], resource: u32, scope: u32) -> Result<(), WireError> {
         let (mut trace_id, mut span_id, mut parent, mut name): (&[u8], &[u8], &[u8], &[u8]) =
             (&[], &[], &[], &message[..0]);
-        let (mut start, mut end, mut kind, mut failed) = (0, 0, 0, false);
+        let (mut start, mut end, mut kind, mut failed, mut shared) = (0, 0, 0, false, false);
         let item = self.batch.spans.len() as u32;
         let before =
             (self.batch.span_correlations.len(), self.batch.links.len(), self.batch.hashes.len() as u32);
@@ -162,6 +162,7 @@ impl<'a> Walker<'a> {
                     if let Some((place, origin)) = self.correlation(key, text) {
                         self.batch.span_correlations.push((item, place, origin));
                     }
+                    shared |= kind == SERVER && key == SHARED.as_bytes();
                     if !matches!(kind, INTERNAL | SERVER) && peer::tells(key) {
                         let place = self.place(message);
                         self.batch.peers.push((item, place));
@@ -180,6 +181,9 @@ impl<'a> Walker<'a> {
                 span_field::FLAGS => drop(field.fixed32()?),
                 _ => {}
             }
+        }
+        if shared {
+            parent = span_id;
         }
         match ids(trace_id, span_id) {
             Ok((trace_id, span_id)) => self.batch.spans.push(SpanRef {

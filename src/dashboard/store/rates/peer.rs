@@ -79,6 +79,7 @@ impl<'a> Peer<'a> {
             b"url.full" => self.address.offer(2, host(text())),
             b"http.url" => self.address.offer(3, host(text())),
             b"net.peer.ip" => self.address.offer(4, text()),
+            b"network.peer.address" => self.address.offer(5, text()),
             b"db.system.name" => self.database.offer(0, text()),
             b"db.system" => self.database.offer(1, text()),
             b"db.namespace" => self.namespace.offer(0, text()),

@@ -75,7 +75,8 @@ pub struct Side {
     pub failed: bool,
     /// Without a parent or link.
     pub alone: bool,
-    /// Takes messages by links, which are sides of their own.
+    /// Tied to its other half by more than a parent: takes messages by links, which are sides of their own; or serves
+    /// a call whose span has the same ID.
     pub linked: bool,
 }
 
@@ -160,7 +161,7 @@ impl Sides {
         let operation = is_operation.then(|| self.text(Tag::Name, [batch.at(&span.name), b""]));
         let mut side = Side {
             key: own,
-            // A span that is its own parent has no other side that it could be joined with.
+            // A span that is its own parent has no other side, but for a server that shares the client's ID.
             other: if parent == own { NO_KEY } else { parent },
             role: Role::Inside,
             counts: false,
@@ -176,7 +177,9 @@ impl Sides {
             operation,
         };
         match kind {
-            Kind::Server => (side.role, side.counts) = (Role::Serve, true),
+            Kind::Server => {
+                (side.role, side.counts, side.linked) = (Role::Serve, true, parent == own);
+            }
             Kind::Client | Kind::Producer | Kind::Consumer => {
                 return self.with_peer(side, kind, end - duration, &peer::read(batch, item, span));
             }
