@@ -75,7 +75,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Tags<'a> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Tags<'de>, A::Error> {
                 let mut tags = Tags::default();
-                while let Some(key) = map.next_key::<Text<'de>>()? {
+                // Not borrowed, so that an error can name it.
+                while let Some(key) = map.next_key::<String>()? {
                     tags.add(&key, map.next_value()?);
                 }
                 Ok(tags)
