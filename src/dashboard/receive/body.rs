@@ -142,6 +142,12 @@ impl BodyReader {
         Ok((bytes, share))
     }
 
+    /// Takes a larger share: `more` bytes for what a body becomes while it is converted.
+    pub fn hold(&self, share: &mut OwnedSemaphorePermit, more: usize) -> Result<(), BodyError> {
+        share.merge(self.reserve(more >> 10)?);
+        Ok(())
+    }
+
     /// Takes a share of the budget.
     fn reserve(&self, kib: usize) -> Result<OwnedSemaphorePermit, BodyError> {
         self.budget.clone().try_acquire_many_owned(kib as u32).map_err(|_| BodyError::Busy)

@@ -131,10 +131,14 @@ impl Http {
             Box::new(refusal_answer(encoding, &refusal))
         })?;
         let read = self.receiver.bodies.read(&parts.headers, body).await;
-        let (bytes, _share) = read.map_err(|error| {
+        let too_much = |error: BodyError| {
             self.count(signal, error.outcome());
             Box::new(body_answer(encoding, &error))
-        })?;
+        };
+        let (bytes, mut share) = read.map_err(too_much)?;
+        if encoding == Encoding::Json {
+            self.receiver.bodies.hold(&mut share, json::weight(&bytes)).map_err(too_much)?;
+        }
         let bytes = match encoding {
             Encoding::Protobuf => bytes,
             Encoding::Json => json::to_protobuf(signal, &bytes).map_err(|error| {

@@ -10,7 +10,7 @@ use super::super::proto::{WireError, fields};
 use super::super::{SpanId, TraceId};
 use super::batch::{Batch, LogRef, Place, Reason, Rejected, ResourceRef, SpanRef};
 use super::peek::{check_depth, key_value, link_target, status_code, text_of};
-use super::{SHARED, log_field, peer, span_field};
+use super::{MAX_ITEMS, SHARED, log_field, peer, span_field};
 
 /// Fields that hold the attributes of a resource, a scope, an event, a link.
 const OF_RESOURCE: u32 = 1;
@@ -85,8 +85,19 @@ impl<'a> Walker<'a> {
         Ok(())
     }
 
+    /// Whether there is room for one more of anything.
+    #[inline]
+    fn room(&self) -> Result<(), WireError> {
+        let Batch { resources, scopes, spans, logs, .. } = &self.batch;
+        if resources.len() + scopes.len() + spans.len() + logs.len() >= MAX_ITEMS {
+            return Err(WireError::TooMany);
+        }
+        Ok(())
+    }
+
     /// Takes a resource; gives its index.
     pub fn resource(&mut self, message: &'a [u8]) -> Result<u32, WireError> {
+        self.room()?;
         let mut service = self.place(&self.whole[..0]);
         let from = self.batch.hashes.len() as u32;
         for field in fields(message) {
@@ -127,6 +138,7 @@ impl<'a> Walker<'a> {
 
     /// Takes a scope; gives its index.
     pub fn scope(&mut self, message: &'a [u8]) -> Result<u32, WireError> {
+        self.room()?;
         for field in fields(message) {
             let field = field?;
             if field.number == OF_SCOPE {
@@ -139,6 +151,7 @@ impl<'a> Walker<'a> {
 
     /// Takes a `Span`.
     pub fn span(&mut self, message: &'a [u8], resource: u32, scope: u32) -> Result<(), WireError> {
+        self.room()?;
         let (mut trace_id, mut span_id, mut parent, mut name): (&[u8], &[u8], &[u8], &[u8]) =
             (&[], &[], &[], &message[..0]);
         let (mut start, mut end, mut kind, mut failed, mut shared) = (0, 0, 0, false, false);
@@ -214,6 +227,7 @@ impl<'a> Walker<'a> {
 
     /// Takes a `LogRecord`.
     pub fn log(&mut self, message: &'a [u8], resource: u32, scope: u32) -> Result<(), WireError> {
+        self.room()?;
         let (mut time, mut observed, mut trace_id): (u64, u64, &[u8]) = (0, 0, &[]);
         let item = self.batch.logs.len() as u32;
         let from = self.batch.hashes.len() as u32;

@@ -106,7 +106,9 @@ impl Annotations {
             self.first = Some(self.first.map_or(timestamp, |first| first.min(timestamp)));
         }
         put_message(&mut self.events, span_field::EVENTS, |out| {
-            put_fixed64(out, 1, timestamp.saturating_mul(1000));
+            if timestamp > 0 {
+                put_fixed64(out, 1, timestamp.saturating_mul(1000));
+            }
             match event(value) {
                 None => put_bytes(out, 2, value.as_bytes()),
                 Some((name, attributes)) => {

@@ -10,7 +10,7 @@ use serde_path_to_error::{Deserializer as Tracked, Track};
 
 use super::convert::Converter;
 use super::parts::{Annotations, Tags};
-use crate::dashboard::receive::json::check_nesting;
+use crate::dashboard::receive::json::check_brackets;
 use crate::dashboard::receive::json::shape::{Text, Unsigned, nullable, shape};
 
 shape! {
@@ -88,7 +88,7 @@ pub fn list(body: &[u8]) -> Result<Bytes, String> {
     if text.trim().is_empty() {
         return Err("the body is empty; an empty list is []".to_owned());
     }
-    check_nesting(&text)?;
+    check_brackets(&text)?;
     let mut converter = Converter::default();
     let mut json = serde_json::Deserializer::from_str(&text);
     let read = List(&mut converter).deserialize(&mut json).and_then(|()| json.end());
