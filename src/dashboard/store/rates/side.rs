@@ -14,9 +14,10 @@ use super::{BUCKET, Tag};
 use crate::dashboard::model::otlp::Batch;
 use crate::dashboard::model::otlp::batch::SpanRef;
 use crate::dashboard::model::span::UNKNOWN_SERVICE;
-use crate::dashboard::model::{Kind, Nanos};
+use crate::dashboard::model::{EARLIEST, Kind, Nanos};
 
-/// An end further ahead of arrival than this is not believed: then the span counts when it was received.
+/// An end further ahead of arrival than this is not believed, nor one before [`EARLIEST`]: then the span counts when it
+/// was received.
 const FUTURE: Nanos = 24 * 3600 * 1_000_000_000;
 /// Bytes of a name that tell it from others.
 const MAX_NAME: usize = 256;
@@ -151,7 +152,7 @@ impl Sides {
     pub fn span(&mut self, batch: &Batch, item: u32, span: &SpanRef) {
         let kind = Kind::from_wire(u64::from(span.kind));
         let service = self.service(batch, span.resource);
-        let believed = |time: Nanos| time != 0 && time <= self.received + FUTURE;
+        let believed = |time: Nanos| (EARLIEST..=self.received + FUTURE).contains(&time);
         let end = if believed(span.end) { span.end } else { self.received };
         let duration =
             if believed(span.end) && believed(span.start) { end.saturating_sub(span.start) } else { 0 };
