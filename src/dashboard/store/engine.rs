@@ -191,7 +191,9 @@ impl Shared {
         let first = if dense { number.saturating_sub(CHUNKS_AHEAD - 1) } else { number };
         let mut wanted = None;
         for (number_read, data) in self.backend.chunks(run, first, number).await? {
-            let chunk = Arc::new(Chunk::open(&data)?);
+            let chunk = Chunk::open(&data);
+            let chunk =
+                Arc::new(chunk.map_err(|error| self.at(&format!("run {run}, chunk {number_read}"), error))?);
             if number_read == number {
                 wanted = Some(chunk.clone());
             }
@@ -200,6 +202,16 @@ impl Shared {
             chunks.push_front(((run, number_read), chunk));
         }
         Ok(wanted)
+    }
+
+    /// Says in which store something is damaged, and where in it.
+    pub fn at(&self, place: &str, error: StoreError) -> StoreError {
+        match error {
+            StoreError::Damaged(why) => {
+                StoreError::Damaged(format!("{}, {place}: {why}", self.backend.location()))
+            }
+            other => other,
+        }
     }
 
     fn kept_chunk(&self, key: (u64, u32)) -> Option<Arc<Chunk>> {

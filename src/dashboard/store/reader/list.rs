@@ -7,7 +7,7 @@ use super::super::engine::Shared;
 use super::super::entry::Entry;
 use super::super::run::{CHUNK, RunMeta};
 use super::super::{Cursor, Dot, Order, StatusFilter, StoreError, TraceFilter, TracePage, Verdict};
-use super::lookup::{Contents, OpenBlocks};
+use super::lookup::{Contents, OpenBlocks, or_left_out};
 use super::needles::Needles;
 use crate::dashboard::model::{Nanos, Trace, TraceId, TraceSummary};
 
@@ -84,7 +84,7 @@ impl Shared {
         let dense = ordinals.len() * CHUNK * 4 >= run.entries as usize;
         for ordinals in ordinals.chunk_by(|a, b| *a as usize / CHUNK == *b as usize / CHUNK).rev() {
             let number = (ordinals[0] as usize / CHUNK) as u32;
-            let Some(chunk) = self.chunk(run.id, number, dense).await? else { return Ok(()) };
+            let Some(chunk) = or_left_out(self.chunk(run.id, number, dense).await)? else { continue };
             for ordinal in ordinals.iter().rev() {
                 let Some(entry) = chunk.entry(*ordinal)? else { continue };
                 if entry.summary.start < search.from {
@@ -114,10 +114,12 @@ impl Shared {
         let id = entry.summary.trace_id;
         search.seen_down_to = entry.summary.start;
         let whole = if self.is_in_pieces(id, runs) { self.entry(id).await?.unwrap_or(entry) } else { entry };
-        let trace = match self.contents_with(&whole.locs, &mut search.open).await? {
-            Contents::Read(spans, logs) => Some(Trace { id, spans, logs }),
-            Contents::Moved => self.whole_trace(id).await?,
+        let trace = match self.contents_with(&whole.locs, &mut search.open).await {
+            Ok(Contents::Read(spans, logs)) => Ok(Some(Trace { id, spans, logs })),
+            Ok(Contents::Moved) => self.whole_trace(id).await,
+            Err(error) => Err(error),
         };
+        let trace = or_left_out(trace)?;
         let Some(trace) = trace else { return Ok(()) };
         search.opened += 1;
         search.spans += trace.spans.len().max(1);
