@@ -5,6 +5,8 @@ mod bad_input;
 mod common;
 #[path = "store/contract.rs"]
 mod contract;
+#[path = "store/network.rs"]
+mod network;
 #[path = "store/opening.rs"]
 mod opening;
 #[path = "store/outage.rs"]
