@@ -75,7 +75,7 @@ async fn client_and_server_of_one_id_are_one_call_in_whichever_order_they_come()
     }
     // Both in one request; and where the client says nothing, the caller is not known.
     let kept = Kept::open().await;
-    let mut whole = request("orders", &[server.clone()]);
+    let mut whole = request("orders", std::slice::from_ref(&server));
     whole.extend(request("gateway", &[root, client]));
     kept.send_raw(whole).await;
     assert_eq!(kept.calls().await, ["gateway > orders 1", "user > gateway 1"]);

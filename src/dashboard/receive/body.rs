@@ -142,10 +142,9 @@ impl BodyReader {
         Ok((bytes, share))
     }
 
-    /// Takes a larger share: `more` bytes for what a body becomes while it is converted.
-    pub fn hold(&self, share: &mut OwnedSemaphorePermit, more: usize) -> Result<(), BodyError> {
-        share.merge(self.reserve(more >> 10)?);
-        Ok(())
+    /// A share of the budget for `bytes` that a body becomes while it is converted.
+    pub fn hold(&self, bytes: usize) -> Result<OwnedSemaphorePermit, BodyError> {
+        self.reserve(bytes >> 10)
     }
 
     /// Takes a share of the budget.

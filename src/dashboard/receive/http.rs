@@ -135,16 +135,16 @@ impl Http {
             self.count(signal, error.outcome());
             Box::new(body_answer(encoding, &error))
         };
-        let (bytes, mut share) = read.map_err(too_much)?;
-        if encoding == Encoding::Json {
-            self.receiver.bodies.hold(&mut share, json::weight(&bytes)).map_err(too_much)?;
-        }
+        let (bytes, _share) = read.map_err(too_much)?;
         let bytes = match encoding {
             Encoding::Protobuf => bytes,
-            Encoding::Json => json::to_protobuf(signal, &bytes).map_err(|error| {
-                self.count(signal, Outcome::Malformed);
-                Box::new(refusal_answer(encoding, &Refusal::Malformed(error)))
-            })?,
+            Encoding::Json => {
+                let _held = self.receiver.bodies.hold(json::weight(&bytes)).map_err(too_much)?;
+                json::to_protobuf(signal, &bytes).map_err(|error| {
+                    self.count(signal, Outcome::Malformed);
+                    Box::new(refusal_answer(encoding, &Refusal::Malformed(error)))
+                })?
+            }
         };
         let taken = self.receiver.take(Transport::Http, signal, bytes).await;
         let accepted = taken.map_err(|refusal| Box::new(refusal_answer(encoding, &refusal)))?;
