@@ -5,6 +5,7 @@ mod rates_support;
 
 use common::otlp::{self, TestSpan, request};
 use rates_support::{CLIENT, CONSUMER, Kept, MS, PRODUCER, SERVER, lasting, of_kind, span};
+use throughline::dashboard::model::otlp::SHARED;
 use throughline::dashboard::model::proto::{put_bytes, put_message, put_uint};
 use throughline::dashboard::store::{Node, Reader};
 
@@ -54,6 +55,33 @@ async fn a_call_counts_once_whichever_half_comes_first() {
             [("gateway".into(), "POST /orders".into(), 1, 0), ("orders".into(), "POST /charge".into(), 1, 0)]
         );
     }
+}
+
+/// As Zipkin's clients do: the server goes on under the ID that the client gave its own span.
+#[tokio::test]
+async fn client_and_server_of_one_id_are_one_call_in_whichever_order_they_come() {
+    let [root, client, server] = halves(1);
+    let server = TestSpan { span_id: client.span_id.clone(), ..server }.parent(1).with(SHARED, "true");
+    let failed = client.clone().failed("refused");
+    for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0], [2, 0, 1]] {
+        let kept = Kept::open().await;
+        let spans = [("gateway", &root), ("gateway", &failed), ("orders", &server)];
+        for index in order {
+            kept.send(spans[index].0, std::slice::from_ref(spans[index].1)).await;
+        }
+        let mut calls = kept.calls().await;
+        calls.sort_unstable();
+        assert_eq!(calls, ["gateway > orders 1 !1", "user > gateway 1"], "{order:?}");
+    }
+    // Both in one request; and where the client says nothing, the caller is not known.
+    let kept = Kept::open().await;
+    let mut whole = request("orders", std::slice::from_ref(&server));
+    whole.extend(request("gateway", &[root, client]));
+    kept.send_raw(whole).await;
+    assert_eq!(kept.calls().await, ["gateway > orders 1", "user > gateway 1"]);
+    let kept = Kept::open().await;
+    kept.send("orders", &[server]).await;
+    assert_eq!(kept.calls().await, ["? > orders 1"]);
 }
 
 #[tokio::test]

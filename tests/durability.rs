@@ -159,9 +159,12 @@ async fn a_wrong_start_is_one_line_that_names_it() {
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let taken = taken.local_addr().unwrap().to_string();
     let text_db = format!("sqlite://{}", folder.path().join("text.db").display());
-    let cases: [(&[&str], &[&str]); 14] = [
+    let cases: [(&[&str], &[&str]); 16] = [
         (&["--listen", &taken], &[&taken, "in use", "--listen"]),
         (&["--otlp-grpc", &taken], &[&taken, "in use", "--otlp-grpc"]),
+        // As where a Zipkin runs already.
+        (&["--zipkin", &taken], &[&taken, "in use", "--zipkin"]),
+        (&["--zipkin", "0.0.0.0:0"], &["--zipkin", "--ingest-key", "--read-key", "--allow-remote"]),
         (&["--otlp-http", "0.0.0.0:0"], &["--otlp-http", "--ingest-key", "--read-key", "--allow-remote"]),
         (&["--listen", "0.0.0.0:0", "--read-key", "r"], &["--listen", "--ingest-key", "--allow-remote"]),
         (&["--listen", "0.0.0.0:0", "--ingest-key", "i"], &["--listen", "--read-key", "--allow-remote"]),

@@ -32,6 +32,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         listen: given.listen,
         otlp_grpc: given.otlp_grpc,
         otlp_http: given.otlp_http,
+        zipkin: given.zipkin,
         store: given.store,
         limits: Limits { max_age: given.keep, max_bytes: given.keep_size, ..Limits::default() },
         receive: receive::Settings {
@@ -51,6 +52,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     tracing::info!("pages on http://{}", dashboard.listen);
     tracing::info!("OTLP over gRPC on {}", dashboard.otlp_grpc);
     tracing::info!("OTLP over HTTP on {}", dashboard.otlp_http);
+    if let Some(zipkin) = dashboard.zipkin {
+        tracing::info!("Zipkin's spans on {zipkin}");
+    }
     tracing::info!("store is {}", dashboard.store_location());
     shutdown::requested(args.end_with_stdin).await?;
     tracing::info!("ending: no new requests, writing what has come");

@@ -21,6 +21,16 @@ pub struct DashboardSettings {
     #[arg(long, env = "THROUGHLINE_OTLP_HTTP", value_name = "ADDRESS", default_value = "127.0.0.1:4318")]
     pub otlp_http: SocketAddr,
 
+    /// Takes Zipkin's spans too, at this address or at Zipkin's own, 127.0.0.1:9411; without it none are taken
+    #[arg(
+        long,
+        env = "THROUGHLINE_ZIPKIN",
+        value_name = "ADDRESS",
+        num_args = 0..=1,
+        default_missing_value = "127.0.0.1:9411"
+    )]
+    pub zipkin: Option<SocketAddr>,
+
     /// Where traces and logs are kept: sqlite://FILE, or postgres://USER:PASSWORD@HOST:PORT/DATABASE, which several
     /// dashboards may share; prefer the variable where there is a password
     #[arg(

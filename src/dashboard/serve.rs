@@ -35,6 +35,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     pub otlp_grpc: SocketAddr,
     pub otlp_http: SocketAddr,
+    /// Where Zipkin's spans are taken; nowhere where it is `None`.
+    pub zipkin: Option<SocketAddr>,
     pub store: Location,
     pub limits: Limits,
     pub receive: receive::Settings,
@@ -77,6 +79,7 @@ pub struct Dashboard {
     pub listen: SocketAddr,
     pub otlp_grpc: SocketAddr,
     pub otlp_http: SocketAddr,
+    pub zipkin: Option<SocketAddr>,
     store: Arc<Store>,
     ops: Arc<Ops>,
     receiving: CancellationToken,
@@ -89,35 +92,34 @@ impl Dashboard {
     /// Opens the store, binds all addresses and serves.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         let keyring = Arc::new(Keyring::new(settings.ingest_keys, settings.read_keys)?);
-        let addresses = [
-            ("--listen", settings.listen, Right::Read),
-            ("--otlp-grpc", settings.otlp_grpc, Right::Send),
-            ("--otlp-http", settings.otlp_http, Right::Send),
-        ];
-        let mut listeners = Vec::new();
-        for (flag, address, right) in addresses {
+        let open = async |flag, address, right| {
             may_listen(flag, address, right, &keyring, settings.allow_remote)?;
-            listeners.push(bind(flag, address).await?);
-        }
+            bind(flag, address).await
+        };
+        let (pages_at, listen) = open("--listen", settings.listen, Right::Read).await?;
+        let (grpc_at, otlp_grpc) = open("--otlp-grpc", settings.otlp_grpc, Right::Send).await?;
+        let (http_at, otlp_http) = open("--otlp-http", settings.otlp_http, Right::Send).await?;
+        let zipkin_at = match settings.zipkin {
+            Some(address) => Some(open("--zipkin", address, Right::Send).await?),
+            None => None,
+        };
+        let zipkin = zipkin_at.as_ref().map(|(_, address)| *address);
         let keys = Keys::with(settings.receive.correlation_keys.iter().cloned());
         let store = Arc::new(Store::open(&settings.store, settings.limits, &keys).await?);
         let counters = Arc::new(Counters::default());
         let receiver =
             Arc::new(Receiver::new(settings.receive, keyring.clone(), counters.clone(), store.clone()));
         let ops = Arc::new(Ops::new(store.clone(), counters.clone()));
-        let mut local = listeners
-            .iter()
-            .zip(addresses)
-            .map(|(listener, (_, asked, _))| listener.local_addr().unwrap_or(asked));
-        let mut next = || local.next().expect("three listeners were bound");
-        let (listen, otlp_grpc, otlp_http) = (next(), next(), next());
-        drop(local);
         let (receiving, showing) = (CancellationToken::new(), CancellationToken::new());
         let state = PageState {
             reader: store.clone(),
             overviews: Arc::default(),
             vocabulary: Arc::default(),
-            status: Arc::new(Status::new(counters, store.clone(), (otlp_grpc, otlp_http))),
+            status: Arc::new(Status::new(
+                counters,
+                store.clone(),
+                [Some(otlp_grpc), Some(otlp_http), zipkin],
+            )),
             test_trace: Some(Arc::new(Sender::new(receiver.clone()))),
             settings: Arc::new(PageSettings {
                 otlp_grpc: Some(otlp_grpc.to_string()),
@@ -133,17 +135,19 @@ impl Dashboard {
         let figures = view::for_readers(ops::figures(ops.clone()), &state);
         let pages_router = ops::probes(ops.clone()).merge(figures).merge(view::router(state));
         let (mut receivers, mut pages) = (JoinSet::new(), JoinSet::new());
-        let mut listeners = listeners.into_iter();
-        let mut listener = || listeners.next().expect("three listeners were bound");
-        let guests = descriptors::connections(addresses.len() as u64);
+        let guests = descriptors::connections(if zipkin.is_some() { 4 } else { 3 });
         let door =
             |name, http2_only| Door { name, http2_only, guests, first_request: settings.first_request };
-        pages.spawn(door::serve(listener(), pages_router, door("pages", false), showing.clone()));
+        pages.spawn(door::serve(pages_at, pages_router, door("pages", false), showing.clone()));
         let grpc = receive::grpc::router(receiver.clone());
-        receivers.spawn(door::serve(listener(), grpc, door("OTLP over gRPC", true), receiving.clone()));
-        let http = receive::http::router(receiver);
-        receivers.spawn(door::serve(listener(), http, door("OTLP over HTTP", false), receiving.clone()));
-        Ok(Self { listen, otlp_grpc, otlp_http, store, ops, receiving, showing, receivers, pages })
+        receivers.spawn(door::serve(grpc_at, grpc, door("OTLP over gRPC", true), receiving.clone()));
+        let http = receive::http::router(receiver.clone());
+        receivers.spawn(door::serve(http_at, http, door("OTLP over HTTP", false), receiving.clone()));
+        if let Some((zipkin_at, _)) = zipkin_at {
+            let zipkin = receive::zipkin::router(receiver);
+            receivers.spawn(door::serve(zipkin_at, zipkin, door("Zipkin", false), receiving.clone()));
+        }
+        Ok(Self { listen, otlp_grpc, otlp_http, zipkin, store, ops, receiving, showing, receivers, pages })
     }
 
     /// Where its store is, without any password.
@@ -196,12 +200,15 @@ fn may_listen(
     Ok(())
 }
 
-async fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|error| {
+/// Listens; gives the address too, with the port that was taken for 0.
+async fn bind(flag: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let listener = TcpListener::bind(address).await.map_err(|error| {
         let why = match error.kind() {
             std::io::ErrorKind::AddrInUse => "the port is in use".to_owned(),
             _ => error.to_string(),
         };
         StartError::Bind { address, flag, why }
-    })
+    })?;
+    let bound = listener.local_addr().unwrap_or(address);
+    Ok((listener, bound))
 }

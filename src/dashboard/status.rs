@@ -15,18 +15,18 @@ const SILENT_S: u64 = 120;
 pub struct Status {
     counters: Arc<Counters>,
     store: Arc<Store>,
-    otlp_grpc: SocketAddr,
-    otlp_http: SocketAddr,
+    /// The ways in that are open, with the name of each.
+    ways: Vec<(Transport, String)>,
 }
 
 impl Status {
-    /// A source of the Status page.
-    pub fn new(
-        counters: Arc<Counters>,
-        store: Arc<Store>,
-        (otlp_grpc, otlp_http): (SocketAddr, SocketAddr),
-    ) -> Self {
-        Self { counters, store, otlp_grpc, otlp_http }
+    /// A source of the Status page. The addresses are those of OTLP over gRPC and over HTTP and of Zipkin.
+    pub fn new(counters: Arc<Counters>, store: Arc<Store>, addresses: [Option<SocketAddr>; 3]) -> Self {
+        let names =
+            [(Transport::Grpc, "OTLP gRPC"), (Transport::Http, "OTLP HTTP"), (Transport::Zipkin, "Zipkin")];
+        let ways = names.into_iter().zip(addresses);
+        let ways = ways.filter_map(|((way, name), address)| Some((way, format!("{name} {}", address?))));
+        Self { counters, store, ways: ways.collect() }
     }
 
     fn refused(&self) -> Vec<Refused> {
@@ -46,18 +46,20 @@ impl Status {
 
 impl StatusSource for Status {
     fn status(&self) -> ReceiveStatus {
-        let grpc = self.counters.transport(Transport::Grpc);
-        let http = self.counters.transport(Transport::Http);
+        let states: Vec<_> = self.ways.iter().map(|(way, _)| self.counters.transport(*way)).collect();
+        let sum = |of: fn(&TransportState) -> u64| states.iter().map(of).sum();
         let overloaded = |(outcome, count)| if outcome == Outcome::Overloaded { count } else { 0 };
         ReceiveStatus {
-            sources: vec![
-                source(format!("OTLP gRPC {}", self.otlp_grpc), &grpc),
-                source(format!("OTLP HTTP {}", self.otlp_http), &http),
-            ],
-            accepted_spans: grpc.spans + http.spans,
-            accepted_logs: grpc.logs + http.logs,
-            counted_metrics: grpc.points + http.points,
-            bytes: grpc.bytes + http.bytes,
+            sources: self
+                .ways
+                .iter()
+                .zip(&states)
+                .map(|((way, name), state)| source(*way, name, state))
+                .collect(),
+            accepted_spans: sum(|state| state.spans),
+            accepted_logs: sum(|state| state.logs),
+            counted_metrics: sum(|state| state.points),
+            bytes: sum(|state| state.bytes),
             commit_p95: self.store.latency().quantile(0.95).map(|took| took.as_nanos() as u64),
             turned_away: self.counters.refusals().into_iter().map(overloaded).sum(),
             refused: self.refused(),
@@ -75,7 +77,7 @@ impl StatusSource for Status {
     }
 }
 
-fn source(name: String, state: &TransportState) -> SourceStatus {
+fn source(way: Transport, name: &str, state: &TransportState) -> SourceStatus {
     let age = state.last_heard.and_then(|last| last.elapsed().ok()).map(|age| age.as_secs());
     let mut kinds = Vec::new();
     for (word, count) in [("spans", state.spans), ("logs", state.logs), ("metrics", state.points)] {
@@ -83,9 +85,10 @@ fn source(name: String, state: &TransportState) -> SourceStatus {
             kinds.push(word);
         }
     }
+    let may_bring = if way == Transport::Zipkin { "spans" } else { "spans, logs, metrics" };
     SourceStatus {
-        name,
-        kind: if kinds.is_empty() { "spans, logs, metrics".to_owned() } else { kinds.join(", ") },
+        name: name.to_owned(),
+        kind: if kinds.is_empty() { may_bring.to_owned() } else { kinds.join(", ") },
         health: if age.is_some_and(|age| age < SILENT_S) { Health::Well } else { Health::Silent },
         last_heard: state.last_heard.map(nanos),
         rate: state.last_heard.map(|_| state.rate),

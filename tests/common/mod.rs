@@ -19,6 +19,7 @@ pub fn settings(folder: &Path) -> Settings {
         listen: free,
         otlp_grpc: free,
         otlp_http: free,
+        zipkin: None,
         store: Location::Sqlite(folder.join("store.db")),
         limits: Limits::default(),
         receive: Default::default(),
@@ -60,6 +61,11 @@ impl Running {
     /// An address of the OTLP/HTTP receiver.
     pub fn otlp(&self, path: &str) -> String {
         format!("http://{}{path}", self.dashboard.otlp_http)
+    }
+
+    /// An address of the receiver of Zipkin's spans.
+    pub fn zipkin(&self, path: &str) -> String {
+        format!("http://{}{path}", self.dashboard.zipkin.expect("it is switched on"))
     }
 }
 

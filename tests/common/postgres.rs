@@ -1,6 +1,7 @@
 //! A real PostgreSQL for tests: a server of their own on a socket in a temporary folder, a database for each test.
 //!
-//! One server serves all tests of a binary that run at the same time; the last that lets go of it ends it.
+//! One server serves all tests of a binary that run at the same time; the last that lets go of it ends it. A server of a
+//! test's own may listen on loopback too, with TLS under a certificate that the test makes.
 
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt as _;
@@ -20,6 +21,14 @@ static NUMBER: AtomicU32 = AtomicU32::new(1);
 pub struct Server {
     folder: tempfile::TempDir,
     child: Mutex<Option<Child>>,
+    tcp: Option<Tcp>,
+}
+
+/// How a server listens on loopback.
+#[derive(Clone, Copy)]
+struct Tcp {
+    port: u16,
+    tls: bool,
 }
 
 /// A program of PostgreSQL: on the path, or where Debian keeps it, the newest version.
@@ -72,7 +81,7 @@ impl Server {
             match shared.upgrade() {
                 Some(server) => (server, false),
                 None => {
-                    let server = Arc::new(Self::make());
+                    let server = Arc::new(Self::make(None));
                     *shared = Arc::downgrade(&server);
                     (server, true)
                 }
@@ -87,12 +96,22 @@ impl Server {
 
     /// A server for one test that does it harm.
     pub async fn own() -> Arc<Self> {
-        let server = Self::make();
+        let server = Self::make(None);
         server.start().await;
         Arc::new(server)
     }
 
-    fn make() -> Self {
+    /// The same, on a port of loopback too; with `tls` nobody is let in there without.
+    pub async fn own_on_tcp(tls: bool) -> Arc<Self> {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = free.local_addr().expect("it is bound").port();
+        drop(free);
+        let server = Self::make(Some(Tcp { port, tls }));
+        server.start().await;
+        Arc::new(server)
+    }
+
+    fn make(tcp: Option<Tcp>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let data = folder.path().join("data");
         std::fs::create_dir(&data).expect("a folder");
@@ -109,12 +128,48 @@ impl Server {
             .expect("initdb runs");
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
         // `guarded` needs a password; all others are let in.
-        std::fs::write(
-            data.join("pg_hba.conf"),
-            "local all guarded scram-sha-256\nlocal all all trust\nhost all all 127.0.0.1/32 trust\n",
-        )
-        .expect("it is ours");
-        Self { folder, child: Mutex::new(None) }
+        let host = if tcp.is_some_and(|tcp| tcp.tls) { "hostssl" } else { "host" };
+        let who = format!(
+            "local all guarded scram-sha-256\nlocal all all trust\n\
+             {host} all guarded 127.0.0.1/32 scram-sha-256\n{host} all all 127.0.0.1/32 trust\n"
+        );
+        std::fs::write(data.join("pg_hba.conf"), who).expect("it is ours");
+        let server = Self { folder, child: Mutex::new(None), tcp };
+        if tcp.is_some_and(|tcp| tcp.tls) {
+            server.certify();
+        }
+        server
+    }
+
+    /// Makes an authority and, signed by it, the server's certificate for the name `localhost`.
+    fn certify(&self) {
+        let folder = self.folder.path();
+        let openssl = |arguments: &str| {
+            let made = Command::new("openssl").args(arguments.split(' ')).current_dir(folder).output();
+            let made = made.unwrap_or_else(|error| panic!("openssl: {error}; install it (Debian: openssl)"));
+            assert!(made.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&made.stderr));
+        };
+        let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+        for name in ["authority", "stranger"] {
+            openssl(&format!("req -x509 {key} -days 2 -subj /CN={name} -keyout {name}.key -out {name}.crt"));
+        }
+        openssl(&format!(
+            "req {key} -subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout data/server.key -out server.csr"
+        ));
+        openssl(
+            "x509 -req -in server.csr -CA authority.crt -CAkey authority.key -CAcreateserial -days 2 \
+             -copy_extensions copy -out data/server.crt",
+        );
+        let key = folder.join("data/server.key");
+        std::fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).expect("it is ours");
+        if let Some((user, group)) = other_user() {
+            chown(&key, Some(user), Some(group)).expect("we are root");
+        }
+    }
+
+    /// The certificate of an authority: `authority` signed the server's, `stranger` did not.
+    pub fn certificate(&self, of: &str) -> PathBuf {
+        self.folder.path().join(format!("{of}.crt"))
     }
 
     /// Starts it, again after an end of any kind.
@@ -123,12 +178,21 @@ impl Server {
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             let log = std::fs::File::options().create(true).append(true).open(self.log()).expect("a file");
+            let listen = match self.tcp {
+                None => vec!["listen_addresses=".to_owned()],
+                Some(Tcp { port, tls }) => vec![
+                    "listen_addresses=127.0.0.1".to_owned(),
+                    format!("port={port}"),
+                    format!("ssl={}", if tls { "on" } else { "off" }),
+                ],
+            };
             let child = command("postgres")
                 .arg("-D")
                 .arg(&data)
                 .arg("-k")
                 .arg(&data)
-                .args(["-c", "listen_addresses=", "-c", "fsync=on", "-c", "max_connections=80"])
+                .args(["-c", "fsync=on", "-c", "max_connections=80"])
+                .args(listen.iter().flat_map(|setting| ["-c", setting]))
                 .stderr(log)
                 .spawn()
                 .expect("postgres starts");
@@ -169,7 +233,13 @@ impl Server {
 
     /// The address of a database, over the socket.
     pub fn url(&self, database: &str) -> String {
-        format!("postgres://admin@localhost/{database}?host={}", self.socket().display())
+        let port = self.tcp.map_or(String::new(), |tcp| format!(":{}", tcp.port));
+        format!("postgres://admin@localhost{port}/{database}?host={}", self.socket().display())
+    }
+
+    /// Its port on loopback.
+    pub fn port(&self) -> u16 {
+        self.tcp.expect("it listens on loopback").port
     }
 
     /// Ends it in an instant, as a power cut would.
@@ -195,7 +265,7 @@ impl Server {
     /// Makes an empty database.
     pub async fn database(self: &Arc<Self>) -> Database {
         let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        let database = Database { server: self.clone(), name };
+        let database = Database { server: self.clone(), name, over: None };
         let mut connection = PgConnection::connect(&self.url("postgres")).await.expect("it runs");
         let statement = AssertSqlSafe(format!("CREATE DATABASE {}", database.name));
         sqlx::query(statement).execute(&mut connection).await.expect("a database");
@@ -214,17 +284,29 @@ impl Drop for Server {
 pub struct Database {
     pub server: Arc<Server>,
     pub name: String,
+    /// Host, port and parameters where it is to be reached over TCP.
+    over: Option<(String, u16, String)>,
 }
 
 impl Database {
-    /// Its address.
-    pub fn url(&self) -> String {
-        self.server.url(&self.name)
+    /// The same, reached over TCP at a host and port with parameters such as `sslmode=disable`.
+    pub fn over_tcp(self, host: &str, port: u16, parameters: &str) -> Self {
+        Self { over: Some((host.to_owned(), port, parameters.to_owned())), ..self }
     }
 
-    /// A connection, as another program has it.
+    /// Its address.
+    pub fn url(&self) -> String {
+        match &self.over {
+            None => self.server.url(&self.name),
+            Some((host, port, parameters)) => {
+                format!("postgres://admin@{host}:{port}/{}?{parameters}", self.name)
+            }
+        }
+    }
+
+    /// A connection, as another program has it: over the socket.
     pub async fn connect(&self) -> PgConnection {
-        PgConnection::connect(&self.url()).await.expect("it runs")
+        PgConnection::connect(&self.server.url(&self.name)).await.expect("it runs")
     }
 
     /// Runs statements, as another program could.

@@ -128,6 +128,12 @@ pub async fn try_send(store: &Store, service: &str, spans: &[TestSpan]) -> Resul
     store.ingest(batch).await.map(|stored| stored.duplicates)
 }
 
+/// Sends a request of any number of services.
+pub async fn send_raw(store: &Store, request: Vec<u8>) {
+    let batch = Batch::traces(request.into(), &Keys::default()).expect("a valid request");
+    store.ingest(batch).await.expect("stored");
+}
+
 pub async fn send_logs(store: &Store, service: &str, records: &[(&str, Option<u64>, Option<&str>)]) {
     let batch = Batch::logs(otlp::logs(service, records).into(), &Keys::default()).expect("a valid request");
     store.ingest(batch).await.expect("stored");

@@ -29,6 +29,9 @@ pub use value::Value;
 /// Nanoseconds since the Unix epoch, as OTLP counts them. 0 means "not told".
 pub type Nanos = u64;
 
+/// 2000-01-01: nothing was traced before. A sender that tells less has no clock, or counts from its own start.
+pub const EARLIEST: Nanos = 946_684_800_000_000_000;
+
 /// The current time. 0 where the clock stands before 1970.
 pub fn now() -> Nanos {
     nanos(std::time::SystemTime::now())

@@ -17,6 +17,8 @@ pub enum WireError {
     WrongType(u32),
     #[error("values are nested more than {} deep", super::otlp::MAX_DEPTH)]
     TooDeep,
+    #[error("more than {} resources, scopes, spans and logs at once", super::otlp::MAX_ITEMS)]
+    TooMany,
 }
 
 /// A field's value as the wire has it.

@@ -115,7 +115,12 @@ async fn learn(reader: &dyn Reader, now: Nanos) -> Result<Words, StoreError> {
     };
     let mut left = SPANS;
     for row in &page.rows {
-        let Some(trace) = reader.trace(row.trace_id).await? else { continue };
+        let trace = match reader.trace(row.trace_id).await {
+            // Who opens it is told; the others complete what is typed.
+            Err(StoreError::Damaged(_)) => continue,
+            read => read?,
+        };
+        let Some(trace) = trace else { continue };
         for span in trace.spans.iter().take(left) {
             add("name".to_owned(), Some(language::value(&span.name)));
             attributes(&span.attributes, "span.", &mut add);

@@ -57,7 +57,7 @@ impl<'a> Semantics<'a> {
     /// The route, else the path; without query.
     pub fn http_path(self) -> Option<&'a str> {
         let path = self
-            .text(&["http.route", "url.path", "http.target"])
+            .text(&["http.route", "url.path", "http.target", "http.path"])
             .or_else(|| self.text(&["url.full", "http.url"]).map(path_of_url))?;
         Some(path.split(['?', '#']).next().unwrap_or(path))
     }
@@ -177,9 +177,15 @@ impl<'a> Semantics<'a> {
     pub fn peer(self) -> Option<&'a str> {
         let named = self.text(&["service.peer.name", "peer.service"]);
         let host = || {
-            self.text(&["server.address", "net.peer.name", "http.host", "net.peer.ip"])
-                .or_else(|| self.text(&["url.full", "http.url"]).and_then(host_of_url))
-                .map(without_port)
+            self.text(&[
+                "server.address",
+                "net.peer.name",
+                "http.host",
+                "net.peer.ip",
+                "network.peer.address",
+            ])
+            .or_else(|| self.text(&["url.full", "http.url"]).and_then(host_of_url))
+            .map(without_port)
         };
         named.or_else(host)
     }

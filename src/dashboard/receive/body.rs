@@ -142,6 +142,11 @@ impl BodyReader {
         Ok((bytes, share))
     }
 
+    /// A share of the budget for `bytes` that a body becomes while it is converted.
+    pub fn hold(&self, bytes: usize) -> Result<OwnedSemaphorePermit, BodyError> {
+        self.reserve(bytes >> 10)
+    }
+
     /// Takes a share of the budget.
     fn reserve(&self, kib: usize) -> Result<OwnedSemaphorePermit, BodyError> {
         self.budget.clone().try_acquire_many_owned(kib as u32).map_err(|_| BodyError::Busy)

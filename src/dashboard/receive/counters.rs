@@ -22,6 +22,7 @@ const MAX_SENDERS: usize = 1000;
 pub enum Transport {
     Grpc,
     Http,
+    Zipkin,
 }
 
 impl Transport {
@@ -30,6 +31,7 @@ impl Transport {
         match self {
             Transport::Grpc => "grpc",
             Transport::Http => "http",
+            Transport::Zipkin => "zipkin",
         }
     }
 

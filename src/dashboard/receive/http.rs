@@ -35,9 +35,7 @@ enum Encoding {
 
 impl Encoding {
     fn of(headers: &HeaderMap) -> Option<Self> {
-        let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-        let media_type = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        match media_type.as_str() {
+        match media_type(headers)?.as_str() {
             "application/x-protobuf" | "application/protobuf" => Some(Encoding::Protobuf),
             "application/json" => Some(Encoding::Json),
             _ => None,
@@ -50,6 +48,12 @@ impl Encoding {
             Encoding::Json => "application/json",
         })
     }
+}
+
+/// The media type of a request without its parameters, in lower case.
+pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
 }
 
 /// The routes of the receiver.
@@ -69,7 +73,7 @@ pub fn router(receiver: Arc<Receiver>) -> Router {
 }
 
 /// CORS for the origins of the settings; none, no headers.
-fn cors(origins: &[String]) -> Option<CorsLayer> {
+pub(super) fn cors(origins: &[String]) -> Option<CorsLayer> {
     let allowed = match origins {
         [] => return None,
         [any] if any == "*" => AllowOrigin::any(),
@@ -90,14 +94,12 @@ impl Http {
         let encoding = Encoding::of(request.headers());
         if request.method() != Method::POST {
             let encoding = encoding.unwrap_or(Encoding::Json);
-            let mut answer = refuse(
+            return refuse(
                 encoding,
                 StatusCode::METHOD_NOT_ALLOWED,
                 Code::Unimplemented,
                 "only POST is taken here",
             );
-            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
-            return answer;
         }
         let Some(encoding) = encoding else {
             let message = "Content-Type must be application/x-protobuf or application/json";
@@ -129,16 +131,20 @@ impl Http {
             Box::new(refusal_answer(encoding, &refusal))
         })?;
         let read = self.receiver.bodies.read(&parts.headers, body).await;
-        let (bytes, _share) = read.map_err(|error| {
+        let too_much = |error: BodyError| {
             self.count(signal, error.outcome());
             Box::new(body_answer(encoding, &error))
-        })?;
+        };
+        let (bytes, _share) = read.map_err(too_much)?;
         let bytes = match encoding {
             Encoding::Protobuf => bytes,
-            Encoding::Json => json::to_protobuf(signal, &bytes).map_err(|error| {
-                self.count(signal, Outcome::Malformed);
-                Box::new(refusal_answer(encoding, &Refusal::Malformed(error)))
-            })?,
+            Encoding::Json => {
+                let _held = self.receiver.bodies.hold(json::weight(&bytes)).map_err(too_much)?;
+                json::to_protobuf(signal, &bytes).map_err(|error| {
+                    self.count(signal, Outcome::Malformed);
+                    Box::new(refusal_answer(encoding, &Refusal::Malformed(error)))
+                })?
+            }
         };
         let taken = self.receiver.take(Transport::Http, signal, bytes).await;
         let accepted = taken.map_err(|refusal| Box::new(refusal_answer(encoding, &refusal)))?;
@@ -155,24 +161,34 @@ impl Http {
 }
 
 fn body_answer(encoding: Encoding, error: &BodyError) -> Response {
-    let (status, code) = match error {
+    let (status, code) = status_of_body(error);
+    refuse(encoding, status, code, &error.to_string())
+}
+
+fn refusal_answer(encoding: Encoding, refusal: &Refusal) -> Response {
+    let (status, code) = status_of_refusal(refusal);
+    refuse(encoding, status, code, &refusal.to_string())
+}
+
+/// What a body that was not read is answered with.
+pub(super) fn status_of_body(error: &BodyError) -> (StatusCode, Code) {
+    match error {
         BodyError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted),
         BodyError::UnknownEncoding(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument),
         BodyError::Corrupt(_) => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
         BodyError::TooSlow => (StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded),
         BodyError::Busy => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
-    };
-    refuse(encoding, status, code, &error.to_string())
+    }
 }
 
-fn refusal_answer(encoding: Encoding, refusal: &Refusal) -> Response {
-    let (status, code) = match refusal {
+/// What a request that was not taken is answered with.
+pub(super) fn status_of_refusal(refusal: &Refusal) -> (StatusCode, Code) {
+    match refusal {
         Refusal::Malformed(_) => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
         Refusal::Denied(Denied::Unknown) => (StatusCode::UNAUTHORIZED, Code::Unauthenticated),
         Refusal::Denied(_) => (StatusCode::FORBIDDEN, Code::PermissionDenied),
         Refusal::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
-    };
-    refuse(encoding, status, code, &refusal.to_string())
+    }
 }
 
 /// A `google.rpc.Status` in the encoding of the request.
@@ -181,12 +197,22 @@ fn refuse(encoding: Encoding, status: StatusCode, code: Code, message: &str) -> 
         Encoding::Protobuf => answer::status(code, message),
         Encoding::Json => answer::status_json(code, message),
     };
-    let mut response = (status, [(CONTENT_TYPE, encoding.media_type())], Body::from(body)).into_response();
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
-    }
-    if status == StatusCode::UNAUTHORIZED {
-        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    with_advice((status, [(CONTENT_TYPE, encoding.media_type())], Body::from(body)).into_response())
+}
+
+/// Adds the headers that tell a sender what to do about a status: when to come again, what to show.
+pub(super) fn with_advice(mut response: Response) -> Response {
+    match response.status() {
+        StatusCode::SERVICE_UNAVAILABLE => {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+        }
+        StatusCode::UNAUTHORIZED => {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        StatusCode::METHOD_NOT_ALLOWED => {
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+        }
+        _ => {}
     }
     response
 }

@@ -4,7 +4,7 @@
 //! are lowerCamelCase, unknown keys are ignored, 64-bit numbers are decimal strings (numbers are taken too). An ID
 //! that is no hex becomes an empty one, which costs its span alone.
 
-mod shape;
+pub(super) mod shape;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -30,30 +30,52 @@ pub fn to_protobuf(signal: Signal, body: &[u8]) -> Result<bytes::Bytes, String> 
 
 /// Deepest nesting of brackets, as serde_json limits it where it builds values; here unknown keys count too.
 const MAX_NESTING: usize = 128;
+/// Most objects and lists in one request. An object of three bytes becomes a hundred times as many in memory, so that
+/// the size of a body alone is no bound.
+const MAX_BRACKETS: usize = 1 << 19;
+/// Bytes that an object or list takes in memory while it is converted, most of them.
+const BRACKET: usize = 256;
 
-/// How deep the brackets of a JSON text are nested.
-fn nesting(text: &str) -> usize {
-    let (mut depth, mut deepest, mut in_text, mut escaped) = (0usize, 0, false, false);
-    for byte in text.bytes() {
+/// Bytes that a body takes in memory, beside its own, while it is converted.
+pub fn weight(body: &[u8]) -> usize {
+    brackets(body).1.min(MAX_BRACKETS) * BRACKET
+}
+
+/// How deep the brackets of a JSON text are nested, and how many there are.
+fn brackets(text: &[u8]) -> (usize, usize) {
+    let (mut depth, mut deepest, mut opened, mut in_text, mut escaped) = (0usize, 0, 0, false, false);
+    for byte in text {
         match byte {
             _ if escaped => escaped = false,
             b'\\' if in_text => escaped = true,
             b'"' => in_text = !in_text,
             b'[' | b'{' if !in_text => {
                 depth += 1;
+                opened += 1;
                 deepest = deepest.max(depth);
             }
             b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
             _ => {}
         }
     }
-    deepest
+    (deepest, opened)
+}
+
+/// Refuses a JSON text that is nested too deep or holds too much.
+pub(super) fn check_brackets(text: &str) -> Result<(), String> {
+    match brackets(text.as_bytes()) {
+        (deepest, _) if deepest > MAX_NESTING => {
+            Err(format!("the JSON is nested more than {MAX_NESTING} deep"))
+        }
+        (_, opened) if opened > MAX_BRACKETS => {
+            Err(format!("the JSON holds more than {MAX_BRACKETS} objects and lists; send less at once"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn read<'a, T: serde::Deserialize<'a>>(text: &'a str) -> Result<T, String> {
-    if nesting(text) > MAX_NESTING {
-        return Err(format!("the JSON is nested more than {MAX_NESTING} deep"));
-    }
+    check_brackets(text)?;
     serde_json::from_str(text).map_err(|error| format!("the JSON is not OTLP: {error}"))
 }
 

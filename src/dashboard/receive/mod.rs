@@ -1,7 +1,8 @@
-//! What comes in: OTLP over gRPC and HTTP, walked and handed to the store.
+//! What comes in: OTLP over gRPC and HTTP, and Zipkin's spans, walked and handed to the store.
 //!
-//! * [`grpc`] and [`http`]: the two transports; both end in [`Receiver`].
+//! * [`grpc`] and [`http`]: OTLP's two transports; both end in [`Receiver`].
 //! * [`body`]: a request's bytes, decompressed within a limit.
+//! * [`zipkin`]: Zipkin's lists of spans, which become OTLP first.
 //! * [`json`]: OTLP/JSON into the protobuf that everything else reads.
 //! * [`answer`]: what is answered, in either encoding.
 //! * [`counters`]: what was accepted and refused, for `/metrics` and the Status page.
@@ -15,6 +16,7 @@ pub mod counters;
 pub mod grpc;
 pub mod http;
 pub mod json;
+pub mod zipkin;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,11 +101,11 @@ pub struct Accepted {
     pub message: String,
 }
 
-/// Where both transports end.
+/// Where all transports end.
 pub struct Receiver {
     pub settings: Settings,
     pub counters: Arc<Counters>,
-    /// Bodies of both transports share one budget.
+    /// Bodies of all transports share one budget.
     bodies: BodyReader,
     correlation: Keys,
     keyring: Arc<Keyring>,

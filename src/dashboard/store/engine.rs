@@ -191,7 +191,9 @@ impl Shared {
         let first = if dense { number.saturating_sub(CHUNKS_AHEAD - 1) } else { number };
         let mut wanted = None;
         for (number_read, data) in self.backend.chunks(run, first, number).await? {
-            let chunk = Arc::new(Chunk::open(&data)?);
+            let chunk = Chunk::open(&data);
+            let chunk =
+                Arc::new(chunk.map_err(|error| self.at(&format!("run {run}, chunk {number_read}"), error))?);
             if number_read == number {
                 wanted = Some(chunk.clone());
             }
@@ -208,10 +210,23 @@ impl Shared {
         wanted.retain(|place| self.kept_chunk(*place).is_none());
         if wanted.len() > 1 {
             for (place, data) in self.backend.chunks_at(&wanted).await? {
-                self.keep_chunk(place, Arc::new(Chunk::open(&data)?));
+                // One that cannot be read is named by who needs it.
+                if let Ok(chunk) = Chunk::open(&data) {
+                    self.keep_chunk(place, Arc::new(chunk));
+                }
             }
         }
         Ok(())
+    }
+
+    /// Says in which store something is damaged, and where in it.
+    pub fn at(&self, place: &str, error: StoreError) -> StoreError {
+        match error {
+            StoreError::Damaged(why) => {
+                StoreError::Damaged(format!("{}, {place}: {why}", self.backend.location()))
+            }
+            other => other,
+        }
     }
 
     fn keep_chunk(&self, place: (u64, u32), chunk: Arc<Chunk>) {

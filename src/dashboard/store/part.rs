@@ -14,9 +14,9 @@ use super::term::{Term, TermSet};
 use crate::dashboard::model::correlation::Origin;
 use crate::dashboard::model::otlp::batch::{Batch, LogRef, Place, ResourceRef, SpanRef};
 use crate::dashboard::model::span::UNKNOWN_SERVICE;
-use crate::dashboard::model::{Correlation, Failure, Kind, Nanos, Root, TraceId};
+use crate::dashboard::model::{Correlation, EARLIEST, Failure, Kind, Nanos, Root, TraceId};
 
-/// A start further ahead of arrival than this is not believed.
+/// A start further ahead of arrival than this is not believed, nor one before [`EARLIEST`].
 const FUTURE: Nanos = 24 * 3600 * 1_000_000_000;
 
 /// An entry with the terms it is found by.
@@ -132,7 +132,7 @@ impl PartBuilder {
 
     /// Widens the entry's time by what is plausible.
     fn time(&mut self, start: Nanos, end: Nanos) {
-        if start == 0 || start > self.now + FUTURE {
+        if !(EARLIEST..=self.now + FUTURE).contains(&start) {
             return;
         }
         let end = if end > self.now + FUTURE { start } else { end.max(start) };

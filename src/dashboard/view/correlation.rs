@@ -17,7 +17,7 @@ use askama::Template;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 
 use super::escape::Html;
 use super::frame::{Frame, Nav};
@@ -29,7 +29,7 @@ use crate::dashboard::model::{Trace, TraceId, TraceSummary};
 use crate::dashboard::query::story::{
     self, Act, ActKind, LogLine, Material, State as How, Story, Weight, Wish,
 };
-use crate::dashboard::store::{Correlated, CorrelatedTrace};
+use crate::dashboard::store::{Correlated, CorrelatedTrace, StoreError};
 
 /// Spans read for one story. Traces that would exceed it are named and left to their own pages.
 const MAX_SPANS: usize = 20_000;
@@ -183,12 +183,22 @@ async fn gather(state: &PageState, found: Correlated) -> Result<(Material, Vec<T
     }
     let wanted: Vec<TraceId> =
         found.traces.iter().map(|trace| trace.summary.trace_id).filter(|id| !left_out.contains(id)).collect();
-    let read = |id: TraceId| async move { state.reader.trace(id).await };
-    let traces: Vec<Option<Trace>> = stream::iter(wanted).map(read).buffered(AT_ONCE).try_collect().await?;
+    let read = |id: TraceId| async move { (id, state.reader.trace(id).await) };
+    let mut reads = stream::iter(wanted).map(read).buffered(AT_ONCE);
+    let mut traces: Vec<Trace> = Vec::new();
+    while let Some((id, read)) = reads.next().await {
+        match read {
+            Err(error @ StoreError::Damaged(_)) => {
+                tracing::error!(trace = %id, %error, "left out of a story; all else is readable");
+                left_out.push(id);
+            }
+            read => traces.extend(read?),
+        }
+    }
     let by_link = |trace: &&CorrelatedTrace| !trace.carries_id;
     let id = |summary: &TraceSummary| summary.trace_id;
     let material = Material {
-        traces: traces.into_iter().flatten().collect(),
+        traces,
         tied_by_link: found.traces.iter().filter(by_link).map(|trace| id(&trace.summary)).collect(),
         logs: found.logs,
         left_out: left_out.len(),

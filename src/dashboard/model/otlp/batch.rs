@@ -50,7 +50,7 @@ pub struct SpanRef {
     pub trace_id: TraceId,
     pub span_id: SpanId,
     pub has_parent: bool,
-    /// `None` also where the parent's ID is no valid one.
+    /// `None` also where the parent's ID is no valid one; the span's own where it [shares](super::SHARED) its ID.
     pub parent: Option<SpanId>,
     pub kind: u8,
     pub failed: bool,

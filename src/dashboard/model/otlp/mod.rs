@@ -16,6 +16,14 @@ pub use peek::{key_value, text_of};
 /// How deep values may be nested: the limit of prost and of the OpenTelemetry Collector.
 pub const MAX_DEPTH: usize = 100;
 
+/// Resources, scopes, spans and logs of one request, together. Two bytes are a log record: the size of a request alone is
+/// no bound for what it takes in memory. Exporters send some hundreds at once, collectors some thousands.
+pub const MAX_ITEMS: usize = 1 << 19;
+
+/// Attribute of a server's span that has the ID of the client's span, as Zipkin allows (its `shared`): the client's span
+/// is its parent, whatever stands as the parent's ID.
+pub const SHARED: &str = "zipkin.shared";
+
 /// Field numbers of `opentelemetry.proto.trace.v1.Span`.
 pub mod span_field {
     pub const TRACE_ID: u32 = 1;

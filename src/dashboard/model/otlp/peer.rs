@@ -30,6 +30,7 @@ impl Told {
             b"url.full" => Told::Url(2),
             b"http.url" => Told::Url(3),
             b"net.peer.ip" => Told::Address(4),
+            b"network.peer.address" => Told::Address(5),
             b"db.system.name" => Told::Database(0),
             b"db.system" => Told::Database(1),
             b"db.namespace" => Told::Namespace(0),

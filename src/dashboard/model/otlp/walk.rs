@@ -11,7 +11,7 @@ use super::super::{SpanId, TraceId};
 use super::batch::{Batch, LogRef, Place, Reason, Rejected, ResourceRef, SpanRef};
 use super::peek::{check_depth, key_value, link_target, status_code, text_of};
 use super::peer::Told;
-use super::{log_field, span_field};
+use super::{MAX_ITEMS, SHARED, log_field, span_field};
 
 /// Fields that hold the attributes of a resource, a scope, an event, a link.
 const OF_RESOURCE: u32 = 1;
@@ -109,8 +109,19 @@ impl<'a> Walker<'a> {
         Ok(())
     }
 
+    /// Whether there is room for one more of anything.
+    #[inline]
+    fn room(&self) -> Result<(), WireError> {
+        let Batch { resources, scopes, spans, logs, .. } = &self.batch;
+        if resources.len() + scopes.len() + spans.len() + logs.len() >= MAX_ITEMS {
+            return Err(WireError::TooMany);
+        }
+        Ok(())
+    }
+
     /// Takes a resource; gives its index.
     pub fn resource(&mut self, message: &'a [u8]) -> Result<u32, WireError> {
+        self.room()?;
         let mut service = self.place(&self.whole[..0]);
         let from = self.batch.hashes.len() as u32;
         for field in fields(message) {
@@ -151,6 +162,7 @@ impl<'a> Walker<'a> {
 
     /// Takes a scope; gives its index.
     pub fn scope(&mut self, message: &'a [u8]) -> Result<u32, WireError> {
+        self.room()?;
         for field in fields(message) {
             let field = field?;
             if field.number == OF_SCOPE {
@@ -163,9 +175,10 @@ impl<'a> Walker<'a> {
 
     /// Takes a `Span`.
     pub fn span(&mut self, message: &'a [u8], resource: u32, scope: u32) -> Result<(), WireError> {
+        self.room()?;
         let (mut trace_id, mut span_id, mut parent, mut name): (&[u8], &[u8], &[u8], &[u8]) =
             (&[], &[], &[], &message[..0]);
-        let (mut start, mut end, mut kind, mut failed) = (0, 0, 0, false);
+        let (mut start, mut end, mut kind, mut failed, mut shared) = (0, 0, 0, false, false);
         let before = self.marks();
         for field in fields(message) {
             let field = field?;
@@ -179,6 +192,7 @@ impl<'a> Walker<'a> {
                 span_field::END => end = field.fixed64()?,
                 span_field::ATTRIBUTES => {
                     let attribute = self.attribute(field.bytes()?)?;
+                    shared |= kind == SERVER && attribute.key == SHARED.as_bytes();
                     if !matches!(kind, INTERNAL | SERVER)
                         && let Some(told) = Told::by(attribute.key)
                     {
@@ -199,6 +213,9 @@ impl<'a> Walker<'a> {
                 span_field::FLAGS => drop(field.fixed32()?),
                 _ => {}
             }
+        }
+        if shared {
+            parent = span_id;
         }
         match ids(trace_id, span_id) {
             Ok((trace_id, span_id)) => self.batch.spans.push(SpanRef {
@@ -229,6 +246,7 @@ impl<'a> Walker<'a> {
 
     /// Takes a `LogRecord`.
     pub fn log(&mut self, message: &'a [u8], resource: u32, scope: u32) -> Result<(), WireError> {
+        self.room()?;
         let (mut time, mut observed, mut trace_id): (u64, u64, &[u8]) = (0, 0, &[]);
         let before = self.marks();
         for field in fields(message) {

@@ -49,6 +49,7 @@ const NOT_THE_SUBJECT: &[&str] = &[
     "log",
     "correlation",
     "throughline",
+    "zipkin",
     "nservicebus",
     "browser",
     "component",

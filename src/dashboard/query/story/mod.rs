@@ -55,7 +55,7 @@ pub struct Material {
     pub tied_by_link: BTreeSet<TraceId>,
     /// Logs that carry the ID and name no trace, by time.
     pub logs: Vec<LogRecord>,
-    /// Traces that carry the ID too but were not read, being too many or too large.
+    /// Traces that carry the ID too but were not read, being many, large or damaged.
     pub left_out: usize,
 }
 

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::read::{Deed, deed};
-use crate::dashboard::model::{Kind, Nanos, Span, SpanId, Trace, TraceId};
+use crate::dashboard::model::{EARLIEST, Kind, Nanos, Span, SpanId, Trace, TraceId};
 
 /// A span within the story.
 #[derive(Debug)]
@@ -69,8 +69,6 @@ pub struct Steps<'a> {
     index: HashMap<(TraceId, SpanId), Vec<usize>>,
 }
 
-/// Earliest time taken for real: the year 2000. A zero or a clock without a battery lies before it.
-const EARLIEST: Nanos = 946_684_800_000_000_000;
 /// How far ahead of ours a clock may be before its times are not believed.
 const AHEAD: u64 = 24 * 3600 * 1_000_000_000;
 /// The longest span believed.

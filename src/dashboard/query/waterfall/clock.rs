@@ -1,10 +1,8 @@
 //! Times as they can be drawn: which are plausible, and what they would be if all clocks agreed.
 
 use super::Node;
-use crate::dashboard::model::{Kind, Nanos, Span};
+use crate::dashboard::model::{EARLIEST, Kind, Nanos, Span};
 
-/// 2000-01-01: nothing was traced before.
-const EARLIEST: Nanos = 946_684_800_000_000_000;
 /// How far ahead of ours another clock may be.
 const AHEAD: Nanos = 86_400_000_000_000;
 

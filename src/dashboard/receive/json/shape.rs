@@ -7,7 +7,7 @@ use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, de::IgnoredAny};
 
 /// A missing key and `null` are the default alike (proto3's JSON mapping).
-fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+pub fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
     Option::<T>::deserialize(from).map(Option::unwrap_or_default)
 }
 
@@ -22,6 +22,7 @@ macro_rules! shape {
         }
     )*};
 }
+pub(in crate::dashboard::receive) use shape;
 
 shape! {
     Traces { resource_spans: Vec<ResourceSpans<'a>> }
@@ -104,6 +105,12 @@ impl Metric<'_> {
 /// A text, borrowed from the request where it has no escapes.
 #[derive(Deserialize, Default)]
 pub struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'a> From<Cow<'a, str>> for Text<'a> {
+    fn from(text: Cow<'a, str>) -> Self {
+        Self(text)
+    }
+}
 
 impl std::ops::Deref for Text<'_> {
     type Target = str;

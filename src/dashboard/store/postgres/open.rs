@@ -36,6 +36,10 @@ pub enum PostgresError {
     #[error("cannot reach PostgreSQL at {location} ({why}); start it, or name another one with --store")]
     Unreachable { location: String, why: String },
     #[error(
+        "no connection over TLS to PostgreSQL at {location} ({why}); name the certificate of who signed the server's with sslrootcert=FILE in --store, or look at its sslmode"
+    )]
+    Tls { location: String, why: String },
+    #[error(
         "PostgreSQL at {location} does not let this user in ({why}); set user and password in --store or THROUGHLINE_STORE"
     )]
     Password { location: String, why: String },
@@ -193,6 +197,9 @@ async fn warn_of_risk(location: &str, connection: &mut PgConnection) -> Result<(
 /// SQLSTATEs: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 fn trouble(location: &str, options: &PgConnectOptions, error: &sqlx::Error) -> PostgresError {
     let (location, why) = (location.to_owned(), one_line(error));
+    if is_about_tls(error) {
+        return PostgresError::Tls { location, why };
+    }
     match code(error).as_str() {
         "28P01" | "28000" => PostgresError::Password { location, why },
         "3D000" => {
@@ -201,6 +208,15 @@ fn trouble(location: &str, options: &PgConnectOptions, error: &sqlx::Error) -> P
         }
         "42501" | "25006" => PostgresError::Unwritable { location, why },
         _ => PostgresError::Unreachable { location, why },
+    }
+}
+
+/// Whether no connection under TLS came about. A certificate that is refused comes as invalid data of a connection.
+fn is_about_tls(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Tls(_) => true,
+        sqlx::Error::Io(error) => error.kind() == std::io::ErrorKind::InvalidData,
+        _ => false,
     }
 }
 

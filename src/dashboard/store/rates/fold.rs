@@ -109,6 +109,12 @@ impl Fold {
                 calls.count(key, event, 1);
             }
         };
+        if let Some(twin) = halves.twin(side.key, &half)
+            && let Some(join) = twins(&half, twin)
+        {
+            half.solo = false;
+            settle(join, Some(twin));
+        }
         if side.other != NO_KEY && matches!(side.role, Role::Serve | Role::Take | Role::Send) {
             match halves.get(side.other) {
                 Some(parent) if parent.role.is_some() => {
@@ -199,6 +205,20 @@ impl Half {
 
     fn event(&self) -> Event {
         Event { bucket: self.bucket, class: self.class, failed: self.failed, waited: None }
+    }
+}
+
+/// What client and server of one ID are together, whichever of them is known.
+fn twins(half: &Half, known: &Half) -> Option<Join> {
+    let shares = |server: &Half, client: &Half| {
+        server.linked && server.role == Some(Role::Serve) && client.role == Some(Role::Call)
+    };
+    if shares(half, known) {
+        Some(join(half, known))
+    } else if shares(known, half) {
+        Some(join(known, half))
+    } else {
+        None
     }
 }
 

@@ -57,6 +57,11 @@ impl Half {
         pending: 0,
     };
 
+    /// Whether it serves a call whose span has the same ID.
+    fn shares_its_id(&self) -> bool {
+        self.linked && self.role == Some(Role::Serve)
+    }
+
     fn is_message(&self) -> bool {
         matches!(self.role, Some(Role::Send | Role::Take))
     }
@@ -139,11 +144,19 @@ impl Halves {
         self.get(key).filter(|half| half.role.is_none())
     }
 
+    /// The span that came before under the same ID, where one of the two is a server that shares its client's.
+    pub fn twin(&mut self, key: u64, half: &Half) -> Option<&mut Half> {
+        if half.shares_its_id() || self.awaited.may_hold(key) { self.get(key) } else { None }
+    }
+
     /// Keeps a span; `known` says that others wait for it.
     pub fn keep(&mut self, key: u64, half: Half, known: bool) {
         if known && let Some(awaited) = self.get(key) {
             *awaited = half;
         } else {
+            if half.shares_its_id() {
+                self.awaited.add(key);
+            }
             self.insert(key, half, half.is_message());
         }
     }
@@ -175,7 +188,7 @@ impl Halves {
         for (rings, place) in [(&*calls, Place::Call as fn(u32) -> Place), (&*messages, Place::Message)] {
             for (key, half, at) in rings.oldest_first() {
                 index.add(key, place(at));
-                if half.role.is_none() {
+                if half.role.is_none() || half.shares_its_id() {
                     awaited.add(key);
                 }
             }
@@ -183,7 +196,7 @@ impl Halves {
     }
 }
 
-/// The keys that are waited for, as bits: no for certain, or perhaps.
+/// The keys that are waited for, by spans or by the client that shares its ID, as bits: no for certain, or perhaps.
 struct Awaited {
     bits: Vec<u64>,
 }

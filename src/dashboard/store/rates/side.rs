@@ -14,9 +14,10 @@ use super::{BUCKET, Tag};
 use crate::dashboard::model::otlp::Batch;
 use crate::dashboard::model::otlp::batch::SpanRef;
 use crate::dashboard::model::span::UNKNOWN_SERVICE;
-use crate::dashboard::model::{Kind, Nanos};
+use crate::dashboard::model::{EARLIEST, Kind, Nanos};
 
-/// An end further ahead of arrival than this is not believed: then the span counts when it was received.
+/// An end further ahead of arrival than this is not believed, nor one before [`EARLIEST`]: then the span counts when it
+/// was received.
 const FUTURE: Nanos = 24 * 3600 * 1_000_000_000;
 /// Bytes of a name that tell it from others.
 const MAX_NAME: usize = 256;
@@ -75,7 +76,8 @@ pub struct Side {
     pub failed: bool,
     /// Without a parent or link.
     pub alone: bool,
-    /// Takes messages by links, which are sides of their own.
+    /// Tied to its other half by more than a parent: takes messages by links, which are sides of their own; or serves
+    /// a call whose span has the same ID.
     pub linked: bool,
 }
 
@@ -148,7 +150,7 @@ impl Sides {
     pub fn span(&mut self, batch: &Batch, span: &SpanRef) {
         let kind = Kind::from_wire(u64::from(span.kind));
         let service = self.service(batch, span.resource);
-        let believed = |time: Nanos| time != 0 && time <= self.received + FUTURE;
+        let believed = |time: Nanos| (EARLIEST..=self.received + FUTURE).contains(&time);
         let end = if believed(span.end) { span.end } else { self.received };
         let duration =
             if believed(span.end) && believed(span.start) { end.saturating_sub(span.start) } else { 0 };
@@ -158,7 +160,7 @@ impl Sides {
         let operation = is_operation.then(|| self.text(Tag::Name, [batch.at(&span.name), b""]));
         let mut side = Side {
             key: own,
-            // A span that is its own parent has no other side that it could be joined with.
+            // A span that is its own parent has no other side, but for a server that shares the client's ID.
             other: if parent == own { NO_KEY } else { parent },
             role: Role::Inside,
             counts: false,
@@ -174,7 +176,9 @@ impl Sides {
             operation,
         };
         match kind {
-            Kind::Server => (side.role, side.counts) = (Role::Serve, true),
+            Kind::Server => {
+                (side.role, side.counts, side.linked) = (Role::Serve, true, parent == own);
+            }
             Kind::Client | Kind::Producer | Kind::Consumer => {
                 return self.with_peer(side, kind, end - duration, &peer::read(batch, span));
             }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::super::StoreError;
-use super::super::block::{Block, in_block};
+use super::super::block::Block;
 use super::super::engine::Shared;
 use super::super::run::{RunMeta, find_in_pages};
 use super::super::term::Term;
@@ -145,7 +145,7 @@ impl Shared {
             return Ok(Some(block));
         }
         let Some(data) = self.backend.block(id).await? else { return Ok(None) };
-        let block = Arc::new(Block::open(&data).map_err(|error| in_block(id, error))?);
+        let block = Arc::new(Block::open(&data).map_err(|error| self.at(&format!("block {id}"), error))?);
         open.put(id, block.clone());
         Ok(Some(block))
     }

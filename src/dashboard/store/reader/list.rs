@@ -10,7 +10,7 @@ use super::super::{
     Cursor, Dot, Order, Selection, StatusFilter, StoreError, TraceFilter, TracePage, Verdict,
 };
 use super::ahead::{OpenBlocks, RUNS_FIRST};
-use super::lookup::Contents;
+use super::lookup::{Contents, or_left_out};
 use super::needles::Needles;
 use crate::dashboard::model::{Nanos, Trace, TraceId, TraceSummary};
 
@@ -174,7 +174,7 @@ impl Shared {
     }
 
     async fn run_entry(&self, run: u64, ordinal: u32, dense: bool) -> Result<Option<Entry>, StoreError> {
-        let chunk = self.chunk(run, (ordinal as usize / CHUNK) as u32, dense).await?;
+        let chunk = or_left_out(self.chunk(run, (ordinal as usize / CHUNK) as u32, dense).await)?;
         chunk.map_or(Ok(None), |chunk| chunk.entry(ordinal))
     }
 
@@ -212,10 +212,12 @@ impl Shared {
         let id = entry.summary.trace_id;
         search.seen_down_to = entry.summary.start;
         let whole = if self.is_in_pieces(id, runs) { self.entry(id).await?.unwrap_or(entry) } else { entry };
-        let trace = match self.contents_with(&whole.locs, &mut search.open).await? {
-            Contents::Read(spans, logs) => Some(Trace { id, spans, logs }),
-            Contents::Moved => self.whole_trace(id).await?,
+        let trace = match self.contents_with(&whole.locs, &mut search.open).await {
+            Ok(Contents::Read(spans, logs)) => Ok(Some(Trace { id, spans, logs })),
+            Ok(Contents::Moved) => self.whole_trace(id).await,
+            Err(error) => Err(error),
         };
+        let trace = or_left_out(trace)?;
         let Some(trace) = trace else { return Ok(()) };
         search.opened += 1;
         search.spans += trace.spans.len().max(1);

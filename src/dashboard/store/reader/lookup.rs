@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::super::StoreError;
-use super::super::block::{Decoder, Item, in_block};
+use super::super::block::{Decoder, Item};
 use super::super::engine::Shared;
 use super::super::entry::{Entry, Loc};
 use super::super::run::{CHUNK, RunMeta, find_in_pages};
@@ -28,7 +28,7 @@ impl Shared {
         let mut entries = Vec::with_capacity(ordinals.len());
         for ordinals in ordinals.chunk_by(|a, b| *a as usize / CHUNK == *b as usize / CHUNK) {
             let number = (ordinals[0] as usize / CHUNK) as u32;
-            let Some(chunk) = self.chunk(run.id, number, false).await? else { continue };
+            let Some(chunk) = or_left_out(self.chunk(run.id, number, false).await)? else { continue };
             for ordinal in ordinals {
                 entries.extend(chunk.entry(*ordinal)?);
             }
@@ -180,11 +180,22 @@ impl Shared {
                 }
                 Ok(())
             };
-            read().map_err(|error| in_block(id, error))?;
+            read().map_err(|error| self.at(&format!("block {id}"), error))?;
         }
         spans.sort_by_key(|span| span.start);
         logs.sort_by_key(|log| log.time);
         Ok(Contents::Read(spans, logs))
+    }
+}
+
+/// One of many reads of an answer: what is damaged is left out of it, and the log says so.
+pub(super) fn or_left_out<T: Default>(read: Result<T, StoreError>) -> Result<T, StoreError> {
+    match read {
+        Err(error @ StoreError::Damaged(_)) => {
+            tracing::error!(%error, "left out of an answer; all else is readable");
+            Ok(T::default())
+        }
+        other => other,
     }
 }
 

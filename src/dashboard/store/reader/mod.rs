@@ -17,6 +17,7 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
+use self::lookup::or_left_out;
 use super::engine::QUEUE;
 use super::rates::BUCKET;
 use super::rollup::{Folded, Rollup};
@@ -39,7 +40,7 @@ impl Reader for Store {
     async fn traces_of_span(&self, id: SpanId) -> Result<Vec<TraceId>, StoreError> {
         let mut found = Vec::new();
         for candidate in self.shared.with_span(id).await? {
-            let trace = self.shared.whole_trace(candidate).await?;
+            let trace = or_left_out(self.shared.whole_trace(candidate).await)?;
             if trace.is_some_and(|trace| trace.spans.iter().any(|span| span.span_id == id)) {
                 found.push(candidate);
             }

@@ -1,0 +1,165 @@
+//! A dashboard on a store that is damaged or not its own, in SQLite and in PostgreSQL: it says what is wrong and where, and
+//! shows all the rest.
+#![cfg(unix)]
+
+mod common;
+#[path = "store/place.rs"]
+#[allow(dead_code)]
+mod place;
+mod process;
+
+use std::process::Command;
+
+use common::client;
+use common::otlp::{request, span, trace_hex};
+use place::Place;
+use process::{Dashboard, Process};
+use throughline::dashboard::store::Location;
+
+/// The store's address as a flag, and how it is named to people.
+fn named(place: &Place) -> (String, String) {
+    match place.location() {
+        Location::Sqlite(path) => (format!("sqlite://{}", path.display()), path.display().to_string()),
+        Location::Postgres(_) => {
+            let Place::Postgres(database) = place else { unreachable!("it is kept there") };
+            (database.url(), format!("postgres://admin@localhost/{}", database.name))
+        }
+    }
+}
+
+async fn places() -> [Place; 2] {
+    [Place::sqlite().await, Place::postgres().await]
+}
+
+async fn page(dashboard: &Dashboard, path: &str) -> (u16, String) {
+    let answer = client().get(format!("{}{path}", dashboard.pages)).send().await.expect("the pages answer");
+    (answer.status().as_u16(), answer.text().await.expect("text"))
+}
+
+async fn post(dashboard: &Dashboard, body: Vec<u8>) -> u16 {
+    let request = client().post(format!("http://{}/v1/traces", dashboard.http)).body(body);
+    request
+        .header("content-type", "application/x-protobuf")
+        .send()
+        .await
+        .expect("an answer")
+        .status()
+        .as_u16()
+}
+
+/// Breaks the block of the second trace: every other number is a commit's.
+async fn break_a_block(place: &Place) {
+    place
+        .change(
+            "UPDATE block SET data = substr(data, 1, length(data) / 2) || x'5a5a' ||
+             substr(data, length(data) / 2 + 3) WHERE id = 4",
+            "UPDATE throughline.block SET data = set_byte(data, length(data) / 2,
+             255 - get_byte(data, length(data) / 2)) WHERE id = 4",
+        )
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_block_is_named_with_its_store_and_costs_its_own_traces_alone() {
+    for place in places().await {
+        let folder = tempfile::tempdir().unwrap();
+        let (flag, name) = named(&place);
+        let mut dashboard = Dashboard::with(folder.path(), &["--store", &flag]);
+        for number in 1..=3 {
+            let one = span(number, 1, &format!("part {number}"), 400 - number).with("correlation.id", "c-1");
+            let one = if number == 1 { one } else { one.linked(number - 1) };
+            assert_eq!(post(&dashboard, request("shop", &[one.with("color", "red")])).await, 200);
+        }
+        break_a_block(&place).await;
+        let (status, text) = page(&dashboard, &format!("/traces/{}", trace_hex(2))).await;
+        assert_eq!(status, 500, "{name}");
+        assert!(text.contains("The store is damaged") && text.contains("block 4"), "{name}: {text}");
+        // A search that has to look into the spans, the box, the story, what links, what completes: all without it.
+        let paths = [
+            "/traces?query=span.color%20%3D%20red".to_owned(),
+            "/traces?query=span.color%20%3D~%20%22r.d%22".to_owned(),
+            format!("/search?q={:016x}", 2),
+            "/correlations/c-1".to_owned(),
+            format!("/traces/{}", trace_hex(1)),
+        ];
+        for path in &paths {
+            let (status, text) = page(&dashboard, path).await;
+            assert_eq!(status, 200, "{name}{path}: {text}");
+        }
+        for path in &paths[..2] {
+            let (_, text) = page(&dashboard, path).await;
+            let found = [1, 2, 3].map(|number| text.contains(&trace_hex(number)));
+            assert_eq!(found, [true, false, true], "{name}{path}");
+        }
+        let (_, story) = page(&dashboard, "/correlations/c-1").await;
+        assert!(story.contains("part 1") && story.contains("part 3"), "{name}");
+        assert!(story.contains("cannot be read") && story.contains(&trace_hex(2)), "{name}");
+        assert_eq!(dashboard.process.terminate(20), Some(0));
+        let said = dashboard.process.output();
+        let line = said.lines().find(|line| line.contains("ERROR") && line.contains("block 4"));
+        assert!(line.is_some_and(|line| line.contains(&name)), "{name} is not named: {said}");
+
+        let mut again = Dashboard::with(folder.path(), &["--store", &flag]);
+        let said = again.process.output();
+        let line = said.lines().find(|line| line.contains("block 4"));
+        assert!(line.is_some_and(|line| line.contains(&name) && line.contains("left out")), "{name}: {said}");
+        for (number, expected) in [(1, 200), (2, 404), (3, 200)] {
+            assert_eq!(
+                page(&again, &format!("/traces/{}", trace_hex(number))).await.0,
+                expected,
+                "{name}: {number}"
+            );
+        }
+        let (_, list) = page(&again, "/traces").await;
+        assert_eq!([1, 2, 3].map(|number| list.contains(&trace_hex(number))), [true, false, true], "{name}");
+        assert_eq!(post(&again, request("shop", &[span(4, 1, "goes on", 10)])).await, 200, "{name}");
+        assert_eq!(again.process.terminate(20), Some(0));
+
+        let mut command = Command::new(common::binary());
+        let mut check = Process::start("the check", command.args(["store", "check", "--store", &flag]));
+        assert_eq!(check.ended(20), Some(1), "{name}");
+        assert!(check.output().contains("block 4"), "{name}: {}", check.output());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_of_another_version_or_program_is_left_alone_and_named_in_one_line() {
+    // Two that are ours but for their version, two that somebody else made.
+    let newer = (
+        "INSERT INTO _sqlx_migrations VALUES (99, 'to come', 0, 1, x'00', 0)",
+        "INSERT INTO throughline._sqlx_migrations VALUES (99, 'to come', now(), true, '', 0)",
+    );
+    let foreign = (
+        "CREATE TABLE somebody_elses (id INTEGER)",
+        "CREATE SCHEMA throughline; CREATE TABLE throughline.somebody_elses (id int)",
+    );
+    for (made_before, (sqlite, postgres), word) in
+        [(true, newer, "newer"), (false, foreign, "another program")]
+    {
+        for place in places().await {
+            if made_before {
+                place.open().await.close().await;
+            }
+            place.change(sqlite, postgres).await;
+            let (flag, name) = named(&place);
+            for arguments in [
+                vec![
+                    "dashboard",
+                    "--listen=127.0.0.1:0",
+                    "--otlp-grpc=127.0.0.1:0",
+                    "--otlp-http=127.0.0.1:0",
+                ],
+                vec!["store", "check"],
+            ] {
+                let mut command = Command::new(common::binary());
+                let mut process =
+                    Process::start("the program", command.args(&arguments).args(["--store", &flag]));
+                assert_eq!(process.ended(20), Some(1), "{name}");
+                let said = process.output();
+                let lines: Vec<_> = said.lines().filter(|line| line.contains(&name)).collect();
+                let [line] = lines.as_slice() else { panic!("{arguments:?}: one line names {name}: {said}") };
+                assert!(line.contains(word) && line.contains("--store"), "{arguments:?}: {line}");
+            }
+        }
+    }
+}
