@@ -9,6 +9,8 @@ mod opening;
 mod outage;
 #[path = "store/place.rs"]
 mod place;
+#[path = "store/series.rs"]
+mod series;
 #[path = "store/sharing.rs"]
 mod sharing;
 
@@ -42,4 +44,9 @@ contract!(
     a_check_reads_all_and_names_what_is_broken,
     a_lock_turns_senders_away_in_time_and_nothing_is_lost,
     a_store_of_another_version_is_named_and_left_alone,
+    samples_are_read_at_once_after_a_restart_and_after_a_seal,
+    a_metrics_request_sent_again_changes_nothing,
+    old_samples_are_thinned_by_their_age_and_go_at_last,
+    metrics_alone_are_sealed_before_memory_grows,
+    series_beyond_the_limit_are_left_out_and_said,
 );

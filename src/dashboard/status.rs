@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::model::nanos;
 use super::receive::counters::{Counters, Outcome, Transport, TransportState};
 use super::store::Store;
-use super::view::{Health, Minute, ReceiveStatus, Refused, SourceStatus, StatusSource};
+use super::view::{Health, MetricPoints, Minute, ReceiveStatus, Refused, SourceStatus, StatusSource};
 
 /// A source not heard for this long is silent.
 const SILENT_S: u64 = 120;
@@ -27,6 +27,11 @@ impl Status {
         (otlp_grpc, otlp_http): (SocketAddr, SocketAddr),
     ) -> Self {
         Self { counters, store, otlp_grpc, otlp_http }
+    }
+
+    fn metrics(&self) -> MetricPoints {
+        let (kept, blank) = self.counters.kept_points();
+        MetricPoints { kept, blank, passed: self.counters.passed() }
     }
 
     fn refused(&self) -> Vec<Refused> {
@@ -56,7 +61,7 @@ impl StatusSource for Status {
             ],
             accepted_spans: grpc.spans + http.spans,
             accepted_logs: grpc.logs + http.logs,
-            counted_metrics: grpc.points + http.points,
+            metrics: self.metrics(),
             bytes: grpc.bytes + http.bytes,
             commit_p95: self.store.latency().quantile(0.95).map(|took| took.as_nanos() as u64),
             turned_away: self.counters.refusals().into_iter().map(overloaded).sum(),
@@ -91,7 +96,6 @@ fn source(name: String, state: &TransportState) -> SourceStatus {
         rate: state.last_heard.map(|_| state.rate),
         note: match age {
             None => "nothing has come yet".to_owned(),
-            Some(_) if state.points > 0 => "metrics are answered and counted, not kept yet".to_owned(),
             Some(_) => String::new(),
         },
     }

@@ -9,6 +9,11 @@ use throughline::dashboard::store::{Limits, Order, Reader, StatusFilter, StoreEr
 use super::common;
 use super::common::otlp::{self, TestSpan, span};
 use super::place::{Place, id, newest, send, send_logs, try_send};
+pub use super::series::{
+    a_metrics_request_sent_again_changes_nothing, metrics_alone_are_sealed_before_memory_grows,
+    old_samples_are_thinned_by_their_age_and_go_at_last,
+    samples_are_read_at_once_after_a_restart_and_after_a_seal, series_beyond_the_limit_are_left_out_and_said,
+};
 
 pub async fn a_trace_sent_in_shares_is_one_trace_also_after_a_restart(place: &Place) {
     let store = place.open().await;
