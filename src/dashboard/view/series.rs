@@ -8,6 +8,7 @@ use super::PageState;
 use super::error::PageError;
 use super::visit::Visit;
 use crate::dashboard::model::Sample;
+use crate::dashboard::query::growth::{self, Growth};
 use crate::dashboard::store::{FoundSeries, Metric, Series, SeriesFilter};
 
 /// Metrics and attributes that one request may name.
@@ -58,6 +59,7 @@ fn metric(name: &str) -> Metric {
 }
 
 fn answer(filter: &SeriesFilter, found: &FoundSeries) -> Value {
+    let grown = growth::grown(&found.series, filter.from);
     json!({
         // 64-bit numbers are decimal strings, as in OTLP/JSON.
         "from": filter.from.to_string(),
@@ -65,11 +67,11 @@ fn answer(filter: &SeriesFilter, found: &FoundSeries) -> Value {
         "step": filter.width().to_string(),
         "complete": found.complete,
         "leftOut": found.left_out,
-        "series": found.series.iter().map(one).collect::<Vec<_>>(),
+        "series": found.series.iter().zip(&grown).map(|(series, grown)| one(series, grown)).collect::<Vec<_>>(),
     })
 }
 
-fn one(series: &Series) -> Value {
+fn one(series: &Series, grown: &[Growth]) -> Value {
     let identity = &series.identity;
     let attributes: Map<String, Value> =
         identity.attributes.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
@@ -84,6 +86,10 @@ fn one(series: &Series) -> Value {
         "attributes": attributes,
         "before": series.before.as_ref().map(sample),
         "samples": series.samples.iter().map(sample).collect::<Vec<_>>(),
+        "growth": grown
+            .iter()
+            .map(|one| sample(&Sample { sum: one.sum, ..Sample::of(one.time, 0, one.value) }))
+            .collect::<Vec<_>>(),
     })
 }
 

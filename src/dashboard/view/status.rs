@@ -141,10 +141,11 @@ impl StatusPage {
         all
     }
 
-    /// `42 series of 7 metrics kept`.
+    /// `42 series of 7 metrics in the last hour`.
     fn kept_note(&self) -> String {
+        let series = format::counted(self.kept.series, "series", "series");
         let metrics = format::counted(self.kept.metrics.len() as u64, "metric", "metrics");
-        format!("{} series of {metrics} in the last hour", format::count(self.kept.series))
+        format!("{series} of {metrics} in the last hour")
     }
 
     /// `1 204 points of 17 metrics`.
@@ -152,7 +153,7 @@ impl StatusPage {
         let (passed, beyond) = (&self.status.metrics.passed, &self.kept.beyond);
         let points: u64 = passed.iter().chain(beyond).map(|(_, points)| points).sum();
         let metrics = format::counted((passed.len() + beyond.len()) as u64, "metric", "metrics");
-        format!("{} points of {metrics}", format::count(points))
+        format!("{} of {metrics}", format::counted(points, "point", "points"))
     }
 
     /// `and 12 more metrics`, where not all are listed.
