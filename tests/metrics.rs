@@ -1,7 +1,9 @@
 //! Metrics, from the socket to the page: what is of interest is kept and read as series, the rest is counted by name, and
 //! what cannot be placed is refused exactly.
+#![cfg(unix)]
 
 mod common;
+mod process;
 
 use common::otlp::{self, Measure, metrics, point, raw_metrics};
 use common::{Running, keys};
@@ -285,4 +287,49 @@ async fn the_address_of_series_refuses_what_it_cannot_read() {
         assert_eq!(get(query, "read-key").await, status, "{query}");
     }
     server.dashboard.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_a_kill() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = [
+        "--keep-metric",
+        "shop.",
+        "--keep-metric",
+        "bank.",
+        "--keep-metrics",
+        "2d",
+        "--keep-metrics-size",
+        "10MB",
+    ];
+    let now = otlp::now();
+    let mut sent = 0u64;
+    for round in 0..3 {
+        let dashboard = process::Dashboard::with(folder.path(), &settings);
+        for _ in 0..20 {
+            for name in ["shop.basket", "bank.account"] {
+                let points = [point(now - 3_600 * S + sent * S, sent as f64)];
+                let request = common::client().post(format!("http://{}/v1/metrics", dashboard.http));
+                let request = request.header("content-type", PROTOBUF);
+                let answer = request.body(metrics("shop", name, Measure::Gauge, &points)).send().await;
+                assert_eq!(answer.expect("an answer").status(), 200);
+            }
+            sent += 1;
+        }
+        // Killed at once: whatever was answered is there.
+        drop(dashboard);
+        let dashboard = process::Dashboard::with(folder.path(), &settings);
+        let read = format!("{}/api/series?name=shop.*&name=bank.*&last=6h&step=0", dashboard.pages);
+        let json: Value =
+            common::client().get(read).send().await.expect("an answer").json().await.expect("JSON");
+        let series = json["series"].as_array().expect("a list");
+        assert_eq!(series.len(), 2, "round {round}: {json}");
+        for one in series {
+            // The step of six hours in at most a thousand is some seconds wide.
+            let last = one["samples"].as_array().and_then(|samples| samples.last()).expect("a sample");
+            assert_eq!(last["value"].as_f64(), Some(sent as f64 - 1.0), "round {round}");
+            let first = &one["samples"][0];
+            assert_eq!(first["min"].as_f64().or(first["value"].as_f64()), Some(0.0), "round {round}");
+        }
+    }
 }

@@ -51,8 +51,11 @@ pub async fn run(shared: Arc<Shared>) {
     loop {
         interval.tick().await;
         let now = started_at + started.elapsed().as_nanos() as u64;
-        if let Err(error) = pass(&shared, now).await {
-            tracing::warn!(%error, "retention could not remove what is due; it tries again");
+        // Each on its own: trouble with the one kind of data keeps nobody from removing the other.
+        for done in [pass(&shared, now).await, series::keep::pass(&shared, now).await] {
+            if let Err(error) = done {
+                tracing::warn!(%error, "retention could not remove what is due; it tries again");
+            }
         }
     }
 }
@@ -62,7 +65,6 @@ async fn pass(shared: &Shared, now: u64) -> Result<(), StoreError> {
         return Ok(());
     }
     shared.backend.tidy().await?;
-    series::keep::pass(shared, now).await?;
     for _ in 0..PER_PASS {
         let Some(oldest) = shared.runs().first().cloned() else { return Ok(()) };
         let Limits { max_age, max_bytes, .. } = shared.limits;

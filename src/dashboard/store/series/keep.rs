@@ -21,6 +21,9 @@ const REMOVED_AT_ONCE: usize = 64;
 
 /// One pass, at `now`.
 pub async fn pass(shared: &Shared, now: Nanos) -> Result<(), StoreError> {
+    if !shared.backend.is_keeper() {
+        return Ok(());
+    }
     let mut chunks = shared.backend.sample_chunks().await?;
     remove(shared, &mut chunks, now).await?;
     let mut windows: BTreeMap<(Nanos, u8), (Tier, Vec<ChunkInfo>)> = BTreeMap::new();
