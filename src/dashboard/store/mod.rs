@@ -10,7 +10,7 @@
 //!   [`failure`]).
 //! * [`tail`] and [`run`]: the unsealed and the sealed index; [`rollup`]: rates in time buckets; [`failing`]: which
 //!   services traces break in; [`rates`]: services, operations and calls.
-//! * [`series`]: metrics.
+//! * [`series`]: samples of metrics.
 //! * [`location`]: where a store is; [`opening`]: why it cannot be opened; [`check`]: reads all of it.
 //! * [`backend`]: what a database must do; [`sqlite`] and [`postgres`] do it.
 //!

@@ -240,36 +240,41 @@ impl Reading<'_> {
     ) -> Result<(), WireError> {
         let read = read_point(message, layout)?;
         let attributes = decode::attributes(message, layout.attributes)?;
+        match self.place(&read) {
+            Ok(Some(sample)) => {
+                let series = self.number(Identity { attributes: plain(attributes), ..metric.clone() });
+                self.points.samples.push((series, sample));
+            }
+            Ok(None) => self.points.blank += 1,
+            Err(reason) => self.reject(reason, source, 1),
+        }
+        Ok(())
+    }
+
+    /// The sample that a point is, where it holds a value; or why it cannot be placed.
+    fn place(&self, read: &Read) -> Result<Option<Sample>, PointReason> {
         if read.blank {
-            self.points.blank += 1;
-            return Ok(());
+            return Ok(None);
         }
         let time = match read.time {
-            0 => return Ok(self.reject(PointReason::NoTime, source, 1)),
+            0 => return Err(PointReason::NoTime),
             time if time > self.arrival.now.saturating_add(FUTURE) => self.arrival.now,
             time => time,
         };
-        let Some(value) = read.value else { return Ok(self.reject(PointReason::NoValue, source, 1)) };
+        let value = read.value.ok_or(PointReason::NoValue)?;
         if time < self.arrival.oldest {
-            return Ok(self.reject(PointReason::TooOld, source, 1));
-        }
-        if !value.is_finite() {
-            self.points.blank += 1;
-            return Ok(());
+            return Err(PointReason::TooOld);
         }
         if self.points.samples.len() >= MAX_SAMPLES {
-            return Ok(self.reject(PointReason::TooMany, source, 1));
+            return Err(PointReason::TooMany);
         }
         let finite = |number: Option<f64>| number.filter(|number| number.is_finite());
-        let sample = Sample {
+        Ok(value.is_finite().then(|| Sample {
             sum: finite(read.sum),
             min: finite(read.min),
             max: finite(read.max),
             ..Sample::of(time - time % MS, read.start - read.start % MS, value)
-        };
-        let series = self.number(Identity { attributes: plain(attributes), ..metric.clone() });
-        self.points.samples.push((series, sample));
-        Ok(())
+        }))
     }
 
     /// The number of a series in this request.
