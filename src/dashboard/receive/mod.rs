@@ -50,6 +50,9 @@ impl Signal {
     }
 }
 
+/// A metric's data point that is older is left out however long they are kept: each hour that has some is a row.
+const OLDEST_POINT: Duration = Duration::from_secs(366 * 24 * 3600);
+
 /// How requests are taken.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -61,7 +64,7 @@ pub struct Settings {
     pub correlation_keys: Vec<String>,
     /// Beginnings of the names of metrics that are kept besides those that pages show.
     pub kept_metrics: Vec<String>,
-    /// How old a metric's data point may be; zero takes any.
+    /// How old a metric's data point may be, a year at most, which zero stands for too.
     pub metrics_age: Duration,
     /// How long a sender may take for one body.
     pub body_patience: Duration,
@@ -177,10 +180,8 @@ impl Receiver {
     /// Keeps what is of interest of a metrics request; the rest is counted.
     async fn store_metrics(&self, transport: Transport, body: &[u8]) -> Result<Accepted, Refusal> {
         let now = now();
-        let oldest = match self.settings.metrics_age.as_nanos() as u64 {
-            0 => 0,
-            age => now.saturating_sub(age),
-        };
+        let age = Some(self.settings.metrics_age).filter(|age| !age.is_zero()).unwrap_or(OLDEST_POINT);
+        let oldest = now.saturating_sub(age.min(OLDEST_POINT).as_nanos() as u64);
         let mut points = Points::read(body, &self.interest, Arrival { now, oldest })?;
         let (rejected, passed) = (std::mem::take(&mut points.rejected), std::mem::take(&mut points.passed));
         let accepted = Accepted {

@@ -149,15 +149,16 @@ impl Writer {
             self.look().await?;
             self.in_doubt = false;
         }
+        // Before the spans, which the packer remembers: what fails here must not have been seen.
+        let points = self.sift(jobs);
+        let samples = points.block()?;
+        let has_samples = samples.is_some();
         let incoming: Vec<&Incoming> = jobs.iter().map(|job| &job.incoming).collect();
         let mut flush = self.packer.pack(&incoming, now())?;
-        let points = self.sift(jobs);
         let answers = flush.duplicates.iter().zip(&points.duplicates).zip(&points.beyond);
         let answers =
             answers.map(|((items, points), beyond)| Stored { duplicates: items + points, beyond: *beyond });
         let answers = answers.collect();
-        let samples = points.block()?;
-        let has_samples = samples.is_some();
         let data: Vec<_> = flush.blocks.iter_mut().map(|block| std::mem::take(&mut block.data)).collect();
         if data.is_empty() && !has_samples {
             self.note_points(points);
@@ -184,6 +185,9 @@ impl Writer {
 
     /// Takes committed samples into the index.
     fn note_points(&mut self, points: PointFlush) {
+        if points.is_empty() {
+            return;
+        }
         self.shared.index.write().expect("no holder panics").live.note(points, now());
     }
 

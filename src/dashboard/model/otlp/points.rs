@@ -60,7 +60,7 @@ impl PointReason {
     pub fn words(self) -> &'static str {
         match self {
             PointReason::NoTime => "data point has no time",
-            PointReason::TooOld => "data point is older than metrics are kept",
+            PointReason::TooOld => "data point is older than metrics are kept, or than a year",
             PointReason::NoValue => "data point has no value",
             PointReason::Temporality => "metric is neither delta nor cumulative",
             PointReason::TooMany => "more than 250 000 data points in one request",

@@ -57,6 +57,11 @@ pub struct PointFlush {
 }
 
 impl PointFlush {
+    /// Whether there is nothing to take in.
+    pub fn is_empty(&self) -> bool {
+        self.pieces.is_empty() && self.names_beyond.is_empty()
+    }
+
     /// The block that holds it; `None` where there is nothing to hold.
     pub fn block(&self) -> Result<Option<Vec<u8>>, StoreError> {
         if self.pieces.is_empty() {
