@@ -114,10 +114,14 @@ async fn series_are_shared_too() {
         )
         .await;
     }
-    let values = async |store: &Store| {
+    // Two differences within what becomes one step.
+    let parts = [point(begin, 1.0), point(begin + 5 * S, 2.0)];
+    keep(&stores[0], "shop", "messaging.sent", Measure::Delta, &parts).await;
+    let values_of = async |store: &Store, name: &str| {
         let found = read(store, &named(name, begin, begin + 400 * S)).await.series;
         found.iter().flat_map(|series| &series.samples).map(|sample| sample.value).collect::<Vec<_>>()
     };
+    let values = async |store: &Store| values_of(store, name).await;
     let all: Vec<f64> = (0..20).map(f64::from).collect();
     let see = async |what: &str| {
         for store in &stores {
@@ -136,6 +140,10 @@ async fn series_are_shared_too() {
     .await;
     see("both see what is merged").await;
     for store in &stores {
+        eventually("it holds nothing of before the seal", 20, async || {
+            (values_of(store, "messaging.sent").await == [3.0]).then_some(())
+        })
+        .await;
         let newest = store.newest_samples(&named(name, 0, otlp::now())).await.unwrap();
         assert_eq!((newest.len(), newest[0].sample.value), (1, 19.0));
     }
