@@ -157,10 +157,42 @@ async fn follow(python: Protocol, node: Protocol) {
     }
     let (_, list) = page(&dashboard, "/traces?status=error").await;
     assert!(list.contains(&failed) && !list.contains(&well), "the list of failed traces");
+    assert_metrics_are_kept(&dashboard).await;
     assert_nothing_refused(&dashboard, &[python, node]).await;
 
     assert_eq!(prices.terminate(20), Some(0), "{}", prices.output());
     checkout.terminate(20);
+}
+
+/// Node's runtime is read as series, more than one sample of it; what Python says of requests is counted by name.
+async fn assert_metrics_are_kept(dashboard: &Dashboard) {
+    let read = "/api/series?name=nodejs.eventloop.*&name=v8js.memory.heap.*&service=prices&last=15m";
+    let series = eventually("two samples of the heap and of the event loop", 30, || async {
+        let (status, json) = page(dashboard, read).await;
+        let json: Value = serde_json::from_str(&json).ok().filter(|_| status == 200)?;
+        let series = json["series"].as_array()?.clone();
+        let long = |begin: &str| {
+            series.iter().any(|one| {
+                let samples = one["samples"].as_array().map_or(0, Vec::len);
+                samples > 1 && one["name"].as_str().is_some_and(|name| name.starts_with(begin))
+            })
+        };
+        (long("v8js.memory.heap.") && long("nodejs.eventloop.")).then_some(series)
+    })
+    .await;
+    let used = |one: &&Value| {
+        one["name"] == "v8js.memory.heap.used" && one["samples"][0]["value"].as_f64() > Some(0.0)
+    };
+    let heap = series.iter().find(used).expect("some space of the heap is in use");
+    assert_eq!(heap["unit"], "By", "{heap}");
+    assert!(heap["instance"].as_str().is_some_and(|instance| !instance.is_empty()), "{heap}");
+    eventually("the page says what is kept and what is not", 30, || async {
+        let (_, html) = page(dashboard, "/status").await;
+        let (_, kept) = html.split_once("Metrics kept")?;
+        let (kept, passed) = kept.split_once("Metrics not kept")?;
+        (kept.contains("v8js.memory.heap.") && passed.contains("http.server.duration")).then_some(())
+    })
+    .await;
 }
 
 /// Every request was taken whole, over the transports that were asked for, metrics too.

@@ -13,6 +13,8 @@ mod opening;
 mod outage;
 #[path = "store/place.rs"]
 mod place;
+#[path = "store/series.rs"]
+mod series;
 #[path = "store/sharing.rs"]
 mod sharing;
 
@@ -49,4 +51,9 @@ contract!(
     bad_input::ten_thousand_services_are_each_found,
     bad_input::spans_of_another_time_are_found_where_the_rules_put_them,
     bad_input::a_trace_of_a_hundred_thousand_spans_is_one_trace,
+    series::samples_are_read_at_once_after_a_restart_and_after_a_seal,
+    series::a_metrics_request_sent_again_changes_nothing,
+    series::old_samples_are_thinned_by_their_age_and_go_at_last,
+    series::metrics_alone_are_sealed_before_memory_grows,
+    series::series_beyond_the_limit_are_left_out_and_said,
 );

@@ -34,11 +34,19 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         otlp_http: given.otlp_http,
         zipkin: given.zipkin,
         store: given.store,
-        limits: Limits { max_age: given.keep, max_bytes: given.keep_size, ..Limits::default() },
+        limits: Limits {
+            max_age: given.keep,
+            max_bytes: given.keep_size,
+            metrics_age: given.keep_metrics,
+            metrics_bytes: given.keep_metrics_size,
+            ..Limits::default()
+        },
         receive: receive::Settings {
             max_request: given.max_request as usize,
             cors_origins: given.cors_origin,
             correlation_keys: given.correlation_key,
+            kept_metrics: given.keep_metric,
+            metrics_age: given.keep_metrics,
             ..receive::Settings::default()
         },
         ingest_keys: given.ingest_key,

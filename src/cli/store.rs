@@ -45,8 +45,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 fn report(checked: &Checked) -> anyhow::Result<()> {
-    let Checked { runs, blocks, spans, logs, troubles, trouble_count } = checked;
-    println!("{spans} spans and {logs} logs in {blocks} blocks; {runs} sealed runs");
+    let Checked { runs, blocks, spans, logs, samples, troubles, trouble_count } = checked;
+    println!(
+        "{spans} spans, {logs} logs and {samples} samples of metrics in {blocks} blocks; {runs} sealed runs"
+    );
     if *trouble_count == 0 {
         println!("All of it can be read.");
         return Ok(());

@@ -50,6 +50,18 @@ pub struct DashboardSettings {
     #[arg(long, env = "THROUGHLINE_KEEP_SIZE", value_name = "SIZE", default_value = "10GB", value_parser = size)]
     pub keep_size: u64,
 
+    /// Age after which samples of metrics are removed, such as 30d or 0 for never
+    #[arg(long, env = "THROUGHLINE_KEEP_METRICS", value_name = "AGE", default_value = "30d", value_parser = age)]
+    pub keep_metrics: Duration,
+
+    /// Size of the samples of metrics after which the oldest are removed, such as 1GB or 0 for no limit
+    #[arg(long, env = "THROUGHLINE_KEEP_METRICS_SIZE", value_name = "SIZE", default_value = "1GB", value_parser = size)]
+    pub keep_metrics_size: u64,
+
+    /// Beginning of the names of metrics that are kept besides those of queues, breakers and runtimes; may be repeated
+    #[arg(long, env = "THROUGHLINE_KEEP_METRIC", value_name = "PREFIX", value_delimiter = ',')]
+    pub keep_metric: Vec<String>,
+
     /// Largest request that is taken, after decompression
     #[arg(long, env = "THROUGHLINE_MAX_REQUEST", value_name = "SIZE", default_value = "64MiB", value_parser = request_size)]
     pub max_request: u64,

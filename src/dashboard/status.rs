@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::model::nanos;
 use super::receive::counters::{Counters, Outcome, Transport, TransportState};
 use super::store::Store;
-use super::view::{Health, Minute, ReceiveStatus, Refused, SourceStatus, StatusSource};
+use super::view::{Health, MetricPoints, Minute, ReceiveStatus, Refused, SourceStatus, StatusSource};
 
 /// A source not heard for this long is silent.
 const SILENT_S: u64 = 120;
@@ -27,6 +27,11 @@ impl Status {
         let ways = names.into_iter().zip(addresses);
         let ways = ways.filter_map(|((way, name), address)| Some((way, format!("{name} {}", address?))));
         Self { counters, store, ways: ways.collect() }
+    }
+
+    fn metrics(&self) -> MetricPoints {
+        let (kept, blank) = self.counters.kept_points();
+        MetricPoints { kept, blank, passed: self.counters.passed() }
     }
 
     fn refused(&self) -> Vec<Refused> {
@@ -58,7 +63,7 @@ impl StatusSource for Status {
                 .collect(),
             accepted_spans: sum(|state| state.spans),
             accepted_logs: sum(|state| state.logs),
-            counted_metrics: sum(|state| state.points),
+            metrics: self.metrics(),
             bytes: sum(|state| state.bytes),
             commit_p95: self.store.latency().quantile(0.95).map(|took| took.as_nanos() as u64),
             turned_away: self.counters.refusals().into_iter().map(overloaded).sum(),
@@ -94,7 +99,6 @@ fn source(way: Transport, name: &str, state: &TransportState) -> SourceStatus {
         rate: state.last_heard.map(|_| state.rate),
         note: match age {
             None => "nothing has come yet".to_owned(),
-            Some(_) if state.points > 0 => "metrics are answered and counted, not kept yet".to_owned(),
             Some(_) => String::new(),
         },
     }

@@ -151,3 +151,92 @@ pub fn logs(service: &str, records: &[(&str, Option<u64>, Option<&str>)]) -> Vec
     });
     out
 }
+
+/// What a metric measures, and how its points follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measure {
+    Gauge,
+    Counter,
+    UpDown,
+    Delta,
+    Histogram,
+}
+
+/// A data point to be sent: of a histogram the value is the count, and the sum is half of it.
+#[derive(Debug, Clone, Default)]
+pub struct TestPoint {
+    pub time: u64,
+    pub start: u64,
+    pub value: f64,
+    pub attributes: Vec<(String, String)>,
+}
+
+/// A data point of a value at a time.
+pub fn point(time: u64, value: f64) -> TestPoint {
+    TestPoint { time, value, ..TestPoint::default() }
+}
+
+impl TestPoint {
+    pub fn with(mut self, key: &str, value: &str) -> Self {
+        self.attributes.push((key.into(), value.into()));
+        self
+    }
+
+    pub fn since(self, start: u64) -> Self {
+        Self { start, ..self }
+    }
+
+    /// The point's protobuf.
+    pub fn message(&self, measure: Measure) -> Vec<u8> {
+        let mut out = Vec::new();
+        let field = if measure == Measure::Histogram { 9 } else { 7 };
+        for (key, value) in &self.attributes {
+            put_message(&mut out, field, |out| text_attribute(out, key, value));
+        }
+        if self.start > 0 {
+            put_fixed64(&mut out, 2, self.start);
+        }
+        put_fixed64(&mut out, 3, self.time);
+        if measure == Measure::Histogram {
+            put_fixed64(&mut out, 4, self.value as u64);
+            put_fixed64(&mut out, 5, (self.value / 2.0).to_bits());
+        } else {
+            put_fixed64(&mut out, 4, self.value.to_bits());
+        }
+        out
+    }
+}
+
+/// An `ExportMetricsServiceRequest` of one metric of one service.
+pub fn metrics(service: &str, name: &str, measure: Measure, points: &[TestPoint]) -> Vec<u8> {
+    let messages: Vec<_> = points.iter().map(|point| point.message(measure)).collect();
+    raw_metrics(service, name, measure, &messages)
+}
+
+/// The same around point messages of any content.
+pub fn raw_metrics(service: &str, name: &str, measure: Measure, points: &[Vec<u8>]) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_message(&mut out, 1, |out| {
+        put_message(out, 1, |out| put_message(out, 1, |out| text_attribute(out, "service.name", service)));
+        put_message(out, 2, |out| {
+            put_message(out, 2, |out| {
+                put_bytes(out, 1, name.as_bytes());
+                let field = match measure {
+                    Measure::Gauge => 5,
+                    Measure::Counter | Measure::UpDown | Measure::Delta => 7,
+                    Measure::Histogram => 9,
+                };
+                put_message(out, field, |out| {
+                    points.iter().for_each(|point| put_bytes(out, 1, point));
+                    if measure != Measure::Gauge {
+                        put_uint(out, 2, if measure == Measure::Delta { 1 } else { 2 });
+                    }
+                    if matches!(measure, Measure::Counter | Measure::Delta) {
+                        put_uint(out, 3, 1);
+                    }
+                });
+            });
+        });
+    });
+    out
+}

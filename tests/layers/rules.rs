@@ -152,7 +152,9 @@ pub const MAX_LINES: usize = 500;
 pub const MIGRATIONS: &[(&str, u64)] = &[
     ("migrations/broker/0001_queues.sql", 0x22c0_79ab_cc32_76dd),
     ("migrations/postgres/0001_blocks_and_runs.sql", 0xd944_9691_b3ee_00af),
+    ("migrations/postgres/0002_samples.sql", 0xf3f4_1c48_2519_7863),
     ("migrations/sqlite/0001_blocks_and_runs.sql", 0x26ed_a930_9aa7_93f0),
+    ("migrations/sqlite/0002_samples.sql", 0xaa4d_17d8_f9ae_00d8),
 ];
 
 /// A break that is meant: the file, a part of what is said about it, and why. One that is no longer needed is

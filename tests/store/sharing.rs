@@ -5,8 +5,9 @@ use std::time::Duration;
 use throughline::dashboard::store::{Limits, Reader, Store};
 
 use super::common::eventually;
-use super::common::otlp::span;
+use super::common::otlp::{self, Measure, point, span};
 use super::place::{Place, id, newest, send, send_logs};
+use super::series::{keep, named, read, seal};
 
 async fn sees(store: &Store, number: u64, spans: usize) {
     eventually(&format!("trace {number} has {spans} spans"), 20, async || {
@@ -92,4 +93,65 @@ async fn one_seals_and_removes_for_all() {
     let last = tight.trace(id(total - 1)).await.unwrap().expect("the tail stays");
     assert_eq!(last.spans.len(), 2);
     tight.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn series_are_shared_too() {
+    const S: u64 = 1_000_000_000;
+    let place = Place::postgres().await;
+    let limits = Limits { every: Duration::from_millis(50), ..Limits::default() };
+    let stores = [place.open_with(limits).await, place.open_with(limits).await];
+    // One series, told of by both in turn, hours ago; and a sample that both are told of.
+    let begin = (otlp::now() / (600 * S) - 30) * 600 * S;
+    let name = "rabbitmq.message.current";
+    for at in 0..20 {
+        keep(
+            &stores[at % 2],
+            "broker",
+            name,
+            Measure::UpDown,
+            &[point(begin + at as u64 * 20 * S, at as f64)],
+        )
+        .await;
+    }
+    // Two differences within what becomes one step.
+    let parts = [point(begin, 1.0), point(begin + 5 * S, 2.0)];
+    keep(&stores[0], "shop", "messaging.sent", Measure::Delta, &parts).await;
+    let values_of = async |store: &Store, name: &str| {
+        let found = read(store, &named(name, begin, begin + 400 * S)).await.series;
+        found.iter().flat_map(|series| &series.samples).map(|sample| sample.value).collect::<Vec<_>>()
+    };
+    let values = async |store: &Store| values_of(store, name).await;
+    let all: Vec<f64> = (0..20).map(f64::from).collect();
+    let see = async |what: &str| {
+        for store in &stores {
+            eventually(what, 20, async || (values(store).await == all).then_some(())).await;
+        }
+    };
+    see("each sees what the other took in").await;
+    let again = [point(begin, 0.0)];
+    assert_eq!(keep(&stores[1], "broker", name, Measure::UpDown, &again).await.duplicates, 1);
+    seal(&stores[0]).await;
+    see("both see what one has sealed").await;
+    eventually("it is merged once", 20, async || {
+        let count = "SELECT count(*) FILTER (WHERE tier = 1) - count(*) FILTER (WHERE tier <> 1) FROM throughline.sample_chunk";
+        (place.number(count).await == 1).then_some(())
+    })
+    .await;
+    see("both see what is merged").await;
+    for store in &stores {
+        eventually("it holds nothing of before the seal", 20, async || {
+            (values_of(store, "messaging.sent").await == [3.0]).then_some(())
+        })
+        .await;
+        let newest = store.newest_samples(&named(name, 0, otlp::now())).await.unwrap();
+        assert_eq!((newest.len(), newest[0].sample.value), (1, 19.0));
+    }
+    let [one, two] = stores;
+    one.close().await;
+    drop(one);
+    let late = [point(begin + 5 * S, 7.5)];
+    keep(&two, "broker", name, Measure::UpDown, &late).await;
+    assert_eq!(values(&two).await[..3], [0.0, 7.5, 1.0], "what is late joins what is merged");
+    two.close().await;
 }

@@ -3,6 +3,7 @@
 //! * [`ids`]: trace and span IDs.
 //! * [`value`]: an attribute's value, of any OTLP type.
 //! * [`span`]: spans, logs, resources, scopes, decoded for reading.
+//! * [`series`]: series of metrics and their samples.
 //! * [`summary`]: what a list needs to know of a trace without opening it.
 //! * [`answer`]: how a call or a delivery ended.
 //! * [`correlation`]: which attributes carry a correlation ID; [`hash`]: what stands for an attribute in an index.
@@ -15,6 +16,7 @@ pub mod hash;
 pub mod ids;
 pub mod otlp;
 pub mod proto;
+pub mod series;
 pub mod span;
 pub mod summary;
 pub mod value;
@@ -22,6 +24,7 @@ pub mod value;
 pub use answer::Settled;
 pub use correlation::Correlation;
 pub use ids::{SpanId, TraceId};
+pub use series::{Follows, Identity, Sample, Shape};
 pub use span::{Event, Kind, Link, LogRecord, Resource, Scope, Span, StatusCode, Trace};
 pub use summary::{Failure, Root, ServiceShare, TraceSummary};
 pub use value::Value;

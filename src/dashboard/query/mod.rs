@@ -7,6 +7,7 @@
 //! * [`story`]: everything that carries one correlation ID, told in order.
 //! * [`overview`], [`kept`] and [`outcome`]: what is wrong now, once for all who ask, and what became of what
 //!   failed.
+//! * [`growth`]: what counters and distributions grew by.
 //! * [`redact`]: secrets that are not shown.
 //! * [`prose`]: a sentence with services, codes and errors in it, without markup.
 //! * [`search`]: what a text in the search box means; [`language`]: the query language;
@@ -19,6 +20,7 @@ pub mod completion;
 pub mod export;
 pub mod facts;
 pub mod finding;
+pub mod growth;
 pub mod kept;
 pub mod language;
 pub mod outcome;

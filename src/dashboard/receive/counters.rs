@@ -1,6 +1,6 @@
 //! What was accepted and refused: for `/metrics` (OpenMetrics) and for the Status page.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Mutex;
 use std::time::{Instant, SystemTime};
 
@@ -13,9 +13,12 @@ use super::{Refusal, Signal};
 use crate::dashboard::keys::Denied;
 use crate::dashboard::model::now;
 use crate::dashboard::model::otlp::batch::{Reason, Rejected};
+use crate::dashboard::model::otlp::points::{PointReason, RejectedPoints};
 
 /// Senders remembered by name among the refusals; later ones are counted without a name.
 const MAX_SENDERS: usize = 1000;
+/// Metrics remembered by name among those that are not kept; later ones are counted without a name.
+const MAX_METRICS: usize = 1000;
 
 /// The way a request came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -112,6 +115,24 @@ struct ReasonLabels {
     reason: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MetricLabels {
+    metric: String,
+}
+
+/// What became of a metrics request's data points that were not refused.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PointCount {
+    /// Committed now.
+    pub kept: u64,
+    /// Stored before.
+    pub duplicates: u64,
+    /// Of series beyond the limit.
+    pub beyond: u64,
+    /// They say that there was no value.
+    pub blank: u64,
+}
+
 /// The receiver's counters.
 #[derive(Default)]
 pub struct Counters {
@@ -119,17 +140,42 @@ pub struct Counters {
     bytes: Family<TransportLabels, Counter>,
     spans: Family<TransportLabels, Counter>,
     logs: Family<TransportLabels, Counter>,
+    /// Data points of metrics, whatever became of them.
     points: Family<TransportLabels, Counter>,
+    kept: Counter,
+    beyond: Counter,
+    blank: Counter,
+    passed: Family<MetricLabels, Counter>,
+    points_rejected: Family<ReasonLabels, Counter>,
     duplicates: Counter,
     rejected: Family<ReasonLabels, Counter>,
     seen: Mutex<Seen>,
+}
+
+/// Why an item was left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Why {
+    Span(Reason),
+    Point(PointReason),
+}
+
+impl Why {
+    /// Words for a person.
+    pub fn words(self) -> &'static str {
+        match self {
+            Why::Span(reason) => reason.words(),
+            Why::Point(reason) => reason.words(),
+        }
+    }
 }
 
 /// What the Status page shows beyond the counters.
 #[derive(Default)]
 struct Seen {
     heard: HashMap<Transport, Heard>,
-    senders: HashMap<(Reason, String), u64>,
+    senders: HashMap<(Why, String), u64>,
+    /// Data points of metrics that are not kept, by name.
+    passed: BTreeMap<String, u64>,
     refused: HashMap<Outcome, u64>,
     minutes: VecDeque<MinuteCount>,
 }
@@ -218,8 +264,29 @@ impl Counters {
         registry.register("bytes", "Bytes of requests that were read, decompressed", self.bytes.clone());
         registry.register("spans_accepted", "Spans committed", self.spans.clone());
         registry.register("logs_accepted", "Log records committed", self.logs.clone());
-        registry.register("metric_points", "Metric data points answered and not kept", self.points.clone());
-        registry.register("duplicates", "Spans and logs that were stored before", self.duplicates.clone());
+        registry.register("metric_points", "Data points of metrics that came", self.points.clone());
+        registry.register("metric_points_kept", "Data points of metrics committed", self.kept.clone());
+        registry.register(
+            "metric_points_passed",
+            "Data points of metrics that are answered and not kept, by name",
+            self.passed.clone(),
+        );
+        registry.register(
+            "metric_points_beyond",
+            "Data points not kept because there are too many series",
+            self.beyond.clone(),
+        );
+        registry.register("metric_points_blank", "Data points that hold no value", self.blank.clone());
+        registry.register(
+            "metric_points_rejected",
+            "Data points left out of their request",
+            self.points_rejected.clone(),
+        );
+        registry.register(
+            "duplicates",
+            "Spans, logs and data points that were stored before",
+            self.duplicates.clone(),
+        );
         registry.register("spans_rejected", "Spans left out of their request", self.rejected.clone());
     }
 
@@ -246,10 +313,53 @@ impl Counters {
         self.seen.lock().expect("no holder panics").minute().accepted += spans + logs - duplicates;
     }
 
-    /// Counts metric data points.
-    pub fn metric_points(&self, transport: Transport, points: u64) {
+    /// Counts data points of metrics: what became of those of interest, and the others by name.
+    pub fn points(&self, transport: Transport, count: PointCount, passed: &BTreeMap<String, u64>) {
+        let PointCount { kept, duplicates, beyond, blank } = count;
+        let points = kept + duplicates + beyond + blank + passed.values().sum::<u64>();
         self.points.get_or_create(&transport.labels()).inc_by(points);
+        self.kept.inc_by(kept);
+        self.duplicates.inc_by(duplicates);
+        self.beyond.inc_by(beyond);
+        self.blank.inc_by(blank);
         self.rate(transport, points);
+        let mut seen = self.seen.lock().expect("no holder panics");
+        for (name, points) in passed {
+            let known = seen.passed.contains_key(name) || seen.passed.len() < MAX_METRICS;
+            let name = if known { name.as_str() } else { "" };
+            *seen.passed.entry(name.to_owned()).or_default() += points;
+            self.passed.get_or_create(&MetricLabels { metric: name.to_owned() }).inc_by(*points);
+        }
+    }
+
+    /// Data points of metrics kept, and those that hold no value.
+    pub fn kept_points(&self) -> (u64, u64) {
+        (self.kept.get(), self.blank.get())
+    }
+
+    /// Data points of metrics that are not kept, by name, most first. An empty name stands for several or none.
+    pub fn passed(&self) -> Vec<(String, u64)> {
+        let seen = self.seen.lock().expect("no holder panics");
+        let mut all: Vec<_> = seen.passed.iter().map(|(name, points)| (name.clone(), *points)).collect();
+        all.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        all
+    }
+
+    /// Counts data points left out.
+    pub fn rejected_points(&self, rejected: &[RejectedPoints]) {
+        for RejectedPoints { reason, service, points } in rejected {
+            self.points_rejected.get_or_create(&ReasonLabels { reason: reason.label() }).inc_by(*points);
+            self.refuse(Why::Point(*reason), service, *points);
+        }
+    }
+
+    /// Remembers who sent items that were left out.
+    fn refuse(&self, why: Why, service: &str, items: u64) {
+        let mut seen = self.seen.lock().expect("no holder panics");
+        let full = seen.senders.len() >= MAX_SENDERS;
+        let name = if full { String::new() } else { service.to_owned() };
+        *seen.senders.entry((why, name)).or_default() += items;
+        seen.minute().refused += items;
     }
 
     fn rate(&self, transport: Transport, items: u64) {
@@ -261,16 +371,9 @@ impl Counters {
 
     /// Counts spans left out.
     pub fn rejected(&self, rejected: &[Rejected]) {
-        if rejected.is_empty() {
-            return;
-        }
-        let mut seen = self.seen.lock().expect("no holder panics");
         for Rejected { reason, service, spans } in rejected {
             self.rejected.get_or_create(&ReasonLabels { reason: reason.label() }).inc_by(*spans);
-            let full = seen.senders.len() >= MAX_SENDERS;
-            let name = if full { String::new() } else { service.clone() };
-            *seen.senders.entry((*reason, name)).or_default() += spans;
-            seen.minute().refused += spans;
+            self.refuse(Why::Span(*reason), service, *spans);
         }
     }
 
@@ -290,11 +393,11 @@ impl Counters {
         }
     }
 
-    /// Spans left out, by reason and sender, most first. An empty name stands for several or none.
-    pub fn rejections(&self) -> Vec<(Reason, String, u64)> {
+    /// Items left out, by reason and sender, most first. An empty name stands for several or none.
+    pub fn rejections(&self) -> Vec<(Why, String, u64)> {
         let seen = self.seen.lock().expect("no holder panics");
         let mut all: Vec<_> =
-            seen.senders.iter().map(|((reason, name), spans)| (*reason, name.clone(), *spans)).collect();
+            seen.senders.iter().map(|((why, name), items)| (*why, name.clone(), *items)).collect();
         all.sort_by(|a, b| b.2.cmp(&a.2).then_with(|| a.cmp(b)));
         all
     }

@@ -25,12 +25,13 @@ use bytes::Bytes;
 
 use super::keys::{self, Denied, Keyring, Right};
 use super::model::correlation::Keys;
-use super::model::otlp::Batch;
-use super::model::otlp::metrics;
+use super::model::now;
+use super::model::otlp::points::Arrival;
+use super::model::otlp::{Batch, Interest, Points};
 use super::model::proto::WireError;
-use super::store::{Ingest, StoreError};
+use super::store::{Ingest, StoreError, Stored};
 use body::BodyReader;
-use counters::{Counters, Outcome, Transport};
+use counters::{Counters, Outcome, PointCount, Transport};
 
 /// What kind of telemetry a request carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,6 +52,9 @@ impl Signal {
     }
 }
 
+/// A metric's data point that is older is left out however long they are kept: each hour that has some is a row.
+const OLDEST_POINT: Duration = Duration::from_secs(366 * 24 * 3600);
+
 /// How requests are taken.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -60,6 +64,10 @@ pub struct Settings {
     pub cors_origins: Vec<String>,
     /// Attribute keys that carry a correlation ID besides the known ones.
     pub correlation_keys: Vec<String>,
+    /// Beginnings of the names of metrics that are kept besides those that pages show.
+    pub kept_metrics: Vec<String>,
+    /// How old a metric's data point may be, a year at most, which zero stands for too.
+    pub metrics_age: Duration,
     /// How long a sender may take for one body.
     pub body_patience: Duration,
 }
@@ -70,6 +78,8 @@ impl Default for Settings {
             max_request: 64 << 20,
             cors_origins: Vec::new(),
             correlation_keys: Vec::new(),
+            kept_metrics: Vec::new(),
+            metrics_age: Duration::ZERO,
             body_patience: Duration::from_secs(30),
         }
     }
@@ -108,6 +118,7 @@ pub struct Receiver {
     /// Bodies of all transports share one budget.
     bodies: BodyReader,
     correlation: Keys,
+    interest: Interest,
     keyring: Arc<Keyring>,
     store: Arc<dyn Ingest>,
 }
@@ -121,8 +132,9 @@ impl Receiver {
         store: Arc<dyn Ingest>,
     ) -> Self {
         let correlation = Keys::with(settings.correlation_keys.iter().cloned());
+        let interest = Interest::with(settings.kept_metrics.iter().cloned());
         let bodies = BodyReader::new(settings.max_request, settings.body_patience);
-        Self { settings, counters, bodies, correlation, keyring, store }
+        Self { settings, counters, bodies, correlation, interest, keyring, store }
     }
 
     /// Takes a request's protobuf bytes. `Ok` means that all but the rejected items are committed.
@@ -147,10 +159,7 @@ impl Receiver {
         let batch = match signal {
             Signal::Traces => Batch::traces(body, &self.correlation)?,
             Signal::Logs => Batch::logs(body, &self.correlation)?,
-            Signal::Metrics => {
-                self.counters.metric_points(transport, metrics::data_points(&body)?);
-                return Ok(Accepted::default());
-            }
+            Signal::Metrics => return self.store_metrics(transport, &body).await,
         };
         let rejected = batch.rejected.clone();
         let accepted = Accepted {
@@ -167,6 +176,29 @@ impl Receiver {
         let stored = self.store.ingest(batch).await?;
         self.counters.accepted(transport, spans, logs, stored.duplicates);
         self.counters.rejected(&rejected);
+        Ok(accepted)
+    }
+
+    /// Keeps what is of interest of a metrics request; the rest is counted.
+    async fn store_metrics(&self, transport: Transport, body: &[u8]) -> Result<Accepted, Refusal> {
+        let now = now();
+        let age = Some(self.settings.metrics_age).filter(|age| !age.is_zero()).unwrap_or(OLDEST_POINT);
+        let oldest = now.saturating_sub(age.min(OLDEST_POINT).as_nanos() as u64);
+        let mut points = Points::read(body, &self.interest, Arrival { now, oldest })?;
+        let (rejected, passed) = (std::mem::take(&mut points.rejected), std::mem::take(&mut points.passed));
+        let accepted = Accepted {
+            rejected: rejected.iter().map(|rejected| rejected.points).sum(),
+            message: rejected
+                .iter()
+                .map(|one| format!("{} points of {:?}: {}", one.points, one.service, one.reason.words()))
+                .collect::<Vec<_>>()
+                .join("; "),
+        };
+        let (samples, blank) = (points.samples.len() as u64, points.blank);
+        let Stored { duplicates, beyond } = self.store.keep(points).await?;
+        let kept = samples.saturating_sub(duplicates + beyond);
+        self.counters.points(transport, PointCount { kept, duplicates, beyond, blank }, &passed);
+        self.counters.rejected_points(&rejected);
         Ok(accepted)
     }
 

@@ -12,6 +12,7 @@ use async_trait::async_trait;
 
 use super::StoreError;
 use super::run::{RunMeta, SealedRun};
+use super::series::chunk::{ChunkInfo, NewChunk, Wanted};
 
 /// From one committed block's ID to the next one's. The IDs between are left free for blocks that are packed anew
 /// when the tail is sealed, so that they lie in the run's range whatever others commit meanwhile.
@@ -94,6 +95,15 @@ pub trait Backend: Send + Sync {
     /// Removes blocks that belong to nothing.
     async fn drop_blocks(&self, first: u64, last: u64) -> Result<(), StoreError>;
 
+    /// Chunks of samples with their IDs, the newest windows first, [`MAX_READ`](super::series::chunk::MAX_READ) at most.
+    async fn samples(&self, wanted: &Wanted) -> Result<Vec<(u64, Vec<u8>)>, StoreError>;
+
+    /// All chunks of samples, without what is in them.
+    async fn sample_chunks(&self) -> Result<Vec<ChunkInfo>, StoreError>;
+
+    /// Puts chunks of samples in the place of others, all or nothing; nothing where one of the others is gone already.
+    async fn replace_samples(&self, old: Vec<u64>, new: Vec<NewChunk>) -> Result<(), StoreError>;
+
     /// Bytes on disk that hold data.
     async fn bytes(&self) -> Result<u64, StoreError>;
 }
@@ -123,4 +133,6 @@ pub struct Seal {
     /// Small blocks that were packed into larger ones; a reader may just be on its way to them.
     pub replaced: HashSet<u64>,
     pub blocks: Vec<(u64, Vec<u8>)>,
+    /// The samples of the blocks that held some; those are among the replaced ones.
+    pub samples: Vec<NewChunk>,
 }

@@ -35,6 +35,24 @@ const ZSTD_LEVEL: i32 = 1;
 /// Largest block after decompression: a request's limit and room for its tables.
 const MAX_RAW: u64 = 512 << 20;
 
+/// What a block holds; never two of them, so that each can be removed by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlockKind {
+    Spans,
+    Logs,
+    /// Samples of metrics, in the format of [`super::series::code`].
+    Samples,
+}
+
+impl From<ItemKind> for BlockKind {
+    fn from(kind: ItemKind) -> Self {
+        match kind {
+            ItemKind::Span => BlockKind::Spans,
+            ItemKind::Log => BlockKind::Logs,
+        }
+    }
+}
+
 /// What an item is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ItemKind {
@@ -206,7 +224,12 @@ pub struct WalkedPart {
 impl Block {
     /// Decompresses a block and reads its tables.
     pub fn open(data: &[u8]) -> Result<Self, StoreError> {
-        Self::read(decompress(data)?.into()).map_err(damaged)
+        Self::of_raw(decompress(data)?)
+    }
+
+    /// Reads the tables of a block that is decompressed already.
+    pub fn of_raw(raw: Vec<u8>) -> Result<Self, StoreError> {
+        Self::read(raw.into()).map_err(damaged)
     }
 
     fn read(raw: Bytes) -> Result<Self, WireError> {

@@ -3,17 +3,20 @@
 //! Every block is decompressed, its checksum compared and its spans walked; every page and entry is decoded, and
 //! every place that an entry points to is looked up. Nothing is changed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
 use super::backend::{Backend, Loaded};
-use super::block::{Block, in_block};
+use super::block::{Block, decompress, in_block};
 use super::entry::Entry;
 use super::postgres::Postgres;
 use super::run::{CHUNK, Chunk, RunMeta, check_page};
+use super::series::chunk::Wanted;
+use super::series::code;
 use super::sqlite::Sqlite;
 use super::{Location, OpenError, StoreError};
 use crate::dashboard::model::correlation::Keys;
+use crate::dashboard::model::series::{Identity, Sample};
 
 /// IDs whose blocks are read at once.
 const AT_ONCE: u64 = 64;
@@ -27,6 +30,8 @@ pub struct Checked {
     pub blocks: u64,
     pub spans: u64,
     pub logs: u64,
+    /// Samples of metrics.
+    pub samples: u64,
     /// What cannot be read, each in one line that names its place; at most 50.
     pub troubles: Vec<String>,
     /// All troubles, those named among them.
@@ -63,6 +68,7 @@ pub async fn check(location: &Location, mut progress: impl FnMut(u64, u64)) -> R
         progress(run.last_block, head.next_block);
     }
     checking.blocks(first_of_tail..head.next_block).await.map_err(unreadable)?;
+    checking.samples().await.map_err(unreadable)?;
     progress(head.next_block, head.next_block);
     Ok(checking.checked)
 }
@@ -118,9 +124,13 @@ impl Checking<'_> {
             let last = (from + AT_ONCE).min(ids.end) - 1;
             for (id, data) in self.backend.blocks(from, last).await? {
                 self.checked.blocks += 1;
-                let walked = Block::open(&data).and_then(|block| block.walk(&Keys::default()));
+                let walked = decompress(&data).and_then(|raw| match code::holds_samples(&raw) {
+                    true => self.count(|count| code::decode_raw(&raw, |_| true, count)).map(|()| None),
+                    false => Block::of_raw(raw).and_then(|block| block.walk(&Keys::default())).map(Some),
+                });
                 match walked {
-                    Ok((batch, parts)) => {
+                    Ok(None) => {}
+                    Ok(Some((batch, parts))) => {
                         self.checked.spans += batch.spans.len() as u64;
                         self.checked.logs += batch.logs.len() as u64;
                         places.insert(id, parts.into_iter().map(|part| part.offset).collect());
@@ -131,6 +141,34 @@ impl Checking<'_> {
             from = last + 1;
         }
         Ok(places)
+    }
+}
+
+impl Checking<'_> {
+    /// Every chunk of samples, window by window.
+    async fn samples(&mut self) -> Result<(), StoreError> {
+        let mut windows: BTreeMap<(u64, u64), Vec<u64>> = BTreeMap::new();
+        for chunk in self.backend.sample_chunks().await? {
+            windows.entry((chunk.begin, chunk.end)).or_default().push(chunk.id);
+        }
+        for ((begin, end), ids) in windows {
+            let stored =
+                self.backend.samples(&Wanted { begin, end, names: (Vec::new(), vec![0xff]) }).await?;
+            for (id, data) in stored.into_iter().filter(|(id, _)| ids.contains(id)) {
+                if let Err(error) = self.count(|count| code::decode(&data, |_| true, count)) {
+                    self.checked.trouble(format!("chunk {id} of samples: {error}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts the samples that `read` hands over.
+    fn count(
+        &mut self,
+        read: impl FnOnce(&mut dyn FnMut(Identity, Vec<Sample>)) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        read(&mut |_, samples| self.checked.samples += samples.len() as u64)
     }
 }
 

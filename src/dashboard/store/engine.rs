@@ -13,12 +13,13 @@ use super::pack::Incoming;
 use super::postgres::Postgres;
 use super::retention::{self, Limits};
 use super::run::{CHUNK, Chunk, RunMeta};
+use super::series::live::Live;
 use super::sqlite::Sqlite;
 use super::tail::Tail;
 use super::writer::{Job, Writer};
 use super::{Ingest, Location, OpenError, PostgresError, PostgresUrl, StoreError, Stored};
 use crate::dashboard::model::correlation::Keys;
-use crate::dashboard::model::otlp::Batch;
+use crate::dashboard::model::otlp::{Batch, Points};
 
 /// Batches that may wait for the writer.
 pub const QUEUE: usize = 64;
@@ -39,8 +40,22 @@ const CHUNKS_AHEAD: u32 = 16;
 #[derive(Default)]
 pub(super) struct Index {
     pub tail: Tail,
+    /// The series of the tail.
+    pub live: Live,
     /// In order of their ID.
     pub runs: Arc<Vec<Arc<RunMeta>>>,
+}
+
+impl Index {
+    /// Whether nothing waits to be sealed.
+    pub fn is_sealed(&self) -> bool {
+        self.tail.is_empty() && self.live.is_empty()
+    }
+
+    /// Whether it is time to seal.
+    pub fn is_full(&self) -> bool {
+        self.tail.is_full() || self.live.is_full()
+    }
 }
 
 /// An open chunk under its run and number.
@@ -159,17 +174,37 @@ impl Ingest for Store {
         if batch.spans.is_empty() && batch.logs.is_empty() {
             return Ok(Stored::default());
         }
+        let bytes = batch.buffer.len();
+        self.hand_over(bytes, Incoming::new(batch), Points::default()).await
+    }
+
+    async fn keep(&self, points: Points) -> Result<Stored, StoreError> {
+        if points.samples.is_empty() {
+            return Ok(Stored::default());
+        }
+        let bytes = points.bytes;
+        self.hand_over(bytes, Incoming::new(Batch::default()), points).await
+    }
+}
+
+impl Store {
+    /// Puts a request of so many bytes into the writer's queue and waits until it is committed.
+    async fn hand_over(
+        &self,
+        bytes: usize,
+        incoming: Incoming,
+        points: Points,
+    ) -> Result<Stored, StoreError> {
         let jobs = self.jobs.lock().expect("no holder panics").clone();
         let Some(jobs) = jobs else { return Err(StoreError::Unavailable("it is shutting down".into())) };
-        let kib = (batch.buffer.len() >> 10).clamp(1, QUEUE_KIB) as u32;
-        let incoming = Incoming::new(batch);
+        let kib = (bytes >> 10).clamp(1, QUEUE_KIB) as u32;
         let waited = tokio::time::timeout(PATIENCE, async {
             let room = self.room.clone().acquire_many_owned(kib).await.ok()?;
             Some((room, jobs.reserve().await.ok()?))
         });
         let Ok(Some((room, place))) = waited.await else { return Err(StoreError::Overloaded) };
         let (reply, answer) = oneshot::channel();
-        place.send(Job { incoming, reply, _room: room });
+        place.send(Job { incoming, points, reply, _room: room });
         // The writer leaves out what nobody waits for any more; what it has begun may be stored all the same.
         let answered = tokio::time::timeout(COMMITTED, answer).await.map_err(|_| StoreError::Overloaded)?;
         answered.map_err(|_| StoreError::Unavailable("the writer ended".into()))?

@@ -9,12 +9,16 @@ use std::time::Instant;
 
 use super::StoreError;
 use super::backend::{Head, STEP};
-use super::block::{Block, ItemKind, WalkedPart, in_block};
+use super::block::{Block, BlockKind, WalkedPart, decompress, in_block};
+use super::engine::Index;
 use super::part::{self, Part, Sender};
 use super::rates::Sides;
 use super::seen::Prints;
+use super::series::code;
+use super::series::live::{self, Piece};
 use super::tail::Tail;
 use super::writer::{TailBlock, Writer};
+use crate::dashboard::model::now;
 
 /// IDs before the tail whose blocks are read at start, to know what came lately.
 const REMEMBERED: u64 = 512 * STEP;
@@ -34,16 +38,19 @@ enum For {
 }
 
 /// What the tail takes of a block.
+#[derive(Default)]
 struct Indexed {
     parts: Vec<Part>,
     senders: Vec<Sender>,
     sides: Sides,
+    samples: Vec<Piece>,
 }
 
 impl Indexed {
-    fn join(self, tail: &mut Tail) {
-        tail.add(self.parts, self.senders);
-        tail.count(&self.sides);
+    fn join(self, index: &mut Index) {
+        index.tail.add(self.parts, self.senders);
+        index.tail.count(&self.sides);
+        index.live.add(self.samples, now());
     }
 }
 
@@ -119,10 +126,10 @@ impl Writer {
         }
         self.tail_blocks.extend(read.blocks);
         let mut index = self.shared.index.write().expect("no holder panics");
-        if index.tail.is_empty() {
+        if index.is_sealed() {
             self.tail_since = Instant::now();
         }
-        read.parts.into_iter().for_each(|block| block.join(&mut index.tail));
+        read.parts.into_iter().for_each(|block| block.join(&mut index));
         true
     }
 
@@ -140,14 +147,14 @@ impl Writer {
         // The blocks after the run, own ones among them, make the new tail.
         let next = head.next_block.max(first_of_tail);
         let read = self.read(first_of_tail, next, For::NewIndex).await?;
-        let mut tail = Tail::default();
-        read.parts.into_iter().for_each(|block| block.join(&mut tail));
         {
             let mut index = self.shared.index.write().expect("no holder panics");
             let runs = Arc::make_mut(&mut index.runs);
             runs.extend(new.into_iter().map(Arc::new));
             runs.retain(|run| kept.contains(&run.id));
-            index.tail = tail;
+            index.tail = Tail::default();
+            index.live.next(now());
+            read.parts.into_iter().for_each(|block| block.join(&mut index));
         }
         (self.newest_run, self.first_of_tail, self.next) = (newest_run, first_of_tail, next);
         (self.tail_blocks, self.tail_since) = (read.blocks, Instant::now());
@@ -173,7 +180,7 @@ impl Writer {
                         let (error, store) = (in_block(id, error), self.shared.backend.location());
                         tracing::error!(%error, store, "a block is left out; all others are readable");
                         // As full as can be: nobody tries to pack it anew.
-                        read.blocks.push(TailBlock { id, kind: ItemKind::Span, items: usize::MAX });
+                        read.blocks.push(TailBlock { id, kind: BlockKind::Spans, items: usize::MAX });
                     }
                 }
             }
@@ -184,7 +191,14 @@ impl Writer {
 
     /// Remembers a stored block's items; gives what it is, and the parts for the index with their senders.
     fn remember(&mut self, id: u64, data: &[u8], what_for: For) -> Result<(TailBlock, Indexed), StoreError> {
-        let block = Block::open(data)?;
+        let raw = decompress(data)?;
+        if code::holds_samples(&raw) {
+            // What came lately is not asked of samples: they have their time.
+            let samples = if what_for == For::Memory { Vec::new() } else { live::decode(&raw)? };
+            let block = TailBlock { id, kind: BlockKind::Samples, items: 0 };
+            return Ok((block, Indexed { samples, ..Indexed::default() }));
+        }
+        let block = Block::of_raw(raw)?;
         let (batch, mut walked) = block.walk(&self.keys)?;
         let prints = Prints::of(&batch);
         let known = self.mark_seen(&prints);
@@ -200,9 +214,9 @@ impl Writer {
         }
         let parts = part::of_block(id, block.received, &batch, &prints, &walked);
         let senders = if walked.is_empty() { Vec::new() } else { part::senders(&batch, &prints) };
-        let kind = if batch.spans.is_empty() { ItemKind::Log } else { ItemKind::Span };
+        let kind = if batch.spans.is_empty() { BlockKind::Logs } else { BlockKind::Spans };
         let block = TailBlock { id, kind, items: batch.spans.len() + batch.logs.len() };
-        Ok((block, Indexed { parts, senders, sides }))
+        Ok((block, Indexed { parts, senders, sides, samples: Vec::new() }))
     }
 
     /// For each span and log whether it was seen before; now all are.

@@ -10,6 +10,7 @@
 //!   [`term`], [`seen`], [`failure`]).
 //! * [`tail`] and [`run`]: the unsealed and the sealed index; [`rollup`]: rates in time buckets; [`failing`]: which
 //!   services traces break in; [`rates`]: services, operations and calls.
+//! * [`series`]: samples of metrics.
 //! * [`location`]: where a store is; [`opening`]: why it cannot be opened; [`check`]: reads all of it.
 //! * [`backend`]: what a database must do; [`sqlite`] and [`postgres`] do it.
 //!
@@ -39,6 +40,7 @@ mod rollup;
 mod run;
 mod seen;
 pub mod select;
+mod series;
 mod sqlite;
 mod tail;
 mod term;
@@ -47,7 +49,7 @@ mod writer;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use super::model::otlp::Batch;
+use super::model::otlp::{Batch, Points};
 use super::model::{LogRecord, Nanos, SpanId, Trace, TraceId, TraceSummary};
 pub use engine::Store;
 pub use failing::{Failing, Reason};
@@ -59,6 +61,7 @@ pub use postgres::{PostgresError, PostgresUrl};
 pub use rates::{Call, Destination, Histogram, Node, OTHERS, OperationRates, Rates, ServiceRates};
 pub use retention::Limits;
 pub use select::{Plan, Selection, Verdict};
+pub use series::select::{FoundSeries, KeptMetric, KeptMetrics, Metric, Newest, Series, SeriesFilter};
 
 /// Why a read or write did not happen.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -80,13 +83,18 @@ pub trait Ingest: Send + Sync {
     /// Stores a batch. `Ok` means that all of it is committed and survives a crash; after an error all of it may
     /// be sent again without harm.
     async fn ingest(&self, batch: Batch) -> Result<Stored, StoreError>;
+
+    /// Stores samples of metrics. `Ok` means the same, but for those beyond the limit on series, which it counts.
+    async fn keep(&self, points: Points) -> Result<Stored, StoreError>;
 }
 
 /// What became of a batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stored {
-    /// Spans and logs left out because they were stored before.
+    /// Spans, logs and samples left out because they were stored before.
     pub duplicates: u64,
+    /// Samples left out because there are too many series.
+    pub beyond: u64,
 }
 
 /// Reads of the store. All of them see what was committed before the call.
@@ -139,6 +147,16 @@ pub trait Reader: Send + Sync {
         to: Nanos,
         steps: usize,
     ) -> Result<Vec<ServiceRates>, StoreError>;
+
+    /// Samples of series in a range of time, within the limits of one answer.
+    async fn series(&self, filter: &SeriesFilter) -> Result<FoundSeries, StoreError>;
+
+    /// The newest sample in a range of time of each series that came lately, by identity. Each series has its own time:
+    /// who needs several of one moment, such as the states of a breaker, settles on the newest of each.
+    async fn newest_samples(&self, filter: &SeriesFilter) -> Result<Vec<Newest>, StoreError>;
+
+    /// The metrics that are kept and came lately, and what of them was too much.
+    async fn kept_metrics(&self) -> Result<KeptMetrics, StoreError>;
 
     /// What the store holds.
     async fn holdings(&self) -> Result<Holdings, StoreError>;
@@ -202,6 +220,8 @@ pub struct Holdings {
     pub max_bytes: u64,
     /// Longest age in seconds before removal; 0 is unlimited.
     pub max_age_s: u64,
+    /// The same of samples of metrics.
+    pub max_metrics_age_s: u64,
     /// Start of the oldest span kept.
     pub oldest: Option<Nanos>,
     /// Batches waiting for the writer, and how many may.

@@ -31,7 +31,8 @@ pub struct Packed {
 pub fn groups(blocks: &[TailBlock]) -> Vec<(ItemKind, Vec<u64>)> {
     let mut groups = Vec::new();
     for kind in [ItemKind::Span, ItemKind::Log] {
-        let small: Vec<_> = blocks.iter().filter(|block| block.kind == kind && block.items < SMALL).collect();
+        let of_kind = blocks.iter().filter(|block| block.kind == kind.into());
+        let small: Vec<_> = of_kind.filter(|block| block.items < SMALL).collect();
         let mut items = AT_ONCE;
         for block in small.iter().filter(|_| small.len() > 1) {
             if items >= AT_ONCE {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::StoreError;
 use super::engine::Shared;
 use super::run::RunMeta;
+use super::series;
 use crate::dashboard::model::now;
 
 /// Runs removed in one pass.
@@ -21,16 +22,22 @@ pub struct Limits {
     pub max_age: Duration,
     /// The oldest data is removed when the store holds more bytes; 0 is no limit.
     pub max_bytes: u64,
+    /// Samples of metrics longer ago than this are removed; zero keeps them for ever.
+    pub metrics_age: Duration,
+    /// The oldest of them are removed when they take more bytes; 0 is no limit.
+    pub metrics_bytes: u64,
     /// Time between two passes.
     pub every: Duration,
 }
 
 impl Default for Limits {
-    /// Seven days, 10 GB.
+    /// Seven days, 10 GB; of metrics 30 days, 1 GB.
     fn default() -> Self {
         Self {
             max_age: Duration::from_secs(7 * 24 * 3600),
             max_bytes: 10_000_000_000,
+            metrics_age: Duration::from_secs(30 * 24 * 3600),
+            metrics_bytes: 1_000_000_000,
             every: Duration::from_secs(10),
         }
     }
@@ -44,8 +51,11 @@ pub async fn run(shared: Arc<Shared>) {
     loop {
         interval.tick().await;
         let now = started_at + started.elapsed().as_nanos() as u64;
-        if let Err(error) = pass(&shared, now).await {
-            tracing::warn!(%error, "retention could not remove what is due; it tries again");
+        // Each on its own: trouble with the one kind of data keeps nobody from removing the other.
+        for done in [pass(&shared, now).await, series::keep::pass(&shared, now).await] {
+            if let Err(error) = done {
+                tracing::warn!(%error, "retention could not remove what is due; it tries again");
+            }
         }
     }
 }

@@ -12,12 +12,15 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
 use super::backend::{Loaded, STEP, Seal};
-use super::block::{Block, ItemKind, in_block};
+use super::block::{Block, BlockKind, in_block};
 use super::engine::Shared;
 use super::pack::{Flush, Incoming, Packer};
+use super::series::chunk::{self, TIERS};
+use super::series::live::PointFlush;
 use super::{StoreError, Stored, repack, run};
 use crate::dashboard::model::correlation::Keys;
 use crate::dashboard::model::now;
+use crate::dashboard::model::otlp::Points;
 
 /// Items after which a group is full.
 const GROUP_ITEMS: usize = 16_384;
@@ -28,9 +31,12 @@ const SEAL_AGE: Duration = Duration::from_secs(3600);
 /// Time between two looks at what others have written.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// A batch, the way back to its sender, and the room that it takes up until then.
+/// A request, the way back to its sender, and the room that it takes up until then.
 pub struct Job {
+    /// Spans or logs; empty for metrics.
     pub incoming: Incoming,
+    /// What a metrics request brought; empty for others.
+    pub points: Points,
     pub reply: oneshot::Sender<Result<Stored, StoreError>>,
     pub _room: OwnedSemaphorePermit,
 }
@@ -39,7 +45,7 @@ pub struct Job {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TailBlock {
     pub id: u64,
-    pub kind: ItemKind,
+    pub kind: BlockKind,
     pub items: usize,
 }
 
@@ -114,8 +120,7 @@ impl Writer {
             return;
         }
         let began = Instant::now();
-        let incoming: Vec<&Incoming> = jobs.iter().map(|job| &job.incoming).collect();
-        let result = self.store(&incoming).await;
+        let result = self.store(&jobs).await;
         match &result {
             Ok(_) => self.shared.latency.record(began.elapsed()),
             Err(error) => {
@@ -128,7 +133,7 @@ impl Writer {
             self.shared.commits.send_modify(|count| *count += 1);
         }
         for (index, job) in jobs.into_iter().enumerate() {
-            let answer = result.as_ref().map(|duplicates| Stored { duplicates: duplicates[index] });
+            let answer = result.as_ref().map(|stored| stored[index]);
             // A sender that is gone has no use for the answer.
             let _ = job.reply.send(answer.map_err(StoreError::clone));
         }
@@ -137,58 +142,89 @@ impl Writer {
         }
     }
 
-    /// Packs and commits; gives the duplicates of each batch.
-    async fn store(&mut self, incoming: &[&Incoming]) -> Result<Vec<u64>, StoreError> {
+    /// Packs and commits; gives what became of each request.
+    async fn store(&mut self, jobs: &[Job]) -> Result<Vec<Stored>, StoreError> {
         if self.in_doubt && self.shared.backend.is_shared() {
             // Senders come again with what may have been stored after all.
             self.look().await?;
             self.in_doubt = false;
         }
-        let mut flush = self.packer.pack(incoming, now())?;
-        if flush.parts.is_empty() {
-            return Ok(flush.duplicates);
+        // Before the spans, which the packer remembers: what fails here must not have been seen.
+        let points = self.sift(jobs);
+        let samples = points.block()?;
+        let has_samples = samples.is_some();
+        let incoming: Vec<&Incoming> = jobs.iter().map(|job| &job.incoming).collect();
+        let mut flush = self.packer.pack(&incoming, now())?;
+        let answers = flush.duplicates.iter().zip(&points.duplicates).zip(&points.beyond);
+        let answers =
+            answers.map(|((items, points), beyond)| Stored { duplicates: items + points, beyond: *beyond });
+        let answers = answers.collect();
+        let data: Vec<_> = flush.blocks.iter_mut().map(|block| std::mem::take(&mut block.data)).collect();
+        if data.is_empty() && !has_samples {
+            self.note_points(points);
+            return Ok(answers);
         }
-        let data = flush.blocks.iter_mut().map(|block| std::mem::take(&mut block.data)).collect();
+        let data = data.into_iter().chain(samples).collect();
         let committed = self.shared.backend.commit(data).await;
         let first = committed.inspect_err(|_| {
             self.packer.seen.forget(&flush.fingerprints);
             self.in_doubt = true;
         })?;
-        self.note_commit(first, flush)
+        // The block of samples is the last.
+        let samples = has_samples.then_some(first + flush.blocks.len() as u64 * STEP);
+        self.note_commit(first, flush, samples);
+        self.note_points(points);
+        Ok(answers)
     }
 
-    /// Takes a committed flush into the index.
-    fn note_commit(&mut self, first: u64, mut flush: Flush) -> Result<Vec<u64>, StoreError> {
+    /// What of the metrics in a group is to be committed.
+    fn sift(&self, jobs: &[Job]) -> PointFlush {
+        let points: Vec<&Points> = jobs.iter().map(|job| &job.points).collect();
+        self.shared.index.read().expect("no holder panics").live.sift(&points)
+    }
+
+    /// Takes committed samples into the index.
+    fn note_points(&mut self, points: PointFlush) {
+        if points.is_empty() {
+            return;
+        }
+        self.shared.index.write().expect("no holder panics").live.note(points, now());
+    }
+
+    /// Takes a committed flush into the index; `samples` is the block of samples behind its own.
+    fn note_commit(&mut self, first: u64, mut flush: Flush, samples: Option<u64>) {
         for loc in flush.parts.iter_mut().flat_map(|part| &mut part.entry.locs) {
             loc.block = first + loc.block * STEP;
         }
         let ids = (first..).step_by(STEP as usize);
-        let blocks = ids.zip(&flush.blocks);
-        if first == self.next {
-            self.next += flush.blocks.len() as u64 * STEP;
-        } else {
-            self.ahead.extend(blocks.clone().map(|(id, _)| id));
-        }
-        self.tail_blocks.extend(blocks.map(|(id, block)| TailBlock {
+        let blocks = ids.zip(&flush.blocks).map(|(id, block)| TailBlock {
             id,
-            kind: block.kind,
+            kind: block.kind.into(),
             items: block.items,
-        }));
+        });
+        let samples = samples.map(|id| TailBlock { id, kind: BlockKind::Samples, items: 0 });
+        let before = self.tail_blocks.len();
+        self.tail_blocks.extend(blocks.chain(samples));
+        let new = &self.tail_blocks[before..];
+        if first == self.next {
+            self.next += new.len() as u64 * STEP;
+        } else {
+            self.ahead.extend(new.iter().map(|block| block.id));
+        }
         let mut index = self.shared.index.write().expect("no holder panics");
-        if index.tail.is_empty() {
+        if index.is_sealed() {
             self.tail_since = Instant::now();
         }
         index.tail.add(flush.parts, flush.senders);
         index.tail.count(&flush.sides);
         self.packer.sides = flush.sides;
-        Ok(flush.duplicates)
     }
 
     pub(super) async fn seal_if_due(&mut self) {
         {
             let index = self.shared.index.read().expect("no holder panics");
-            let due = index.tail.is_full() || self.tail_since.elapsed() > SEAL_AGE;
-            if !due || index.tail.is_empty() || !self.shared.backend.is_keeper() {
+            let due = index.is_full() || self.tail_since.elapsed() > SEAL_AGE;
+            if !due || index.is_sealed() || !self.shared.backend.is_keeper() {
                 return;
             }
         }
@@ -217,19 +253,24 @@ impl Writer {
             let index = self.shared.index.read().expect("no holder panics");
             repack::pack(index.tail.entries(), kind, &open, &mut free, &mut packed)?;
         }
-        let mut run = {
+        let (mut run, samples) = {
             let index = self.shared.index.read().expect("no holder panics");
-            run::seal(first, (first, last), now(), &index.tail, &packed.moved)?
+            let run = run::seal(first, (first, last), now(), &index.tail, &packed.moved)?;
+            (run, chunk::cut(&index.live.pieces(), TIERS[0])?)
         };
+        let blocks_of_samples = self.tail_blocks.iter().filter(|block| block.kind == BlockKind::Samples);
+        packed.replaced.extend(blocks_of_samples.map(|block| block.id));
         run.meta.log_blocks = log_blocks(&self.tail_blocks, &packed);
         let meta = Arc::new(run.meta.clone());
-        self.shared.backend.seal(Seal { run, replaced: packed.replaced, blocks: packed.blocks }).await?;
+        let seal = Seal { run, replaced: packed.replaced, blocks: packed.blocks, samples };
+        self.shared.backend.seal(seal).await?;
         self.newest_run = meta.id;
         self.first_of_tail = last + 1;
         self.tail_blocks.clear();
         tracing::debug!(run = meta.id, entries = meta.entries, "sealed the tail into a run");
         let mut index = self.shared.index.write().expect("no holder panics");
         index.tail = std::mem::take(&mut index.tail).next();
+        index.live.next(now());
         Arc::make_mut(&mut index.runs).push(meta);
         Ok(())
     }
@@ -238,7 +279,7 @@ impl Writer {
 /// The IDs of the blocks that hold logs, once small blocks are packed together.
 fn log_blocks(tail: &[TailBlock], packed: &repack::Packed) -> Vec<u64> {
     let kept =
-        tail.iter().filter(|block| block.kind == ItemKind::Log && !packed.replaced.contains(&block.id));
+        tail.iter().filter(|block| block.kind == BlockKind::Logs && !packed.replaced.contains(&block.id));
     let mut ids: Vec<u64> = kept.map(|block| block.id).chain(packed.log_blocks.iter().copied()).collect();
     ids.sort_unstable();
     ids
@@ -257,5 +298,5 @@ fn gather(first: &mut Vec<Job>, queue: &mut mpsc::Receiver<Job>) -> Vec<Job> {
 }
 
 fn size(job: &Job) -> usize {
-    job.incoming.batch.spans.len() + job.incoming.batch.logs.len()
+    job.incoming.batch.spans.len() + job.incoming.batch.logs.len() + job.points.samples.len()
 }

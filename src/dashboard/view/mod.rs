@@ -7,7 +7,8 @@
 //! * [`guard`], [`error`]: hosts, cross-site requests, headers, error pages.
 //! * [`access`], [`login`]: who may read, and how a browser gets in and out.
 //! * [`chart`], [`dots`]: SVG drawn here.
-//! * [`overview`], [`traces`], [`trace`], [`download`], [`correlation`](mod@correlation), [`search`], [`status`], [`connect`]: the pages.
+//! * [`overview`], [`traces`], [`trace`], [`download`], [`correlation`](mod@correlation), [`search`], [`status`], [`connect`]: the pages;
+//!   [`series`]: metrics for programs.
 //! * [`assets`], [`live`]: embedded files and the stream of changes.
 //!
 //! A page is a file: its handler, with its template struct beside it; the template itself is in `templates/`.
@@ -31,6 +32,7 @@ pub mod login;
 pub mod overview;
 pub mod range;
 pub mod search;
+pub mod series;
 pub mod state;
 pub mod status;
 #[cfg(test)]
@@ -47,7 +49,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
 pub use state::{
-    Health, Minute, PageSettings, PageState, ReceiveStatus, Refused, SourceStatus, StatusSource, TestTrace,
+    Health, MetricPoints, Minute, PageSettings, PageState, ReceiveStatus, Refused, SourceStatus,
+    StatusSource, TestTrace,
 };
 
 /// All pages. The caller adds what is not a page (`/livez`, `/readyz`, `/metrics`) and serves it.
@@ -68,6 +71,7 @@ pub fn router(state: PageState) -> Router {
         .route("/traces/{id}/jaeger.json", get(download::jaeger))
         .route("/test-trace", post(connect::send_test_trace))
         .route("/live", get(live::live))
+        .route("/api/series", get(series::show))
         .layer(from_fn_with_state(state.clone(), access::data));
     let open = Router::new()
         .route("/login", login::routes())

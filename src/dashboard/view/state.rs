@@ -66,8 +66,8 @@ pub struct ReceiveStatus {
     /// Spans and log records committed.
     pub accepted_spans: u64,
     pub accepted_logs: u64,
-    /// Metric data points that were answered and not kept.
-    pub counted_metrics: u64,
+    /// Data points of metrics.
+    pub metrics: MetricPoints,
     /// Bytes taken from the wire, after decompression.
     pub bytes: u64,
     /// 95th percentile of the time from arrival to commit, in ns; `None` before the first.
@@ -85,6 +85,17 @@ impl ReceiveStatus {
     pub fn refused_total(&self) -> u64 {
         self.refused.iter().map(|refused| refused.count).sum()
     }
+}
+
+/// What became of the data points of metrics since the start of the process.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct MetricPoints {
+    /// Committed.
+    pub kept: u64,
+    /// They said that there was no value.
+    pub blank: u64,
+    /// Of metrics that are not kept, by name, most first; an empty name stands for several or none.
+    pub passed: Vec<(String, u64)>,
 }
 
 /// One way in.

@@ -11,11 +11,23 @@ use super::html::{PageResult, page};
 use super::visit::Visit;
 use super::{Health, PageState, ReceiveStatus};
 use crate::dashboard::model::Nanos;
-use crate::dashboard::store::Holdings;
+use crate::dashboard::store::{Holdings, KeptMetric, KeptMetrics};
 
 /// What the charts cover, by minute.
 const HOUR: Nanos = 3_600_000_000_000;
 const MINUTE: Nanos = 60_000_000_000;
+
+/// Metrics listed on the page; the others are counted.
+const LISTED: usize = 20;
+/// Why points of a metric that is kept were not.
+const BEYOND: &str = "too many series";
+
+/// A metric of which points were not kept.
+struct Passed<'a> {
+    name: &'a str,
+    why: &'static str,
+    points: u64,
+}
 
 /// The page.
 #[derive(Template)]
@@ -24,6 +36,7 @@ struct StatusPage {
     frame: Frame,
     status: ReceiveStatus,
     holdings: Holdings,
+    kept: KeptMetrics,
     accepted: Html,
     refused: Html,
     refused_in_hour: u64,
@@ -32,7 +45,7 @@ struct StatusPage {
 /// Handler of `GET /status`.
 pub async fn show(State(state): State<PageState>, visit: Visit) -> PageResult {
     let status = state.status.status();
-    let holdings = state.reader.holdings().await?;
+    let (holdings, kept) = (state.reader.holdings().await?, state.reader.kept_metrics().await?);
     let range = (visit.now.saturating_sub(HOUR), visit.now);
     let first = range.0 / MINUTE + 1;
     let minute = |number: u64| status.minutes.iter().find(|minute| minute.start / MINUTE == number);
@@ -51,7 +64,7 @@ pub async fn show(State(state): State<PageState>, visit: Visit) -> PageResult {
     let refused_in_hour = refused.iter().flatten().sum::<f64>() as u64;
     let mut frame = visit.frame(Nav::Status, "What Throughline receives");
     frame.refresh = true;
-    page(&StatusPage { frame, status, holdings, accepted, refused: refused_chart, refused_in_hour })
+    page(&StatusPage { frame, status, holdings, kept, accepted, refused: refused_chart, refused_in_hour })
 }
 
 impl StatusPage {
@@ -101,10 +114,60 @@ impl StatusPage {
     }
 
     /// How long data is kept.
-    fn keeps(&self) -> String {
-        match self.holdings.max_age_s {
-            0 => "for ever".to_owned(),
+    fn keeps(&self, seconds: &u64) -> String {
+        match seconds {
+            0 => "ever".to_owned(),
             seconds => format::duration(seconds * 1_000_000_000),
+        }
+    }
+
+    /// Metrics that are kept, the largest first, as many as are listed.
+    fn kept_metrics(&self) -> Vec<&KeptMetric> {
+        let mut metrics: Vec<_> = self.kept.metrics.iter().collect();
+        metrics.sort_by_key(|metric| std::cmp::Reverse(metric.series));
+        metrics.truncate(LISTED);
+        metrics
+    }
+
+    /// Metrics that are not kept, each with why not, the most first, as many as are listed.
+    fn passed_metrics(&self) -> Vec<Passed<'_>> {
+        let beyond =
+            self.kept.beyond.iter().map(|(name, points)| Passed { name, why: BEYOND, points: *points });
+        let passed = self.status.metrics.passed.iter();
+        let passed = passed.map(|(name, points)| Passed { name, why: "no page shows it", points: *points });
+        let mut all: Vec<_> = beyond.chain(passed).collect();
+        all.sort_by_key(|one| std::cmp::Reverse(one.points));
+        all.truncate(LISTED);
+        all
+    }
+
+    /// `42 series of 7 metrics in the last hour`.
+    fn kept_note(&self) -> String {
+        let series = format::counted(self.kept.series, "series", "series");
+        let metrics = format::counted(self.kept.metrics.len() as u64, "metric", "metrics");
+        format!("{series} of {metrics} in the last hour")
+    }
+
+    /// `1 204 points of 17 metrics`.
+    fn passed_note(&self) -> String {
+        let (passed, beyond) = (&self.status.metrics.passed, &self.kept.beyond);
+        let points: u64 = passed.iter().chain(beyond).map(|(_, points)| points).sum();
+        let metrics = format::counted((passed.len() + beyond.len()) as u64, "metric", "metrics");
+        format!("{} of {metrics}", format::counted(points, "point", "points"))
+    }
+
+    /// `and 12 more metrics`, where not all are listed.
+    fn more(&self, all: usize) -> Option<String> {
+        let more = all.checked_sub(LISTED).filter(|more| *more > 0)? as u64;
+        Some(format!("and {}", format::counted(more, "more metric", "more metrics")))
+    }
+
+    /// What is to be said of both lists together.
+    fn metrics_note(&self) -> String {
+        let keep = "To keep others, start with --keep-metric and the beginning of their names.";
+        match self.status.metrics.blank {
+            0 => keep.to_owned(),
+            blank => format!("{} held no value. {keep}", format::counted(blank, "point", "points")),
         }
     }
 
@@ -115,6 +178,7 @@ impl StatusPage {
             self.lede(),
             format!("store: {} {}, {}", self.holdings.engine, self.holdings.location, self.disk()),
         ];
+        lines.push(format!("metrics kept: {}; not kept: {}", self.kept_note(), self.passed_note()));
         lines.extend(self.status.sources.iter().map(|source| format!("{}: {}", source.name, source.note)));
         let refused = |refused: &super::Refused| {
             let sender = refused.service.as_deref().unwrap_or("unknown sender");

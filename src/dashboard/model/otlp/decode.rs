@@ -121,7 +121,7 @@ fn text(field: &Field<'_>) -> Result<String, WireError> {
 }
 
 /// The attributes in field `number` of a message.
-fn attributes(message: &[u8], number: u32) -> Result<Attributes, WireError> {
+pub(super) fn attributes(message: &[u8], number: u32) -> Result<Attributes, WireError> {
     let mut found = Vec::new();
     for field in fields(message) {
         let field = field?;

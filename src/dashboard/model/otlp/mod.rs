@@ -1,17 +1,21 @@
-//! OTLP messages as bytes: [`walk`]ed on arrival into a [`batch`], [`decode`]d when somebody looks.
+//! OTLP messages as bytes: [`walk`]ed on arrival into a [`batch`], [`decode`]d when somebody looks. Metrics are read
+//! into [`points`] as far as they are of [`interest`].
 //!
 //! Field numbers are those of opentelemetry-proto 1.11. Both readers take any field order and unknown fields,
 //! and neither fails on text that is not UTF-8.
 
 pub mod batch;
 pub mod decode;
-pub mod metrics;
+pub mod interest;
 mod peek;
 pub mod peer;
+pub mod points;
 mod walk;
 
 pub use batch::Batch;
+pub use interest::Interest;
 pub use peek::{key_value, text_of};
+pub use points::Points;
 
 /// How deep values may be nested: the limit of prost and of the OpenTelemetry Collector.
 pub const MAX_DEPTH: usize = 100;

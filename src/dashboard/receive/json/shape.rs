@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
-use serde::{Deserialize, de::IgnoredAny};
 
 /// A missing key and `null` are the default alike (proto3's JSON mapping).
 pub fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
@@ -32,16 +32,30 @@ shape! {
     ResourceLogs { resource: Resource<'a>, scope_logs: Vec<ScopeLogs<'a>> }
     ScopeLogs { scope: Scope<'a>, log_records: Vec<LogRecord<'a>> }
     Metrics { resource_metrics: Vec<ResourceMetrics<'a>> }
-    ResourceMetrics { scope_metrics: Vec<ScopeMetrics<'a>> }
-    ScopeMetrics { metrics: Vec<Metric<'a>> }
+    ResourceMetrics { resource: Resource<'a>, scope_metrics: Vec<ScopeMetrics<'a>> }
+    ScopeMetrics { scope: Scope<'a>, metrics: Vec<Metric<'a>> }
     Metric {
-        gauge: Points<'a>,
-        sum: Points<'a>,
-        histogram: Points<'a>,
-        exponential_histogram: Points<'a>,
-        summary: Points<'a>,
+        name: Text<'a>,
+        unit: Text<'a>,
+        gauge: Option<Data<'a>>,
+        sum: Option<Data<'a>>,
+        histogram: Option<Data<'a>>,
+        exponential_histogram: Option<Data<'a>>,
+        summary: Option<Data<'a>>,
     }
-    Points { data_points: Vec<IgnoredAny> }
+    Data { data_points: Vec<DataPoint<'a>>, aggregation_temporality: u32, is_monotonic: bool }
+    DataPoint {
+        attributes: Vec<KeyValue<'a>>,
+        start_time_unix_nano: Unsigned,
+        time_unix_nano: Unsigned,
+        as_double: Option<Double>,
+        as_int: Option<Int>,
+        count: Unsigned,
+        sum: Option<Double>,
+        min: Option<Double>,
+        max: Option<Double>,
+        flags: u32,
+    }
     Resource { attributes: Vec<KeyValue<'a>> }
     Scope { name: Text<'a>, version: Text<'a>, attributes: Vec<KeyValue<'a>> }
     KeyValue { key: Text<'a>, value: AnyValue<'a> }
@@ -89,16 +103,6 @@ shape! {
         trace_id: Text<'a>,
         span_id: Text<'a>,
         event_name: Text<'a>,
-    }
-}
-
-impl Metric<'_> {
-    /// Data points of whichever kind it is.
-    pub fn data_points(&self) -> usize {
-        [&self.gauge, &self.sum, &self.histogram, &self.exponential_histogram, &self.summary]
-            .map(|points| points.data_points.len())
-            .iter()
-            .sum()
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! * [`url`]: the address, without showing its password.
 //! * [`open`]: ours, new enough, writable.
-//! * [`reads`], [`writes`]: the statements.
+//! * [`reads`], [`writes`], [`samples`]: the statements.
 //! * [`keeper`]: who of several dashboards seals and removes, and how far the store has come.
 //!
 //! A commit is one statement: it takes the next IDs from the counter and inserts, all in one transaction and one
@@ -11,6 +11,7 @@
 mod keeper;
 mod open;
 mod reads;
+mod samples;
 mod url;
 mod writes;
 
@@ -25,6 +26,7 @@ use tokio::runtime::Handle;
 use super::StoreError;
 use super::backend::{Backend, Head, Loaded, Part, Seal};
 use super::run::RunMeta;
+use super::series::chunk::{ChunkInfo, NewChunk, Wanted};
 use keeper::Keeper;
 pub use open::PostgresError;
 pub use url::PostgresUrl;
@@ -112,6 +114,27 @@ impl Backend for Postgres {
 
     async fn chunks(&self, run: u64, first: u32, last: u32) -> Result<Vec<(u32, Vec<u8>)>, StoreError> {
         self.read(move |connection| Box::pin(reads::chunks(connection, run, first, last))).await
+    }
+
+    async fn samples(&self, wanted: &Wanted) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        let wanted = wanted.clone();
+        self.read(move |connection| {
+            let wanted = wanted.clone();
+            Box::pin(async move { samples::read(connection, &wanted).await })
+        })
+        .await
+    }
+
+    async fn sample_chunks(&self) -> Result<Vec<ChunkInfo>, StoreError> {
+        self.read(|connection| Box::pin(samples::list(connection))).await
+    }
+
+    async fn replace_samples(&self, old: Vec<u64>, new: Vec<NewChunk>) -> Result<(), StoreError> {
+        let keeper = self.keeper.clone();
+        let replaced = async move {
+            keeper.with(move |connection| Box::pin(samples::replace(connection, old, new))).await
+        };
+        self.finish(KEEP, replaced).await
     }
 
     async fn bytes(&self) -> Result<u64, StoreError> {

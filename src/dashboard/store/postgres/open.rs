@@ -146,8 +146,10 @@ async fn prepare(
     if !owned_by_us(connection).await.map_err(trouble)? {
         return Err(PostgresError::Foreign { location: location.into() });
     }
-    let migrations =
-        [(FIRST_MIGRATION, include_str!("../../../../migrations/postgres/0001_blocks_and_runs.sql"))];
+    let migrations = [
+        (FIRST_MIGRATION, include_str!("../../../../migrations/postgres/0001_blocks_and_runs.sql")),
+        ("samples", include_str!("../../../../migrations/postgres/0002_samples.sql")),
+    ];
     let migrations = migrations.into_iter().enumerate().map(|(index, (name, sql))| {
         let version = index as i64 + 1;
         Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, SqlStr::from_static(sql), false)

@@ -170,7 +170,8 @@ pub(super) async fn bytes(connection: &mut PgConnection) -> Result<u64, sqlx::Er
     let bytes: i64 = sqlx::query_scalar(
         "SELECT (SELECT coalesce(sum(bytes), 0) FROM throughline.run)::bigint
               + (SELECT coalesce(sum(octet_length(data)), 0) FROM throughline.block
-                 WHERE id >= (SELECT value FROM throughline.counter WHERE name = 'first_of_tail'))::bigint",
+                 WHERE id >= (SELECT value FROM throughline.counter WHERE name = 'first_of_tail'))::bigint
+              + (SELECT coalesce(sum(octet_length(data)), 0) FROM throughline.sample_chunk)::bigint",
     )
     .fetch_one(connection)
     .await?;

@@ -4,6 +4,7 @@ use sqlx::{Connection, PgConnection};
 
 use super::super::backend::{STEP, Seal};
 use super::super::run::RunMeta;
+use super::samples;
 
 /// Rows of one statement when a run is written.
 const INSERT_STEP: usize = 256;
@@ -71,6 +72,7 @@ pub(super) async fn seal(
     let own = [&seal.run.pages, &seal.run.chunks].into_iter().flatten().map(Vec::len).sum::<usize>();
     insert_parts(&mut tx, pages, meta.id, seal.run.pages).await?;
     insert_parts(&mut tx, chunks, meta.id, seal.run.chunks).await?;
+    samples::insert(&mut tx, seal.samples).await?;
     insert_run(&mut tx, meta, own + rest.len(), rest).await?;
     next_version(&mut tx).await?;
     tx.commit().await

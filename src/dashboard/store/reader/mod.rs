@@ -3,7 +3,7 @@
 //! * [`lookup`]: entries by term, and the whole of a trace out of its parts; [`ahead`]: many reads in few statements.
 //! * [`list`]: pages of traces; [`needles`]: what an index is asked for them.
 //! * [`closure`]: everything that one correlation ID ties together.
-//! * [`rates`]: rates of operations, calls and services.
+//! * [`rates`]: rates of operations, calls and services; [`series`]: samples of metrics.
 
 mod ahead;
 mod closure;
@@ -11,6 +11,7 @@ mod list;
 mod lookup;
 mod needles;
 mod rates;
+mod series;
 
 use std::collections::BTreeSet;
 
@@ -22,8 +23,8 @@ use super::engine::QUEUE;
 use super::rates::BUCKET;
 use super::rollup::{Folded, Rollup};
 use super::{
-    Activity, Call, Correlated, Failing, Holdings, OperationRates, Reader, ServiceRates, Store, StoreError,
-    TraceFilter, TracePage, failing,
+    Activity, Call, Correlated, Failing, FoundSeries, Holdings, KeptMetrics, Newest, OperationRates, Reader,
+    SeriesFilter, ServiceRates, Store, StoreError, TraceFilter, TracePage, failing,
 };
 use crate::dashboard::model::{Nanos, SpanId, Trace, TraceId, TraceSummary};
 
@@ -121,12 +122,25 @@ impl Reader for Store {
         self.shared.service_rates(from, to, steps).await
     }
 
+    async fn series(&self, filter: &SeriesFilter) -> Result<FoundSeries, StoreError> {
+        self.shared.series(filter).await
+    }
+
+    async fn newest_samples(&self, filter: &SeriesFilter) -> Result<Vec<Newest>, StoreError> {
+        Ok(self.shared.index.read().expect("no holder panics").live.newest(filter))
+    }
+
+    async fn kept_metrics(&self) -> Result<KeptMetrics, StoreError> {
+        Ok(self.shared.index.read().expect("no holder panics").live.metrics())
+    }
+
     async fn holdings(&self) -> Result<Holdings, StoreError> {
         let shared = &self.shared;
         let bytes = shared.backend.bytes().await?;
         let index = shared.index.read().expect("no holder panics");
         let (spans, logs) = index.tail.counts();
-        let starts = index.runs.iter().map(|run| run.min_start);
+        // A run of metrics alone has no entry.
+        let starts = index.runs.iter().filter(|run| run.entries > 0).map(|run| run.min_start);
         Ok(Holdings {
             engine: shared.backend.engine(),
             location: shared.backend.location(),
@@ -136,6 +150,7 @@ impl Reader for Store {
             bytes,
             max_bytes: shared.limits.max_bytes,
             max_age_s: shared.limits.max_age.as_secs(),
+            max_metrics_age_s: shared.limits.metrics_age.as_secs(),
             oldest: starts.chain(index.tail.oldest()).min(),
             queued: self.queued(),
             queue_capacity: QUEUE,

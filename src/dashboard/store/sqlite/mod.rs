@@ -4,6 +4,7 @@
 
 mod open;
 mod reads;
+mod samples;
 mod writes;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use tokio::sync::Mutex;
 use super::StoreError;
 use super::backend::{Backend, Loaded, Part, STEP, Seal};
 use super::run::RunMeta;
+use super::series::chunk::{ChunkInfo, NewChunk, Wanted};
 
 /// Bits of a page's or chunk's number in its ID; the run's ID stands above them.
 const PART_BITS: u32 = 24;
@@ -107,6 +109,18 @@ impl Backend for Sqlite {
 
     async fn drop_blocks(&self, first: u64, last: u64) -> Result<(), StoreError> {
         self.delete_blocks(first, last).await.map_err(|error| self.error(error))
+    }
+
+    async fn samples(&self, wanted: &Wanted) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        self.read_samples(wanted).await.map_err(|error| self.error(error))
+    }
+
+    async fn sample_chunks(&self) -> Result<Vec<ChunkInfo>, StoreError> {
+        self.read_sample_chunks().await.map_err(|error| self.error(error))
+    }
+
+    async fn replace_samples(&self, old: Vec<u64>, new: Vec<NewChunk>) -> Result<(), StoreError> {
+        self.swap_samples(old, new).await.map_err(|error| self.error(error))
     }
 
     async fn bytes(&self) -> Result<u64, StoreError> {

@@ -118,8 +118,10 @@ async fn prepare(path: &Path, writer: &mut SqliteConnection) -> Result<(), OpenE
         .execute(&mut *writer)
         .await
         .map_err(|error| trouble(path, &error))?;
-    let migrations =
-        [("blocks and runs", include_str!("../../../../migrations/sqlite/0001_blocks_and_runs.sql"))];
+    let migrations = [
+        ("blocks and runs", include_str!("../../../../migrations/sqlite/0001_blocks_and_runs.sql")),
+        ("samples", include_str!("../../../../migrations/sqlite/0002_samples.sql")),
+    ];
     let migrations = migrations.into_iter().enumerate().map(|(index, (name, sql))| {
         let version = index as i64 + 1;
         Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, SqlStr::from_static(sql), false)

@@ -5,7 +5,7 @@ use sqlx::{Connection, QueryBuilder};
 
 use super::super::backend::{STEP, Seal};
 use super::super::run::RunMeta;
-use super::{Sqlite, part_id};
+use super::{Sqlite, part_id, samples};
 
 /// Rows of one statement when a run is written.
 const INSERT_STEP: usize = 64;
@@ -37,6 +37,7 @@ impl Sqlite {
         }
         insert_parts(&mut tx, "INSERT INTO run_page (id, data) ", meta.id, seal.run.pages).await?;
         insert_parts(&mut tx, "INSERT INTO run_chunk (id, data) ", meta.id, seal.run.chunks).await?;
+        samples::insert(&mut tx, seal.samples).await?;
         insert_run(&mut tx, meta, rest).await?;
         sqlx::query("INSERT INTO counter VALUES ('first_of_tail', ?1) ON CONFLICT DO UPDATE SET value = ?1")
             .bind(meta.last_block as i64 + 1)
@@ -84,7 +85,7 @@ impl Sqlite {
     }
 
     /// Gives free pages back to the file system.
-    async fn give_back(&self) -> Result<(), sqlx::Error> {
+    pub(super) async fn give_back(&self) -> Result<(), sqlx::Error> {
         loop {
             let mut writer = self.writer.lock().await;
             let free: i64 =

@@ -13,8 +13,8 @@ use crate::dashboard::model::{Correlation, SpanId, Trace, TraceId, TraceSummary,
 use crate::dashboard::query::story::Material;
 use crate::dashboard::query::story::fixture::{self, ID, Sheet};
 use crate::dashboard::store::{
-    Activity, Call, Correlated, CorrelatedTrace, Failing, Holdings, OperationRates, Reader, ServiceRates,
-    StoreError, TraceFilter, TracePage,
+    Activity, Call, Correlated, CorrelatedTrace, Failing, FoundSeries, Holdings, KeptMetrics, Newest,
+    OperationRates, Reader, SeriesFilter, ServiceRates, StoreError, TraceFilter, TracePage,
 };
 use crate::dashboard::view::{PageSettings, PageState, ReceiveStatus, StatusSource, router};
 
@@ -94,6 +94,15 @@ impl Reader for OneStory {
     }
     async fn service_rates(&self, _: u64, _: u64, _: usize) -> Result<Vec<ServiceRates>, StoreError> {
         Ok(Vec::new())
+    }
+    async fn series(&self, _: &SeriesFilter) -> Result<FoundSeries, StoreError> {
+        Ok(FoundSeries::default())
+    }
+    async fn newest_samples(&self, _: &SeriesFilter) -> Result<Vec<Newest>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn kept_metrics(&self) -> Result<KeptMetrics, StoreError> {
+        Ok(KeptMetrics::default())
     }
     async fn holdings(&self) -> Result<Holdings, StoreError> {
         Ok(Holdings::default())

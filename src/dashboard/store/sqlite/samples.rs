@@ -1,0 +1,85 @@
+//! Chunks of samples: read and replaced.
+
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{Connection, QueryBuilder, Row};
+
+use super::super::series::chunk::{ChunkInfo, MAX_READ, NewChunk, Wanted};
+use super::Sqlite;
+
+/// Rows of one statement.
+const INSERT_STEP: usize = 64;
+
+impl Sqlite {
+    pub(super) async fn read_samples(&self, wanted: &Wanted) -> Result<Vec<(u64, Vec<u8>)>, sqlx::Error> {
+        let rows = sqlx::query(
+            "SELECT id, data FROM sample_chunk
+             WHERE begins < ? AND ends > ? AND last_name >= ? AND first_name <= ?
+             ORDER BY begins DESC, id DESC LIMIT ?",
+        )
+        .bind(wanted.end.min(i64::MAX as u64) as i64)
+        .bind(wanted.begin.min(i64::MAX as u64) as i64)
+        .bind(&wanted.names.0)
+        .bind(&wanted.names.1)
+        .bind(MAX_READ as i64)
+        .fetch_all(&self.readers)
+        .await?;
+        rows.iter().map(|row| Ok((row.try_get::<i64, _>(0)? as u64, row.try_get(1)?))).collect()
+    }
+
+    pub(super) async fn read_sample_chunks(&self) -> Result<Vec<ChunkInfo>, sqlx::Error> {
+        let rows = sqlx::query("SELECT id, tier, begins, ends, length(data) FROM sample_chunk")
+            .fetch_all(&self.readers)
+            .await?;
+        rows.iter()
+            .map(|row| {
+                let number = |column: usize| row.try_get::<i64, _>(column).map(|number| number as u64);
+                Ok(ChunkInfo {
+                    id: number(0)?,
+                    tier: number(1)? as u8,
+                    begin: number(2)?,
+                    end: number(3)?,
+                    bytes: number(4)?,
+                })
+            })
+            .collect()
+    }
+
+    pub(super) async fn swap_samples(&self, old: Vec<u64>, new: Vec<NewChunk>) -> Result<(), sqlx::Error> {
+        {
+            let mut writer = self.writer.lock().await;
+            let mut tx = writer.connection.begin_with("BEGIN IMMEDIATE").await?;
+            for id in old {
+                let gone = sqlx::query("DELETE FROM sample_chunk WHERE id = ?")
+                    .bind(id as i64)
+                    .execute(&mut *tx)
+                    .await?;
+                if gone.rows_affected() == 0 {
+                    return Ok(());
+                }
+            }
+            insert(&mut tx, new).await?;
+            tx.commit().await?;
+        }
+        self.give_back().await
+    }
+}
+
+/// Writes chunks of samples.
+pub(super) async fn insert(writer: &mut SqliteConnection, chunks: Vec<NewChunk>) -> Result<(), sqlx::Error> {
+    let mut chunks = chunks.into_iter().peekable();
+    while chunks.peek().is_some() {
+        let mut statement = QueryBuilder::<sqlx::Sqlite>::new(
+            "INSERT INTO sample_chunk (tier, begins, ends, first_name, last_name, data) ",
+        );
+        statement.push_values(chunks.by_ref().take(INSERT_STEP), |mut row, chunk| {
+            row.push_bind(i64::from(chunk.tier))
+                .push_bind(chunk.begin as i64)
+                .push_bind(chunk.end as i64)
+                .push_bind(chunk.first_name)
+                .push_bind(chunk.last_name)
+                .push_bind(chunk.data);
+        });
+        statement.build().execute(&mut *writer).await?;
+    }
+    Ok(())
+}
