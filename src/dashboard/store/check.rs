@@ -45,11 +45,8 @@ impl Checked {
 /// Checks the store at a place; no dashboard may have a SQLite file open meanwhile. `progress` is told how many of
 /// how many block IDs are done.
 pub async fn check(location: &Location, mut progress: impl FnMut(u64, u64)) -> Result<Checked, OpenError> {
+    location.must_exist()?;
     let backend: Box<dyn Backend> = match location {
-        Location::Sqlite(path) if !path.exists() => {
-            let why = "there is no such file".to_owned();
-            return Err(OpenError::Unwritable { path: path.display().to_string(), why });
-        }
         Location::Sqlite(path) => Box::new(Sqlite::open(path).await?),
         Location::Postgres(url) => Box::new(Postgres::open(url).await?),
     };

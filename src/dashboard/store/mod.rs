@@ -10,7 +10,8 @@
 //!   [`failure`]).
 //! * [`tail`] and [`run`]: the unsealed and the sealed index; [`rollup`]: rates in time buckets; [`failing`]: which
 //!   services traces break in; [`rates`]: services, operations and calls.
-//! * [`location`]: where a store is; [`opening`]: why it cannot be opened; [`check`]: reads all of it.
+//! * [`location`]: where a store is; [`opening`]: why it cannot be opened; [`check`]: reads all of it; [`copy`]: takes
+//!   it elsewhere.
 //! * [`backend`]: what a database must do; [`sqlite`] and [`postgres`] do it.
 //!
 //! What must not live here: layout, words for a person, wire answers.
@@ -18,6 +19,7 @@
 mod backend;
 mod block;
 pub mod check;
+pub mod copy;
 mod engine;
 mod entry;
 mod failing;

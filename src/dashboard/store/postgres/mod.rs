@@ -8,6 +8,7 @@
 //! A commit is one statement: it takes the next IDs from the counter and inserts, all in one transaction and one
 //! round trip. The counter's row is locked until the commit is done, so IDs become visible in order and without gaps.
 
+mod copy;
 mod keeper;
 mod open;
 mod reads;
@@ -25,6 +26,7 @@ use tokio::runtime::Handle;
 use super::StoreError;
 use super::backend::{Backend, Head, Loaded, Seal};
 use super::run::RunMeta;
+pub use copy::PostgresSide;
 use keeper::Keeper;
 pub use open::PostgresError;
 pub use url::PostgresUrl;
@@ -187,18 +189,23 @@ impl Postgres {
         StoreError::Unavailable(format!("PostgreSQL at {} does not answer", self.location))
     }
 
-    /// SQLSTATE class XX001 and XX002 are damage (<https://www.postgresql.org/docs/current/errcodes-appendix.html>),
-    /// and so is a record of ours that cannot be read; all else may pass.
     fn error(&self, error: &sqlx::Error) -> StoreError {
-        let location = &self.location;
         match error {
             sqlx::Error::PoolTimedOut => self.silent(),
-            sqlx::Error::Decode(why) => StoreError::Damaged(format!("{location}: {why}")),
-            _ if matches!(code(error).as_str(), "XX001" | "XX002") => {
-                StoreError::Damaged(format!("{location}: {error}"))
-            }
-            _ => StoreError::Unavailable(format!("PostgreSQL at {location}: {error}")),
+            _ => unusable(&self.location, error),
         }
+    }
+}
+
+/// SQLSTATE class XX001 and XX002 are damage (<https://www.postgresql.org/docs/current/errcodes-appendix.html>),
+/// and so is a record of ours that cannot be read; all else may pass.
+fn unusable(location: &str, error: &sqlx::Error) -> StoreError {
+    match error {
+        sqlx::Error::Decode(why) => StoreError::Damaged(format!("{location}: {why}")),
+        _ if matches!(code(error).as_str(), "XX001" | "XX002") => {
+            StoreError::Damaged(format!("{location}: {error}"))
+        }
+        _ => StoreError::Unavailable(format!("PostgreSQL at {location}: {error}")),
     }
 }
 

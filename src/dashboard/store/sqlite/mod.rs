@@ -2,6 +2,7 @@
 //!
 //! One connection writes, a few read. WAL with `synchronous=FULL`: a commit is on disk when it returns.
 
+mod copy;
 mod open;
 mod reads;
 mod writes;
@@ -16,6 +17,7 @@ use tokio::sync::Mutex;
 use super::StoreError;
 use super::backend::{Backend, Loaded, STEP, Seal};
 use super::run::RunMeta;
+pub use copy::SqliteSide;
 
 /// Bits of a page's or chunk's number in its ID; the run's ID stands above them.
 const PART_BITS: u32 = 24;

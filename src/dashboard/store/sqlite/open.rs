@@ -24,9 +24,27 @@ const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
 const BUSY: Duration = Duration::from_secs(4);
 const READERS: u32 = 4;
 
+/// The counters that say of what store this one is an unfinished or a finished copy.
+pub(super) const UNFINISHED: &str = "copy_of";
+pub(super) const FINISHED: &str = "copied_from";
+
 impl Sqlite {
     /// Opens the file, makes it where it is missing, and brings its tables up to date.
     pub async fn open(path: &Path) -> Result<Self, OpenError> {
+        let store = Self::open_for_copy(path).await?;
+        let unfinished = sqlx::query("SELECT 1 FROM counter WHERE name = ?")
+            .bind(UNFINISHED)
+            .fetch_optional(&store.readers)
+            .await
+            .map_err(|error| trouble(path, &error))?;
+        match unfinished {
+            Some(_) => Err(OpenError::Unfinished { path: show(path) }),
+            None => Ok(store),
+        }
+    }
+
+    /// The same for a file that may be an unfinished copy.
+    pub(super) async fn open_for_copy(path: &Path) -> Result<Self, OpenError> {
         let lock = lock(path)?;
         if std::fs::metadata(path).is_ok_and(|file| file.len() > 0) {
             check_owner(path).await?;

@@ -10,6 +10,12 @@ use super::{FIRST, Sqlite, part_id};
 impl Sqlite {
     pub(super) async fn read_all(&self) -> Result<Loaded, sqlx::Error> {
         let runs = self.read_runs(0).await?;
+        let (first_of_tail, next_block) = self.read_head().await?;
+        Ok(Loaded { runs, first_of_tail, head: Head { next_block, ..Head::default() } })
+    }
+
+    /// The first block of the tail, and the ID that the next block gets.
+    pub(super) async fn read_head(&self) -> Result<(u64, u64), sqlx::Error> {
         let last: Option<i64> =
             sqlx::query_scalar("SELECT max(id) FROM block").fetch_one(&self.readers).await?;
         let counter: Option<i64> =
@@ -18,7 +24,7 @@ impl Sqlite {
                 .await?;
         let first_of_tail = counter.unwrap_or(1) as u64;
         let next_block = last.map_or(FIRST, |last| last as u64 + 1).max(first_of_tail).next_multiple_of(STEP);
-        Ok(Loaded { runs, first_of_tail, head: Head { next_block, ..Head::default() } })
+        Ok((first_of_tail, next_block))
     }
 
     pub(super) async fn read_runs(&self, after: u64) -> Result<Vec<RunMeta>, sqlx::Error> {
