@@ -3,6 +3,8 @@
 mod common;
 #[path = "store/contract.rs"]
 mod contract;
+#[path = "store/kinds.rs"]
+mod kinds;
 #[path = "store/opening.rs"]
 mod opening;
 #[path = "store/outage.rs"]
@@ -14,32 +16,34 @@ mod sharing;
 
 use place::Place;
 
-/// Each function of the contract as a test of each kind of store.
+/// Each function of the contract, with the module that it lies in, as a test of each kind of store.
 macro_rules! contract {
-    ($($name:ident),* $(,)?) => {
+    ($($module:ident::$name:ident),* $(,)?) => {
         mod sqlite {
             $(#[tokio::test]
             async fn $name() {
-                super::contract::$name(&super::Place::sqlite().await).await;
+                super::$module::$name(&super::Place::sqlite().await).await;
             })*
         }
         mod postgres {
             $(#[tokio::test]
             async fn $name() {
-                super::contract::$name(&super::Place::postgres().await).await;
+                super::$module::$name(&super::Place::postgres().await).await;
             })*
         }
     };
 }
 
 contract!(
-    a_trace_sent_in_shares_is_one_trace_also_after_a_restart,
-    the_same_span_twice_is_stored_once_and_another_under_its_id_is_kept,
-    lists_filter_sort_and_page,
-    a_correlation_is_closed_over_links_in_both_directions,
-    sealed_runs_answer_like_the_tail_and_old_ones_go,
-    a_broken_block_is_named_and_the_rest_stays_readable,
-    a_check_reads_all_and_names_what_is_broken,
-    a_lock_turns_senders_away_in_time_and_nothing_is_lost,
-    a_store_of_another_version_is_named_and_left_alone,
+    contract::a_trace_sent_in_shares_is_one_trace_also_after_a_restart,
+    contract::the_same_span_twice_is_stored_once_and_another_under_its_id_is_kept,
+    contract::lists_filter_sort_and_page,
+    contract::a_correlation_is_closed_over_links_in_both_directions,
+    contract::sealed_runs_answer_like_the_tail_and_old_ones_go,
+    contract::a_broken_block_is_named_and_the_rest_stays_readable,
+    contract::a_check_reads_all_and_names_what_is_broken,
+    contract::a_lock_turns_senders_away_in_time_and_nothing_is_lost,
+    contract::a_store_of_another_version_is_named_and_left_alone,
+    kinds::logs_go_before_traces_and_traces_stay_whole,
+    kinds::traces_go_before_logs_and_logs_stay_whole,
 );

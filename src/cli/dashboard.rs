@@ -33,7 +33,12 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         otlp_grpc: given.otlp_grpc,
         otlp_http: given.otlp_http,
         store: given.store,
-        limits: Limits { max_age: given.keep, max_bytes: given.keep_size, ..Limits::default() },
+        limits: Limits {
+            max_age: given.keep,
+            max_log_age: given.keep_logs,
+            max_bytes: given.keep_size,
+            ..Limits::default()
+        },
         receive: receive::Settings {
             max_request: given.max_request as usize,
             cors_origins: given.cors_origin,

@@ -48,6 +48,35 @@ async fn each_shows_what_the_others_took_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_one_removes_of_a_run_is_gone_for_all() {
+    let place = Place::postgres().await;
+    let every = Duration::from_millis(50);
+    let limits = Limits { max_log_age: Some(Duration::from_millis(1)), every, ..Limits::default() };
+    let stores = [place.open_with(limits).await, place.open_with(limits).await];
+    for first in (0..17_000u64).step_by(1_000) {
+        let spans: Vec<_> = (first..first + 1_000).map(|trace| span(trace, 1, "work", 50_000)).collect();
+        send_logs(&stores[0], "a", &[("gone", Some(first), None)]).await;
+        send(&stores[1], "a", &spans).await;
+    }
+    for store in &stores {
+        eventually("the logs of the run are gone", 30, async || {
+            let holdings = store.holdings().await.unwrap();
+            ((holdings.spans, holdings.logs, holdings.runs) == (17_000, 0, 1)).then_some(())
+        })
+        .await;
+        // At no moment is one led to a block that is gone.
+        for _ in 0..30 {
+            let trace = store.trace(id(1_000)).await.unwrap().expect("its span stays");
+            assert_eq!((trace.spans.len(), trace.logs.len()), (1, 0));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    let [one, two] = stores;
+    one.close().await;
+    two.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_seals_and_removes_for_all() {
     let place = Place::postgres().await;
     let limits = Limits { every: Duration::from_millis(50), ..Limits::default() };

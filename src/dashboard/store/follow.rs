@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::StoreError;
 use super::backend::{Head, STEP};
 use super::block::{Block, ItemKind, WalkedPart, in_block};
 use super::part::{self, Part, Sender};
@@ -15,6 +14,7 @@ use super::rates::Sides;
 use super::seen::Prints;
 use super::tail::Tail;
 use super::writer::{TailBlock, Writer};
+use super::{StoreError, kinds};
 
 /// IDs before the tail whose blocks are read at start, to know what came lately.
 const REMEMBERED: u64 = 512 * STEP;
@@ -129,10 +129,10 @@ impl Writer {
     /// Takes in runs that others sealed, and lets go of those that they removed.
     async fn follow_runs(&mut self, head: Head) -> Result<(), StoreError> {
         let backend = self.shared.backend.clone();
-        let (new, kept) = (backend.runs(self.newest_run).await?, backend.run_ids().await?);
+        let (new, kept) = (backend.runs(self.newest_run).await?, backend.kept().await?);
         let Some(newest) = new.last() else {
             let mut index = self.shared.index.write().expect("no holder panics");
-            Arc::make_mut(&mut index.runs).retain(|run| kept.contains(&run.id));
+            kinds::follow(Arc::make_mut(&mut index.runs), &kept);
             self.version = head.version;
             return Ok(());
         };
@@ -146,7 +146,7 @@ impl Writer {
             let mut index = self.shared.index.write().expect("no holder panics");
             let runs = Arc::make_mut(&mut index.runs);
             runs.extend(new.into_iter().map(Arc::new));
-            runs.retain(|run| kept.contains(&run.id));
+            kinds::follow(runs, &kept);
             index.tail = tail;
         }
         (self.newest_run, self.first_of_tail, self.next) = (newest_run, first_of_tail, next);

@@ -5,7 +5,7 @@
 //!
 //! * [`filter`]: what a list of traces may be asked for, and what comes back; [`select`]: what a query asks.
 //! * [`engine`]: opens, reads; [`writer`]: the one task that writes and seals; [`follow`]: what other dashboards wrote;
-//!   [`retention`]: removes what is old.
+//!   [`retention`]: removes what is old, in steps of a [`pace`]; [`kinds`]: runs that lack one kind.
 //! * [`pack`]: batches into blocks, [`part`]: their entries and terms ([`block`], [`entry`], [`term`], [`seen`],
 //!   [`failure`]).
 //! * [`tail`] and [`run`]: the unsealed and the sealed index; [`rollup`]: rates in time buckets; [`failing`]: which
@@ -26,9 +26,11 @@ mod failing;
 mod failure;
 pub mod filter;
 mod follow;
+mod kinds;
 mod latency;
 mod location;
 mod opening;
+mod pace;
 mod pack;
 mod part;
 mod postgres;
@@ -203,6 +205,8 @@ pub struct Holdings {
     pub max_bytes: u64,
     /// Longest age in seconds before removal; 0 is unlimited.
     pub max_age_s: u64,
+    /// The same for logs.
+    pub max_log_age_s: u64,
     /// Start of the oldest span kept.
     pub oldest: Option<Nanos>,
     /// Batches waiting for the writer, and how many may.

@@ -102,9 +102,14 @@ impl StatusPage {
 
     /// How long data is kept.
     fn keeps(&self) -> String {
-        match self.holdings.max_age_s {
+        let words = |seconds: u64| match seconds {
             0 => "for ever".to_owned(),
-            seconds => format::duration(seconds * 1_000_000_000),
+            seconds => format!("for {}", format::duration(seconds * 1_000_000_000)),
+        };
+        let Holdings { max_age_s, max_log_age_s, .. } = self.holdings;
+        match max_age_s == max_log_age_s {
+            true => words(max_age_s),
+            false => format!("traces {}, logs {}", words(max_age_s), words(max_log_age_s)),
         }
     }
 

@@ -15,6 +15,7 @@ mod reads;
 mod url;
 mod writes;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -24,7 +25,9 @@ use sqlx::{PgConnection, PgPool};
 use tokio::runtime::Handle;
 
 use super::StoreError;
-use super::backend::{Backend, Head, Loaded, Seal};
+use super::backend::{Backend, Head, Kept, Loaded, Seal};
+use super::block::ItemKind;
+use super::pace::Pace;
 use super::run::RunMeta;
 pub use copy::PostgresSide;
 use keeper::Keeper;
@@ -39,6 +42,10 @@ const WRITE: Duration = Duration::from_secs(4);
 const LOOK: Duration = Duration::from_secs(2);
 /// How long what nobody waits for may take: a seal, a step of a removal.
 const KEEP: Duration = Duration::from_secs(30);
+
+/// Rows that the first statement of a removal removes, and that any may.
+const DELETE_STEP: u32 = 64;
+const DELETE_MOST: u32 = 1_024;
 
 /// A PostgreSQL database.
 pub struct Postgres {
@@ -81,8 +88,12 @@ impl Backend for Postgres {
         self.read(move |connection| Box::pin(reads::runs(connection, after))).await
     }
 
-    async fn run_ids(&self) -> Result<Vec<u64>, StoreError> {
-        self.read(|connection| Box::pin(reads::run_ids(connection))).await
+    async fn kept(&self) -> Result<HashMap<u64, Kept>, StoreError> {
+        self.read(|connection| Box::pin(reads::kept(connection))).await
+    }
+
+    async fn block_ids(&self, first: u64, last: u64) -> Result<Vec<u64>, StoreError> {
+        self.read(move |connection| Box::pin(reads::block_ids(connection, first, last))).await
     }
 
     async fn block(&self, id: u64) -> Result<Option<Vec<u8>>, StoreError> {
@@ -127,19 +138,51 @@ impl Backend for Postgres {
         let unlisted =
             async move { keeper.with(move |connection| Box::pin(writes::drop_run(connection, id))).await };
         self.finish(KEEP, unlisted).await?;
-        self.drop_blocks(run.first_block, run.last_block).await
+        self.drop_range(run.first_block, run.last_block).await
     }
 
-    async fn drop_blocks(&self, first: u64, last: u64) -> Result<(), StoreError> {
-        loop {
-            let writers = self.writers.clone();
-            let step = async move {
-                with(&writers, |connection| Box::pin(writes::drop_blocks(connection, first, last))).await
-            };
-            if self.finish(KEEP, step).await? == 0 {
-                return Ok(());
+    async fn drop_range(&self, first: u64, last: u64) -> Result<(), StoreError> {
+        for what in [writes::Going::Pages, writes::Going::Chunks, writes::Going::Blocks] {
+            let mut pace = Pace::new(DELETE_STEP, DELETE_MOST);
+            loop {
+                let (writers, most) = (self.writers.clone(), pace.begin());
+                let step = async move {
+                    with(&writers, |connection| {
+                        Box::pin(writes::drop_some(connection, what, (first, last), most))
+                    })
+                    .await
+                };
+                if self.finish(KEEP, step).await? == 0 {
+                    break;
+                }
+                pace.end();
             }
         }
+        Ok(())
+    }
+
+    async fn forget(&self, run: &RunMeta, kind: ItemKind) -> Result<(), StoreError> {
+        let ids = run.blocks_of(kind, self.block_ids(run.first_block, run.last_block).await?);
+        let (keeper, id) = (self.keeper.clone(), run.id);
+        let forgotten = async move {
+            keeper.with(move |connection| Box::pin(writes::forget(connection, id, kind, ids))).await
+        };
+        self.finish(KEEP, forgotten).await
+    }
+
+    async fn drop_listed(&self, ids: Vec<u64>) -> Result<(), StoreError> {
+        let (mut left, mut pace) = (&ids[..], Pace::new(DELETE_STEP, DELETE_MOST));
+        while !left.is_empty() {
+            let (step, rest) = left.split_at(left.len().min(pace.begin() as usize));
+            let (writers, step) = (self.writers.clone(), step.to_vec());
+            let step = async move {
+                with(&writers, |connection| Box::pin(writes::drop_listed(connection, step))).await
+            };
+            self.finish(KEEP, step).await?;
+            pace.end();
+            left = rest;
+        }
+        Ok(())
     }
 
     async fn tidy(&self) -> Result<(), StoreError> {

@@ -86,7 +86,9 @@ impl Shared {
             let number = (ordinals[0] as usize / CHUNK) as u32;
             let Some(chunk) = self.chunk(run.id, number, dense).await? else { return Ok(()) };
             for ordinal in ordinals.iter().rev() {
-                let Some(entry) = chunk.entry(*ordinal)? else { continue };
+                let Some(entry) = chunk.entry(*ordinal)?.and_then(|entry| run.left_of(entry)) else {
+                    continue;
+                };
                 if entry.summary.start < search.from {
                     return Ok(());
                 }

@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
+use super::block::ItemKind;
 use super::engine::QUEUE;
 use super::rates::BUCKET;
 use super::rollup::{Folded, Rollup};
@@ -134,6 +135,7 @@ impl Reader for Store {
             bytes,
             max_bytes: shared.limits.max_bytes,
             max_age_s: shared.limits.max_age.as_secs(),
+            max_log_age_s: shared.limits.age_of(ItemKind::Log).as_secs(),
             oldest: starts.chain(index.tail.oldest()).min(),
             queued: self.queued(),
             queue_capacity: QUEUE,

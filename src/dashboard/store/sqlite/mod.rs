@@ -7,6 +7,7 @@ mod open;
 mod reads;
 mod writes;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
@@ -15,7 +16,8 @@ use sqlx::sqlite::SqliteConnection;
 use tokio::sync::Mutex;
 
 use super::StoreError;
-use super::backend::{Backend, Loaded, STEP, Seal};
+use super::backend::{Backend, Kept, Loaded, STEP, Seal};
+use super::block::ItemKind;
 use super::run::RunMeta;
 pub use copy::SqliteSide;
 
@@ -69,8 +71,8 @@ impl Backend for Sqlite {
         self.read_runs(after).await.map_err(|error| self.error(error))
     }
 
-    async fn run_ids(&self) -> Result<Vec<u64>, StoreError> {
-        self.read_run_ids().await.map_err(|error| self.error(error))
+    async fn kept(&self) -> Result<HashMap<u64, Kept>, StoreError> {
+        self.read_kept().await.map_err(|error| self.error(error))
     }
 
     async fn block(&self, id: u64) -> Result<Option<Vec<u8>>, StoreError> {
@@ -93,8 +95,20 @@ impl Backend for Sqlite {
         self.delete_run(run).await.map_err(|error| self.error(error))
     }
 
-    async fn drop_blocks(&self, first: u64, last: u64) -> Result<(), StoreError> {
-        self.delete_blocks(first, last).await.map_err(|error| self.error(error))
+    async fn drop_range(&self, first: u64, last: u64) -> Result<(), StoreError> {
+        self.delete_range(first, last).await.map_err(|error| self.error(error))
+    }
+
+    async fn forget(&self, run: &RunMeta, kind: ItemKind) -> Result<(), StoreError> {
+        self.write_forgotten(run.id, kind).await.map_err(|error| self.error(error))
+    }
+
+    async fn block_ids(&self, first: u64, last: u64) -> Result<Vec<u64>, StoreError> {
+        self.read_block_ids(first, last).await.map_err(|error| self.error(error))
+    }
+
+    async fn drop_listed(&self, ids: Vec<u64>) -> Result<(), StoreError> {
+        self.delete_listed(ids).await.map_err(|error| self.error(error))
     }
 
     async fn bytes(&self) -> Result<u64, StoreError> {

@@ -1,9 +1,11 @@
 //! What is read.
 
+use std::collections::HashMap;
+
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::super::backend::{Head, Loaded, STEP};
+use super::super::backend::{Head, Kept, Loaded, STEP};
 use super::super::run::RunMeta;
 use super::{FIRST, Sqlite, part_id};
 
@@ -35,9 +37,19 @@ impl Sqlite {
         rows.iter().map(read_run).collect()
     }
 
-    pub(super) async fn read_run_ids(&self) -> Result<Vec<u64>, sqlx::Error> {
-        let ids: Vec<i64> =
-            sqlx::query_scalar("SELECT id FROM run ORDER BY id").fetch_all(&self.readers).await?;
+    pub(super) async fn read_kept(&self) -> Result<HashMap<u64, Kept>, sqlx::Error> {
+        let rows: Vec<(i64, i64, i64)> =
+            sqlx::query_as("SELECT id, spans, logs FROM run").fetch_all(&self.readers).await?;
+        let kept = |(id, spans, logs)| (id as u64, Kept { spans: spans as u64, logs: logs as u64 });
+        Ok(rows.into_iter().map(kept).collect())
+    }
+
+    pub(super) async fn read_block_ids(&self, first: u64, last: u64) -> Result<Vec<u64>, sqlx::Error> {
+        let ids: Vec<i64> = sqlx::query_scalar("SELECT id FROM block WHERE id BETWEEN ? AND ? ORDER BY id")
+            .bind(first as i64)
+            .bind(last as i64)
+            .fetch_all(&self.readers)
+            .await?;
         Ok(ids.into_iter().map(|id| id as u64).collect())
     }
 
