@@ -93,6 +93,24 @@ pub trait Backend: Send + Sync {
     /// Removes blocks that nobody is led to, in steps that hold nobody up, and gives the space back.
     async fn drop_listed(&self, ids: Vec<u64>) -> Result<(), StoreError>;
 
+    /// Whether the room kept for a full disk is missing.
+    fn is_short_of_room(&self) -> bool {
+        false
+    }
+
+    /// Whether that room was given up, since the disk is full: nothing is taken in until it is back.
+    fn is_full(&self) -> bool {
+        false
+    }
+
+    /// Waits until it is given up.
+    async fn filled(&self) {
+        std::future::pending().await
+    }
+
+    /// Takes it back where there is room again.
+    async fn make_room(&self) {}
+
     /// Bytes on disk that hold data.
     async fn bytes(&self) -> Result<u64, StoreError>;
 }

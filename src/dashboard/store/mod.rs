@@ -207,6 +207,8 @@ pub struct Holdings {
     pub max_age_s: u64,
     /// The same for logs.
     pub max_log_age_s: u64,
+    /// Whether the disk is full, so that nothing is taken in.
+    pub is_full: bool,
     /// Start of the oldest span kept.
     pub oldest: Option<Nanos>,
     /// Batches waiting for the writer, and how many may.

@@ -17,6 +17,9 @@ const PER_PASS: usize = 8;
 /// How long blocks of a shared store are left once nobody is led to them any more: until all have seen that.
 const FOLLOWED: Duration = Duration::from_secs(1);
 
+/// Time between two passes while the disk is full.
+const FULL: Duration = Duration::from_secs(1);
+
 /// How much is kept.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -64,12 +67,19 @@ pub async fn run(shared: Arc<Shared>) {
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut swept = false;
     loop {
-        interval.tick().await;
+        tokio::select! {
+            _ = interval.tick() => {}
+            () = shared.backend.filled() => {}
+            () = tokio::time::sleep(FULL), if shared.backend.is_full() => {}
+        }
         let now = started_at + started.elapsed().as_nanos() as u64;
         if let Err(error) = pass(&shared, now, &mut swept).await {
             // It may have left blocks that nobody is led to.
             swept = false;
             tracing::warn!(%error, "retention could not remove what is due; it tries again");
+        }
+        if shared.backend.is_short_of_room() {
+            shared.backend.make_room().await;
         }
     }
 }

@@ -57,7 +57,9 @@ pub async fn show(State(state): State<PageState>, visit: Visit) -> PageResult {
 impl StatusPage {
     /// The sentence that the page opens with.
     fn verdict(&self) -> &'static str {
-        if self.status.sources.iter().any(|source| source.health == Health::Broken) {
+        if self.holdings.is_full {
+            "The disk is full; senders are told to come again"
+        } else if self.status.sources.iter().any(|source| source.health == Health::Broken) {
             "A source does not work"
         } else if self.status.sources.iter().all(|source| source.last_heard.is_none()) {
             "Listening; nothing has come yet"

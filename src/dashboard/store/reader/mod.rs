@@ -136,6 +136,7 @@ impl Reader for Store {
             max_bytes: shared.limits.max_bytes,
             max_age_s: shared.limits.max_age.as_secs(),
             max_log_age_s: shared.limits.age_of(ItemKind::Log).as_secs(),
+            is_full: shared.backend.is_full(),
             oldest: starts.chain(index.tail.oldest()).min(),
             queued: self.queued(),
             queue_capacity: QUEUE,

@@ -14,7 +14,7 @@ use sqlx::{ConnectOptions, Connection, SqlStr};
 use tokio::sync::Mutex;
 
 use super::super::OpenError;
-use super::{FIRST, Sqlite, Writer};
+use super::{Ballast, FIRST, Sqlite, Writer};
 
 /// `PRAGMA application_id` of our files: "THLN".
 const APPLICATION_ID: i64 = 0x5448_4c4e;
@@ -81,6 +81,7 @@ impl Sqlite {
             path: path.to_owned(),
             writer: Mutex::new(Writer { connection: writer, next_block: FIRST }),
             readers,
+            ballast: Ballast::beside(path),
             _lock: lock,
         })
     }
@@ -132,10 +133,17 @@ async fn check_owner(path: &Path) -> Result<(), OpenError> {
 }
 
 async fn prepare(path: &Path, writer: &mut SqliteConnection) -> Result<(), OpenError> {
-    sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA application_id = {APPLICATION_ID}")))
-        .execute(&mut *writer)
+    let id: i64 = sqlx::query_scalar("PRAGMA application_id")
+        .fetch_one(&mut *writer)
         .await
         .map_err(|error| trouble(path, &error))?;
+    // Written only once: a store has to open on a disk that is full.
+    if id != APPLICATION_ID {
+        sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA application_id = {APPLICATION_ID}")))
+            .execute(&mut *writer)
+            .await
+            .map_err(|error| trouble(path, &error))?;
+    }
     let migrations =
         [("blocks and runs", include_str!("../../../../migrations/sqlite/0001_blocks_and_runs.sql"))];
     let migrations = migrations.into_iter().enumerate().map(|(index, (name, sql))| {

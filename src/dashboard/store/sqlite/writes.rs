@@ -112,6 +112,12 @@ impl Sqlite {
         sqlx::query(statement).bind(run as i64).execute(&mut writer.connection).await.map(drop)
     }
 
+    /// Writes all of the log into the file, which is as short afterwards as it can be.
+    pub(super) async fn write_log_back(&self) -> Result<(), sqlx::Error> {
+        let mut writer = self.writer.lock().await;
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_all(&mut writer.connection).await.map(drop)
+    }
+
     /// Gives free pages back to the file system.
     async fn give_back(&self) -> Result<(), sqlx::Error> {
         let mut pace = Pace::new(VACUUM_STEP, VACUUM_MOST);
