@@ -2,8 +2,9 @@
 
 use super::progress::Bar;
 use crate::comms::shutdown;
-use crate::config::store::{CopySettings, StoreSettings};
+use crate::config::store::{CompactSettings, CopySettings, StoreSettings};
 use crate::dashboard::store::check::{Checked, check};
+use crate::dashboard::store::compact::{Compacted, compact};
 use crate::dashboard::store::copy::{Copied, copy};
 
 /// Looks after a store
@@ -19,6 +20,12 @@ enum Command {
     ///
     /// Ends with exit code 1 where something cannot be read. End the dashboard first where the store is a SQLite file.
     Check(StoreSettings),
+    /// Packs what is sealed tightly, and gives the space back
+    ///
+    /// Nothing but the size changes. It may be interrupted: the same command goes on where it stopped, and later ones do
+    /// what has come since. End the dashboard first where the store is a SQLite file; the file is written anew at the end
+    /// where there is room for a second copy of it.
+    Compact(CompactSettings),
     /// Copies a store to an empty place, between SQLite and PostgreSQL in either direction
     ///
     /// Every block and index is copied as it is, and counted on both sides at the end. It may be interrupted: the same
@@ -39,6 +46,12 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             let checked = check(&settings.store, |done, all| bar.at(done, all)).await;
             bar.end();
             report(&checked?)
+        }
+        Command::Compact(settings) => {
+            let done = interruptible(compact(&settings.store.store, |done, all| bar.at(done, all))).await;
+            bar.end();
+            report_compact(&done??, settings.json);
+            Ok(())
         }
         Command::Copy(settings) => {
             let copied =
@@ -84,6 +97,25 @@ fn report_copy(copied: &Copied, json: bool) {
         println!("  {name}: {} rows, {} bytes", count.rows, count.bytes);
     }
     println!("Both sides were counted, run by run, and are equal.");
+}
+
+fn report_compact(done: &Compacted, json: bool) {
+    let Compacted { location, runs, rows, before, after, given_back } = done;
+    if json {
+        let line = serde_json::json!({
+            "store": location, "runs": runs, "rows": rows, "bytes_before": before, "bytes_after": after,
+            "given_back": given_back,
+        });
+        println!("{line}");
+        return;
+    }
+    println!("{location}: {before} bytes became {after}; {rows} rows of {runs} sealed runs are smaller");
+    if !given_back {
+        println!(
+            "PostgreSQL uses the space for what comes. To give it back to the system, an administrator runs \
+             VACUUM FULL throughline.block, throughline.run_page, throughline.run_chunk, which locks them meanwhile."
+        );
+    }
 }
 
 fn report(checked: &Checked) -> anyhow::Result<()> {

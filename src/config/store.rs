@@ -16,6 +16,17 @@ pub struct StoreSettings {
     pub store: Location,
 }
 
+/// Which store is packed.
+#[derive(clap::Args, Debug, Clone)]
+pub struct CompactSettings {
+    #[command(flatten)]
+    pub store: StoreSettings,
+
+    /// Print what was done as JSON
+    #[arg(long, env = "THROUGHLINE_JSON")]
+    pub json: bool,
+}
+
 /// Which store, and where to.
 #[derive(clap::Args, Debug, Clone)]
 pub struct CopySettings {

@@ -11,7 +11,7 @@
 //! * [`tail`] and [`run`]: the unsealed and the sealed index; [`rollup`]: rates in time buckets; [`failing`]: which
 //!   services traces break in; [`rates`]: services, operations and calls.
 //! * [`location`]: where a store is; [`opening`]: why it cannot be opened; [`check`]: reads all of it; [`copy`]: takes
-//!   it elsewhere.
+//!   it elsewhere; [`compact`]: packs it tightly; [`side`]: what both see of it.
 //! * [`backend`]: what a database must do; [`sqlite`] and [`postgres`] do it.
 //!
 //! What must not live here: layout, words for a person, wire answers.
@@ -19,6 +19,7 @@
 mod backend;
 mod block;
 pub mod check;
+pub mod compact;
 pub mod copy;
 mod engine;
 mod entry;
@@ -42,6 +43,7 @@ mod rollup;
 mod run;
 mod seen;
 pub mod select;
+mod side;
 mod sqlite;
 mod tail;
 mod term;

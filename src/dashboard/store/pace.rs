@@ -28,6 +28,7 @@ impl Pace {
     /// The step is done.
     pub fn end(&mut self) {
         let took = self.began.take().map_or(AIM, |began| began.elapsed());
+        tracing::trace!(size = self.size, step_us = took.as_micros() as u64, "a step of a removal");
         self.learn(took);
     }
 

@@ -8,10 +8,10 @@
 //! A commit is one statement: it takes the next IDs from the counter and inserts, all in one transaction and one
 //! round trip. The counter's row is locked until the commit is done, so IDs become visible in order and without gaps.
 
-mod copy;
 mod keeper;
 mod open;
 mod reads;
+mod side;
 mod url;
 mod writes;
 
@@ -29,9 +29,9 @@ use super::backend::{Backend, Head, Kept, Loaded, Seal};
 use super::block::ItemKind;
 use super::pace::Pace;
 use super::run::RunMeta;
-pub use copy::PostgresSide;
 use keeper::Keeper;
 pub use open::PostgresError;
+pub use side::PostgresSide;
 pub use url::PostgresUrl;
 
 /// How long a read may take, all tries together.

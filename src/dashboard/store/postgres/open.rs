@@ -29,6 +29,8 @@ const FIRST_MIGRATION: &str = "blocks and runs";
 /// The counters that say of what store this one is an unfinished or a finished copy.
 pub(super) const UNFINISHED: &str = "copy_of";
 pub(super) const FINISHED: &str = "copied_from";
+/// The counter that says up to which run everything is packed tightly.
+pub(super) const COMPACTED: &str = "compacted_to";
 
 /// Why a database cannot be the store. Each text names the address, without its password, and what to do.
 #[derive(Debug, thiserror::Error)]

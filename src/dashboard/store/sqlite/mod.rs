@@ -3,9 +3,9 @@
 //! One connection writes, a few read. WAL with `synchronous=FULL`: a commit is on disk when it returns.
 
 mod ballast;
-mod copy;
 mod open;
 mod reads;
+mod side;
 mod writes;
 
 use std::collections::HashMap;
@@ -21,7 +21,7 @@ use super::backend::{Backend, Kept, Loaded, STEP, Seal};
 use super::block::ItemKind;
 use super::run::RunMeta;
 use ballast::Ballast;
-pub use copy::SqliteSide;
+pub use side::SqliteSide;
 
 /// Bits of a page's or chunk's number in its ID; the run's ID stands above them.
 const PART_BITS: u32 = 24;

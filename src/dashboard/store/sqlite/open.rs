@@ -27,6 +27,8 @@ const READERS: u32 = 4;
 /// The counters that say of what store this one is an unfinished or a finished copy.
 pub(super) const UNFINISHED: &str = "copy_of";
 pub(super) const FINISHED: &str = "copied_from";
+/// The counter that says up to which run everything is packed tightly.
+pub(super) const COMPACTED: &str = "compacted_to";
 
 impl Sqlite {
     /// Opens the file, makes it where it is missing, and brings its tables up to date.

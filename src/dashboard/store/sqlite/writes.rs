@@ -119,7 +119,7 @@ impl Sqlite {
     }
 
     /// Gives free pages back to the file system.
-    async fn give_back(&self) -> Result<(), sqlx::Error> {
+    pub(super) async fn give_back(&self) -> Result<(), sqlx::Error> {
         let mut pace = Pace::new(VACUUM_STEP, VACUUM_MOST);
         loop {
             let mut writer = self.writer.lock().await;

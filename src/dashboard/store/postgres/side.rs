@@ -1,4 +1,4 @@
-//! A PostgreSQL database as one side of a copy.
+//! A PostgreSQL database as rows of blobs.
 
 use async_trait::async_trait;
 use sqlx::postgres::PgRow;
@@ -6,10 +6,10 @@ use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::super::StoreError;
-use super::super::copy::{
+use super::super::side::{
     Before, Count, Key, Marks, RUN_COLUMNS, RUN_NUMBERS, Rows, RunRow, Side, TABLES, Table,
 };
-use super::open::{self, FINISHED, UNFINISHED};
+use super::open::{self, COMPACTED, FINISHED, UNFINISHED};
 use super::{Postgres, PostgresError, PostgresUrl, keeper};
 
 /// Sizes that are asked for at once.
@@ -288,6 +288,49 @@ impl Side for PostgresSide {
         done.map_err(|error| self.error(error))?;
         self.set_counter(FINISHED, identity).await?;
         self.commit().await
+    }
+
+    async fn compacted(&mut self) -> Result<u64, StoreError> {
+        Ok(self.counter(COMPACTED).await?.unwrap_or_default() as u64)
+    }
+
+    async fn set_compacted(&mut self, run: u64) -> Result<(), StoreError> {
+        self.set_counter(COMPACTED, run as i64).await
+    }
+
+    async fn update(&mut self, table: Table, rows: Vec<(Key, Vec<u8>)>) -> Result<(), StoreError> {
+        let name = table.name;
+        let of = rows.first().map_or(0, |(key, _)| key.of as i64);
+        let condition = match table.rows {
+            Rows::Ranged => "kept.id = sent.number AND $1 = $1",
+            Rows::OfRun => "kept.number = sent.number AND kept.run = $1",
+        };
+        let statement = format!(
+            "UPDATE throughline.{name} AS kept SET data = sent.data
+             FROM unnest($2::bigint[], $3::bytea[]) AS sent (number, data) WHERE {condition}"
+        );
+        let number = |key: Key| match table.rows {
+            Rows::Ranged => key.of as i64,
+            Rows::OfRun => i64::from(key.number),
+        };
+        let (numbers, data): (Vec<i64>, Vec<Vec<u8>>) =
+            rows.into_iter().map(|(key, data)| (number(key), data)).unzip();
+        let update = sqlx::query(AssertSqlSafe(statement)).bind(of).bind(numbers).bind(data);
+        update.execute(&mut self.connection).await.map(drop).map_err(|error| self.error(error))
+    }
+
+    async fn shrunk(&mut self, run: u64, bytes: u64) -> Result<(), StoreError> {
+        let update = sqlx::query("UPDATE throughline.run SET bytes = bytes - $2 WHERE id = $1");
+        let done = update.bind(run as i64).bind(bytes as i64).execute(&mut self.connection).await;
+        done.map(drop).map_err(|error| self.error(error))
+    }
+
+    async fn size(&mut self) -> Result<u64, StoreError> {
+        super::reads::bytes(&mut self.connection).await.map_err(|error| self.error(error))
+    }
+
+    async fn give_back(&mut self) -> Result<bool, StoreError> {
+        Ok(false)
     }
 }
 

@@ -1,10 +1,12 @@
-//! One side of a copy: a store as rows of numbered blobs, whatever database they lie in.
+//! A store as rows of numbered blobs, whatever database they lie in: for what carries them elsewhere or rewrites them.
 //!
 //! Nothing here knows what is in a blob. That is what makes a copy exact.
 
 use async_trait::async_trait;
 
-use super::super::StoreError;
+use super::postgres::PostgresSide;
+use super::sqlite::SqliteSide;
+use super::{Location, OpenError, StoreError};
 
 /// A table of blobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,7 +129,34 @@ pub enum Before {
     Held(Option<i64>),
 }
 
-/// A store that is copied from or to, over a connection of its own.
+/// Opens a finished store. A SQLite file is held, so that no dashboard opens it; a database may be in use.
+pub async fn open(location: &Location) -> Result<Box<dyn Side>, OpenError> {
+    location.must_exist()?;
+    Ok(match location {
+        Location::Sqlite(path) => Box::new(SqliteSide::source(path).await?),
+        Location::Postgres(url) => Box::new(PostgresSide::source(url).await?),
+    })
+}
+
+/// The last row of a piece that begins with the first of a range and has about so many bytes at most; `None` where
+/// there is no row.
+pub async fn piece(
+    side: &mut dyn Side,
+    table: Table,
+    (first, last): (Key, Key),
+    most: u64,
+) -> Result<Option<Key>, StoreError> {
+    let (mut end, mut size) = (None, 0);
+    for (key, bytes) in side.sizes(table, first, last).await? {
+        if size > 0 && size + bytes > most {
+            break;
+        }
+        (end, size) = (Some(key), size + bytes);
+    }
+    Ok(end)
+}
+
+/// A store, over a connection of its own.
 #[async_trait]
 pub trait Side: Send {
     /// Where it is, without any password.
@@ -180,4 +209,21 @@ pub trait Side: Send {
 
     /// Marks it as the finished copy of the store with this identity: from now on it can be opened.
     async fn finish(&mut self, identity: i64) -> Result<(), StoreError>;
+
+    /// Up to which run everything is packed tightly.
+    async fn compacted(&mut self) -> Result<u64, StoreError>;
+
+    async fn set_compacted(&mut self, run: u64) -> Result<(), StoreError>;
+
+    /// Puts other blobs into rows that are still there.
+    async fn update(&mut self, table: Table, rows: Vec<(Key, Vec<u8>)>) -> Result<(), StoreError>;
+
+    /// A run takes so many bytes less.
+    async fn shrunk(&mut self, run: u64, bytes: u64) -> Result<(), StoreError>;
+
+    /// Bytes of the file, or of what is kept.
+    async fn size(&mut self) -> Result<u64, StoreError>;
+
+    /// Gives what is free back to the file system; false where only an administrator of the database can.
+    async fn give_back(&mut self) -> Result<bool, StoreError>;
 }

@@ -1,4 +1,4 @@
-//! A SQLite file as one side of a copy.
+//! A SQLite file as rows of blobs.
 
 use std::path::Path;
 
@@ -7,11 +7,11 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, QueryBuilder, Row};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::super::copy::{
+use super::super::side::{
     Before, Count, Key, Marks, RUN_COLUMNS, RUN_NUMBERS, Rows, RunRow, Side, TABLES, Table,
 };
 use super::super::{OpenError, StoreError};
-use super::open::{FINISHED, UNFINISHED};
+use super::open::{COMPACTED, FINISHED, UNFINISHED};
 use super::{Sqlite, part_id};
 
 /// Sizes that are asked for at once.
@@ -213,6 +213,44 @@ impl Side for SqliteSide {
         done.map_err(|error| self.0.error(error))?;
         self.set_counter(FINISHED, identity).await?;
         self.commit().await
+    }
+
+    async fn compacted(&mut self) -> Result<u64, StoreError> {
+        Ok(self.counter(COMPACTED).await?.unwrap_or_default() as u64)
+    }
+
+    async fn set_compacted(&mut self, run: u64) -> Result<(), StoreError> {
+        self.set_counter(COMPACTED, run as i64).await
+    }
+
+    async fn update(&mut self, table: Table, rows: Vec<(Key, Vec<u8>)>) -> Result<(), StoreError> {
+        for (key, data) in rows {
+            let statement = AssertSqlSafe(format!("UPDATE {} SET data = ? WHERE id = ?", table.name));
+            let update = sqlx::query(statement).bind(data).bind(id(table, key));
+            let done = update.execute(self.connection()).await;
+            done.map_err(|error| self.0.error(error))?;
+        }
+        Ok(())
+    }
+
+    async fn shrunk(&mut self, _run: u64, _bytes: u64) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn size(&mut self) -> Result<u64, StoreError> {
+        let statement = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
+        let size: Result<i64, _> = sqlx::query_scalar(statement).fetch_one(self.connection()).await;
+        size.map(|size| size as u64).map_err(|error| self.0.error(error))
+    }
+
+    /// All of it in order, where there is room for a second copy of it; else what is free at least.
+    async fn give_back(&mut self) -> Result<bool, StoreError> {
+        if let Err(error) = sqlx::query("VACUUM").execute(self.connection()).await {
+            tracing::debug!(%error, "the file is not written anew; what is free is given back");
+            self.0.give_back().await.map_err(|error| self.0.error(error))?;
+        }
+        self.0.write_log_back().await.map_err(|error| self.0.error(error))?;
+        Ok(true)
     }
 }
 

@@ -9,13 +9,11 @@
 //! whole if no run was sealed meanwhile. What has changed is copied again, until a count of both sides, run by run, finds
 //! no difference: the copy is then the source up to the block that was the next one when that round began.
 
-mod side;
-
 use super::postgres::PostgresSide;
+use super::side::{self, Before, Key, Marks, Rows, RunRow, Side, TABLES, Table};
+pub use super::side::{Count, Counts};
 use super::sqlite::SqliteSide;
 use super::{Location, OpenError, StoreError};
-pub(super) use side::{Before, Key, Marks, RUN_COLUMNS, RUN_NUMBERS, Rows, RunRow, Side, TABLES, Table};
-pub use side::{Count, Counts};
 
 /// Bytes of rows held in memory at once, but for a row that is larger by itself.
 const AT_ONCE: u64 = 4 << 20;
@@ -74,11 +72,7 @@ pub async fn copy(
     if from == to {
         return Err(CopyError::Same);
     }
-    from.must_exist()?;
-    let source: Box<dyn Side> = match from {
-        Location::Sqlite(path) => Box::new(SqliteSide::source(path).await?),
-        Location::Postgres(url) => Box::new(PostgresSide::source(url).await.map_err(OpenError::from)?),
-    };
+    let source = side::open(from).await?;
     let target: Box<dyn Side> = match to {
         Location::Sqlite(path) => Box::new(SqliteSide::target(path).await?),
         Location::Postgres(url) => Box::new(PostgresSide::target(url).await.map_err(OpenError::from)?),
@@ -217,15 +211,7 @@ impl<P: FnMut(u64, u64) + Send> Copying<P> {
     /// Copies rows in pieces; gives their bytes.
     async fn rows(&mut self, table: Table, first: Key, last: Key) -> Result<u64, StoreError> {
         let (mut first, mut copied) = (first, 0);
-        loop {
-            let (mut end, mut size) = (None, 0);
-            for (key, bytes) in self.source.sizes(table, first, last).await? {
-                if size > 0 && size + bytes > AT_ONCE {
-                    break;
-                }
-                (end, size) = (Some(key), size + bytes);
-            }
-            let Some(end) = end else { return Ok(copied) };
+        while let Some(end) = side::piece(&mut *self.source, table, (first, last), AT_ONCE).await? {
             let rows = self.source.rows(table, first, end).await?;
             let size = rows.iter().map(|(_, data)| data.len() as u64).sum();
             self.target.put(table, rows).await?;
@@ -233,6 +219,7 @@ impl<P: FnMut(u64, u64) + Send> Copying<P> {
             self.tell(size);
             first = end.next(table);
         }
+        Ok(copied)
     }
 
     fn tell(&mut self, more: u64) {
