@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _};
 use throughline::dashboard::model::correlation::Keys;
 use throughline::dashboard::model::otlp::Batch;
 use throughline::dashboard::model::proto::{put_bytes, put_fixed64, put_message, put_uint};
@@ -27,6 +29,8 @@ const PACE: Duration = Duration::from_millis(20);
 /// The longest step of a removal in microseconds, as the store tells it.
 static LONGEST: AtomicU64 = AtomicU64::new(0);
 static STEPS: AtomicU64 = AtomicU64::new(0);
+/// Steps that took longer than a commit is to wait.
+static LONG: AtomicU64 = AtomicU64::new(0);
 
 fn main() {
     // `cargo test` runs benches too, to see that they build; measuring is for `cargo bench`.
@@ -60,10 +64,11 @@ async fn run(spans: u64) {
         sending.end().await
     };
     close(store).await;
-    let full = disk(folder.path());
+    let full = disk(folder.path()).await;
     let limits = Limits { max_bytes: before.bytes / 10 * 9, ..limits };
     LONGEST.store(0, Ordering::Relaxed);
     STEPS.store(0, Ordering::Relaxed);
+    LONG.store(0, Ordering::Relaxed);
     let store = open(&location, limits).await;
     let started = Instant::now();
     let sending = Sending::begin(&store, &next);
@@ -79,12 +84,13 @@ async fn run(spans: u64) {
     println!("{:<46} {:>10.2} s", "removed in", took.as_secs_f64());
     println!("{:<46} {:>10}", "steps", STEPS.load(Ordering::Relaxed));
     println!("{:<46} {:>10.1} ms", "longest step", LONGEST.load(Ordering::Relaxed) as f64 / 1e3);
+    println!("{:<46} {:>10}", "steps over 50 ms", LONG.load(Ordering::Relaxed));
     println!("{:<46} {:>10.1} ms", "longest commit without a removal", calm.as_secs_f64() * 1e3);
     println!("{:<46} {:>10.1} ms", "longest commit meanwhile", busy.as_secs_f64() * 1e3);
     println!("{:<46} {:>10.1} MB", "data before", before.bytes as f64 / 1e6);
     println!("{:<46} {:>10.1} MB", "data after", after.bytes as f64 / 1e6);
     println!("{:<46} {:>10.1} MB", "file before", full as f64 / 1e6);
-    println!("{:<46} {:>10.1} MB", "file after", disk(folder.path()) as f64 / 1e6);
+    println!("{:<46} {:>10.1} MB", "file after", disk(folder.path()).await as f64 / 1e6);
 }
 
 async fn open(location: &Location, limits: Limits) -> Arc<Store> {
@@ -165,6 +171,7 @@ impl Visit for Step {
         if field.name() == "step_us" {
             LONGEST.fetch_max(value, Ordering::Relaxed);
             STEPS.fetch_add(1, Ordering::Relaxed);
+            LONG.fetch_add(u64::from(value > 50_000), Ordering::Relaxed);
         }
     }
 
@@ -221,7 +228,14 @@ fn text(out: &mut Vec<u8>, field: u32, key: &str, value: &str) {
     });
 }
 
-/// Bytes of the database's own file.
-fn disk(folder: &Path) -> u64 {
-    std::fs::metadata(folder.join("bench.db")).map_or(0, |file| file.len())
+/// Bytes of the database's own file, once its log is written into it.
+async fn disk(folder: &Path) -> u64 {
+    let file = folder.join("bench.db");
+    if !file.exists() {
+        return 0;
+    }
+    let mut connection = SqliteConnectOptions::new().filename(&file).connect().await.expect("it opens");
+    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await.expect("nobody reads");
+    connection.close().await.expect("it closes");
+    std::fs::metadata(file).map_or(0, |file| file.len())
 }
