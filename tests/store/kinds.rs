@@ -133,7 +133,7 @@ pub async fn traces_go_before_logs_and_logs_stay_whole(place: &Place) {
     let mut store = store;
     for round in ["at once", "after a restart"] {
         let trace = store.trace(id(LOGGED)).await.unwrap().expect("its log stays");
-        assert_eq!((trace.spans.len(), trace.logs[0].body.to_text()), (0, text(LOGGED).into()), "{round}");
+        assert_eq!((trace.spans.len(), trace.logs[0].body.to_text()), (0, text(LOGGED)), "{round}");
         assert_eq!(store.trace(id(PLAIN)).await.unwrap().map(|trace| trace.spans.len()), None);
         for filter in [newest(50), TraceFilter { correlation: Some("c300".into()), ..newest(5) }] {
             let page = store.traces(&filter).await.unwrap();

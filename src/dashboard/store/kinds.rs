@@ -48,7 +48,7 @@ impl RunMeta {
     }
 
     /// The same run as its row tells it: with nothing of what is gone.
-    pub fn as_left(mut self) -> Self {
+    pub fn cut_down(mut self) -> Self {
         if let Some(kind) = self.gone() {
             self.forget(kind);
         }

@@ -233,7 +233,7 @@ impl RunMeta {
             first = first.wrapping_add(take_varint(&mut raw)?);
             self.page_firsts.push(first);
         }
-        Ok(self.as_left())
+        Ok(self.cut_down())
     }
 }
 
