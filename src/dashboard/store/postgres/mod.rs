@@ -44,8 +44,8 @@ const LOOK: Duration = Duration::from_secs(2);
 const KEEP: Duration = Duration::from_secs(30);
 
 /// Rows that the first statement of a removal removes, and that any may.
-const DELETE_STEP: u32 = 64;
-const DELETE_MOST: u32 = 1_024;
+const DELETE_STEP: u32 = 32;
+const DELETE_MOST: u32 = 512;
 
 /// A PostgreSQL database.
 pub struct Postgres {
