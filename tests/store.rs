@@ -5,6 +5,8 @@ mod bad_input;
 mod common;
 #[path = "store/contract.rs"]
 mod contract;
+#[path = "store/kinds.rs"]
+mod kinds;
 #[path = "store/network.rs"]
 mod network;
 #[path = "store/opening.rs"]
@@ -56,4 +58,6 @@ contract!(
     series::old_samples_are_thinned_by_their_age_and_go_at_last,
     series::metrics_alone_are_sealed_before_memory_grows,
     series::series_beyond_the_limit_are_left_out_and_said,
+    kinds::logs_go_before_traces_and_traces_stay_whole,
+    kinds::traces_go_before_logs_and_logs_stay_whole,
 );

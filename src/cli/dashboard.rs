@@ -36,6 +36,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         store: given.store,
         limits: Limits {
             max_age: given.keep,
+            max_log_age: given.keep_logs,
             max_bytes: given.keep_size,
             metrics_age: given.keep_metrics,
             metrics_bytes: given.keep_metrics_size,

@@ -6,6 +6,7 @@ pub mod dashboard;
 pub mod demo;
 pub mod load;
 mod logs;
+mod progress;
 pub mod service;
 pub mod store;
 

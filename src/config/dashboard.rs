@@ -46,6 +46,10 @@ pub struct DashboardSettings {
     #[arg(long, env = "THROUGHLINE_KEEP", value_name = "AGE", default_value = "7d", value_parser = age)]
     pub keep: Duration,
 
+    /// Age after which logs are removed, where that is not the same as of all else, such as 2d or 0 for never
+    #[arg(long, env = "THROUGHLINE_KEEP_LOGS", value_name = "AGE", value_parser = age)]
+    pub keep_logs: Option<Duration>,
+
     /// Size of the store after which the oldest data is removed, such as 500MB, 10GB or 0 for no limit
     #[arg(long, env = "THROUGHLINE_KEEP_SIZE", value_name = "SIZE", default_value = "10GB", value_parser = size)]
     pub keep_size: u64,

@@ -1,4 +1,5 @@
 //! Where a store is kept in a test: a SQLite file or a PostgreSQL database, with what another program may do to it.
+#![allow(dead_code)]
 
 use std::path::PathBuf;
 

@@ -49,6 +49,52 @@ async fn each_shows_what_the_others_took_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_one_removes_of_a_run_is_gone_for_all() {
+    let place = Place::postgres().await;
+    let every = Duration::from_millis(50);
+    let keeps = place.open_with(Limits { every, ..Limits::default() }).await;
+    has_a_keeper(&place).await;
+    let limits = Limits { max_log_age: Some(Duration::from_millis(1)), every, ..Limits::default() };
+    let stores = [place.open_with(limits).await, place.open_with(limits).await];
+    for first in (0..17_000u64).step_by(1_000) {
+        let spans: Vec<_> = (first..first + 1_000).map(|trace| span(trace, 1, "work", 50_000)).collect();
+        send_logs(&keeps, "a", &[("gone", Some(first), None)]).await;
+        send(&keeps, "a", &spans).await;
+    }
+    let counts = async |store: &Store| {
+        let holdings = store.holdings().await.unwrap();
+        (holdings.spans, holdings.logs, holdings.runs)
+    };
+    for store in &stores {
+        let all = async || (counts(store).await == (17_000, 17, 1)).then_some(());
+        eventually("it has seen the run with its logs", 30, all).await;
+    }
+    // One of the two others is the keeper now, and the other one follows it.
+    keeps.close().await;
+    drop(keeps);
+    for store in &stores {
+        let gone = async || (counts(store).await == (17_000, 0, 1)).then_some(());
+        eventually("the logs of the run are gone", 30, gone).await;
+        // At no moment is one led to a block that is gone.
+        for _ in 0..30 {
+            let trace = store.trace(id(1_000)).await.unwrap().expect("its span stays");
+            assert_eq!((trace.spans.len(), trace.logs.len()), (1, 0));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    let [one, two] = stores;
+    one.close().await;
+    two.close().await;
+}
+
+/// Waits until the dashboard that is open holds the keeper's lock.
+async fn has_a_keeper(place: &Place) {
+    let keepers = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 2 AND granted
+                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    eventually("it keeps the store", 10, async || (place.number(keepers).await == 1).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_seals_and_removes_for_all() {
     let place = Place::postgres().await;
     let limits = Limits { every: Duration::from_millis(50), ..Limits::default() };

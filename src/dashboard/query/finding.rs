@@ -21,7 +21,7 @@ pub fn of(waterfall: &Waterfall<'_>) -> Finding {
         return Finding {
             title: Prose::new().text("Only logs have arrived"),
             sentence: Prose::new()
-                .text("No span of this trace is here yet; what was logged within it is below."),
+                .text("No span of this trace is here, or none any more; what was logged within it is below."),
             broke_at: None,
         };
     };

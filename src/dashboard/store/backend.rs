@@ -6,11 +6,12 @@
 //! Blocks get their IDs at the commit, in the order in which commits become visible: who has seen a block has seen
 //! all before it. That is what lets several dashboards follow one store.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 
 use super::StoreError;
+use super::block::ItemKind;
 use super::run::{RunMeta, SealedRun};
 use super::series::chunk::{ChunkInfo, NewChunk, Wanted};
 
@@ -60,8 +61,8 @@ pub trait Backend: Send + Sync {
     /// The runs with an ID above `after`, in order.
     async fn runs(&self, after: u64) -> Result<Vec<RunMeta>, StoreError>;
 
-    /// The IDs of all runs, in order.
-    async fn run_ids(&self) -> Result<Vec<u64>, StoreError>;
+    /// What there is of all runs, by their IDs.
+    async fn kept(&self) -> Result<HashMap<u64, Kept>, StoreError>;
 
     /// Removes what readers are not led to any more, and could only just have been.
     async fn tidy(&self) -> Result<(), StoreError> {
@@ -92,8 +93,36 @@ pub trait Backend: Send + Sync {
     /// Removes a run with its blocks, in steps that hold nobody up, and gives the space back.
     async fn drop_run(&self, run: &RunMeta) -> Result<(), StoreError>;
 
-    /// Removes blocks that belong to nothing.
-    async fn drop_blocks(&self, first: u64, last: u64) -> Result<(), StoreError>;
+    /// Removes blocks of a range, and pages and chunks of runs with an ID in it, in the same way. None of them
+    /// belongs to anything any more.
+    async fn drop_range(&self, first: u64, last: u64) -> Result<(), StoreError>;
+
+    /// Counts a kind of a run no more, so that nobody is led to its blocks.
+    async fn forget(&self, run: &RunMeta, kind: ItemKind) -> Result<(), StoreError>;
+
+    /// The IDs of the blocks of a range, in order.
+    async fn block_ids(&self, first: u64, last: u64) -> Result<Vec<u64>, StoreError>;
+
+    /// Removes blocks that nobody is led to, in steps that hold nobody up, and gives the space back.
+    async fn drop_listed(&self, ids: Vec<u64>) -> Result<(), StoreError>;
+
+    /// Whether the room kept for a full disk is missing.
+    fn is_short_of_room(&self) -> bool {
+        false
+    }
+
+    /// Whether that room was given up, since the disk is full: nothing is taken in until it is back.
+    fn is_full(&self) -> bool {
+        false
+    }
+
+    /// Waits until it is given up.
+    async fn filled(&self) {
+        std::future::pending().await
+    }
+
+    /// Takes it back where there is room again.
+    async fn make_room(&self) {}
 
     /// Chunks of samples with their IDs, the newest windows first, [`MAX_READ`](super::series::chunk::MAX_READ) at most.
     async fn samples(&self, wanted: &Wanted) -> Result<Vec<(u64, Vec<u8>)>, StoreError>;
@@ -116,6 +145,13 @@ pub struct Loaded {
     /// The tail's blocks are those from here on.
     pub first_of_tail: u64,
     pub head: Head,
+}
+
+/// What there is of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    pub spans: u64,
+    pub logs: u64,
 }
 
 /// How far a shared store has come.

@@ -160,12 +160,7 @@ pub fn compress(raw: &[u8]) -> Result<Vec<u8>, StoreError> {
     let compressed = COMPRESSOR.with_borrow_mut(|kept| {
         let (compressor, room) = match kept {
             Some(kept) => kept,
-            None => {
-                let mut compressor = zstd::bulk::Compressor::new(ZSTD_LEVEL)?;
-                // A flipped bit is found out when the frame is opened.
-                compressor.include_checksum(true)?;
-                kept.insert((compressor, Vec::new()))
-            }
+            None => kept.insert((self::compressor(ZSTD_LEVEL)?, Vec::new())),
         };
         // The bound is as long as the input: what is given back is a copy of the few bytes that came of it.
         room.clear();
@@ -174,6 +169,23 @@ pub fn compress(raw: &[u8]) -> Result<Vec<u8>, StoreError> {
         Ok(room.as_slice().to_vec())
     });
     compressed.map_err(|error: std::io::Error| StoreError::Unavailable(error.to_string()))
+}
+
+/// The same contents in as few bytes as `compressor` makes of them; `None` where that is no gain or `data` is no frame.
+pub fn pack_tighter(compressor: &mut zstd::bulk::Compressor<'_>, data: &[u8]) -> Option<Vec<u8>> {
+    let is_frame = data.starts_with(&zstd::zstd_safe::MAGICNUMBER.to_le_bytes());
+    let raw = if is_frame { decompress(data).ok()? } else { return None };
+    let packed = compressor.compress(&raw).ok()?;
+    let is_same = || decompress(&packed).is_ok_and(|again| again == raw);
+    (packed.len() < data.len() && is_same()).then_some(packed)
+}
+
+/// Makes what [`pack_tighter`] packs with, as frames are made here.
+pub fn compressor(level: i32) -> std::io::Result<zstd::bulk::Compressor<'static>> {
+    let mut compressor = zstd::bulk::Compressor::new(level)?;
+    // A flipped bit is found out when the frame is opened.
+    compressor.include_checksum(true)?;
+    Ok(compressor)
 }
 
 /// Undoes [`compress`]; refuses a frame that claims to be larger than any of ours.

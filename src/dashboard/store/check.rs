@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
 use super::backend::{Backend, Loaded};
-use super::block::{Block, decompress, in_block};
+use super::block::{Block, ItemKind, decompress, in_block};
 use super::entry::Entry;
 use super::postgres::Postgres;
 use super::run::{CHUNK, Chunk, RunMeta, check_page};
@@ -16,6 +16,7 @@ use super::series::code;
 use super::sqlite::Sqlite;
 use super::{Location, OpenError, StoreError};
 use crate::dashboard::model::correlation::Keys;
+use crate::dashboard::model::otlp::Batch;
 use crate::dashboard::model::series::{Identity, Sample};
 
 /// IDs whose blocks are read at once.
@@ -50,11 +51,8 @@ impl Checked {
 /// Checks the store at a place; no dashboard may have a SQLite file open meanwhile. `progress` is told how many of
 /// how many block IDs are done.
 pub async fn check(location: &Location, mut progress: impl FnMut(u64, u64)) -> Result<Checked, OpenError> {
+    location.must_exist()?;
     let backend: Box<dyn Backend> = match location {
-        Location::Sqlite(path) if !path.exists() => {
-            let why = "there is no such file".to_owned();
-            return Err(OpenError::Unwritable { path: path.display().to_string(), why });
-        }
         Location::Sqlite(path) => Box::new(Sqlite::open(path).await?),
         Location::Postgres(url) => Box::new(Postgres::open(url).await?),
     };
@@ -67,7 +65,7 @@ pub async fn check(location: &Location, mut progress: impl FnMut(u64, u64)) -> R
         checking.run(run).await.map_err(unreadable)?;
         progress(run.last_block, head.next_block);
     }
-    checking.blocks(first_of_tail..head.next_block).await.map_err(unreadable)?;
+    checking.blocks(first_of_tail..head.next_block, None).await.map_err(unreadable)?;
     checking.samples().await.map_err(unreadable)?;
     progress(head.next_block, head.next_block);
     Ok(checking.checked)
@@ -84,7 +82,7 @@ struct Checking<'a> {
 impl Checking<'_> {
     async fn run(&mut self, run: &RunMeta) -> Result<(), StoreError> {
         self.checked.runs += 1;
-        let places = self.blocks(run.first_block..run.last_block + 1).await?;
+        let places = self.blocks(run.first_block..run.last_block + 1, run.gone()).await?;
         for number in 0..run.resources_page() {
             let pages = self.backend.pages(run.id, number, number).await?;
             if !pages.first().is_some_and(|page| check_page(page)) {
@@ -94,7 +92,7 @@ impl Checking<'_> {
         let chunks = run.entries.div_ceil(CHUNK as u32);
         for number in 0..chunks {
             let found = self.backend.chunks(run.id, number, number).await?;
-            let entries = found.first().map(|(_, data)| entries(data, run.entries, number));
+            let entries = found.first().map(|(_, data)| entries(data, run, number));
             match entries {
                 Some(Ok(entries)) => self.entries(run, &entries, &places),
                 Some(Err(error)) => {
@@ -118,24 +116,29 @@ impl Checking<'_> {
         }
     }
 
-    async fn blocks(&mut self, ids: Range<u64>) -> Result<Places, StoreError> {
+    /// `going` is a kind that nobody is led to any more; what is still there of it does not count.
+    async fn blocks(&mut self, ids: Range<u64>, going: Option<ItemKind>) -> Result<Places, StoreError> {
         let (mut places, mut from) = (Places::new(), ids.start);
         while from < ids.end {
             let last = (from + AT_ONCE).min(ids.end) - 1;
             for (id, data) in self.backend.blocks(from, last).await? {
-                self.checked.blocks += 1;
                 let walked = decompress(&data).and_then(|raw| match code::holds_samples(&raw) {
                     true => self.count(|count| code::decode_raw(&raw, |_| true, count)).map(|()| None),
                     false => Block::of_raw(raw).and_then(|block| block.walk(&Keys::default())).map(Some),
                 });
                 match walked {
-                    Ok(None) => {}
+                    Ok(None) => self.checked.blocks += 1,
+                    Ok(Some((batch, _))) if going == Some(kind(&batch)) => {}
                     Ok(Some((batch, parts))) => {
+                        self.checked.blocks += 1;
                         self.checked.spans += batch.spans.len() as u64;
                         self.checked.logs += batch.logs.len() as u64;
                         places.insert(id, parts.into_iter().map(|part| part.offset).collect());
                     }
-                    Err(error) => self.checked.trouble(in_block(id, error).to_string()),
+                    Err(error) => {
+                        self.checked.blocks += 1;
+                        self.checked.trouble(in_block(id, error).to_string());
+                    }
                 }
             }
             from = last + 1;
@@ -172,10 +175,18 @@ impl Checking<'_> {
     }
 }
 
-/// All entries of a chunk.
-fn entries(data: &[u8], all: u32, number: u32) -> Result<Vec<Entry>, StoreError> {
+/// What a block holds.
+fn kind(batch: &Batch) -> ItemKind {
+    if batch.spans.is_empty() { ItemKind::Log } else { ItemKind::Span }
+}
+
+/// What is left of the entries of a chunk.
+fn entries(data: &[u8], run: &RunMeta, number: u32) -> Result<Vec<Entry>, StoreError> {
     let chunk = Chunk::open(data)?;
     let first = number * CHUNK as u32;
     let missing = || StoreError::Damaged("an entry is missing".into());
-    (first..all.min(first + CHUNK as u32)).map(|ordinal| chunk.entry(ordinal)?.ok_or_else(missing)).collect()
+    let ordinals = first..run.entries.min(first + CHUNK as u32);
+    let entries =
+        ordinals.map(|ordinal| chunk.entry(ordinal)?.ok_or_else(missing).map(|entry| run.left_of(entry)));
+    entries.filter_map(Result::transpose).collect()
 }

@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::StoreError;
 use super::backend::{Head, STEP};
 use super::block::{Block, BlockKind, WalkedPart, decompress, in_block};
 use super::engine::Index;
@@ -18,6 +17,7 @@ use super::series::code;
 use super::series::live::{self, Piece};
 use super::tail::Tail;
 use super::writer::{TailBlock, Writer};
+use super::{StoreError, kinds};
 use crate::dashboard::model::now;
 
 /// IDs before the tail whose blocks are read at start, to know what came lately.
@@ -136,10 +136,10 @@ impl Writer {
     /// Takes in runs that others sealed, and lets go of those that they removed.
     async fn follow_runs(&mut self, head: Head) -> Result<(), StoreError> {
         let backend = self.shared.backend.clone();
-        let (new, kept) = (backend.runs(self.newest_run).await?, backend.run_ids().await?);
+        let (new, kept) = (backend.runs(self.newest_run).await?, backend.kept().await?);
         let Some(newest) = new.last() else {
             let mut index = self.shared.index.write().expect("no holder panics");
-            Arc::make_mut(&mut index.runs).retain(|run| kept.contains(&run.id));
+            kinds::follow(Arc::make_mut(&mut index.runs), &kept);
             self.version = head.version;
             return Ok(());
         };
@@ -151,7 +151,7 @@ impl Writer {
             let mut index = self.shared.index.write().expect("no holder panics");
             let runs = Arc::make_mut(&mut index.runs);
             runs.extend(new.into_iter().map(Arc::new));
-            runs.retain(|run| kept.contains(&run.id));
+            kinds::follow(runs, &kept);
             index.tail = Tail::default();
             index.live.next(now());
             read.parts.into_iter().for_each(|block| block.join(&mut index));

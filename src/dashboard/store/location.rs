@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::OpenError;
 use super::postgres::PostgresUrl;
 
 /// Where the data is. Neither `Debug` nor the words of an error show a password.
@@ -12,6 +13,18 @@ pub enum Location {
     Sqlite(PathBuf),
     /// A PostgreSQL database.
     Postgres(PostgresUrl),
+}
+
+impl Location {
+    /// Refuses a file that is not there, where none is to be made.
+    pub(super) fn must_exist(&self) -> Result<(), OpenError> {
+        match self {
+            Location::Sqlite(path) if !path.exists() => {
+                Err(OpenError::Missing { path: path.display().to_string() })
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl FromStr for Location {

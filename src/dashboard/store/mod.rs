@@ -5,13 +5,14 @@
 //!
 //! * [`filter`]: what a list of traces may be asked for, and what comes back; [`select`]: what a query asks.
 //! * [`engine`]: opens, reads; [`writer`]: the one task that writes and seals; [`follow`]: what other dashboards wrote;
-//!   [`retention`]: removes what is old.
+//!   [`retention`]: removes what is old, in steps of a [`pace`]; [`kinds`]: runs that lack one kind.
 //! * [`pack`]: batches into blocks, by trace ([`group`]); [`part`]: their entries and terms ([`block`], [`entry`],
 //!   [`term`], [`seen`], [`failure`]).
 //! * [`tail`] and [`run`]: the unsealed and the sealed index; [`rollup`]: rates in time buckets; [`failing`]: which
 //!   services traces break in; [`rates`]: services, operations and calls.
 //! * [`series`]: samples of metrics.
-//! * [`location`]: where a store is; [`opening`]: why it cannot be opened; [`check`]: reads all of it.
+//! * [`location`]: where a store is; [`opening`]: why it cannot be opened; [`check`]: reads all of it; [`copy`]: takes
+//!   it elsewhere; [`compact`]: packs it tightly; [`side`]: what both see of it.
 //! * [`backend`]: what a database must do; [`sqlite`] and [`postgres`] do it.
 //!
 //! What must not live here: layout, words for a person, wire answers.
@@ -19,6 +20,8 @@
 mod backend;
 mod block;
 pub mod check;
+pub mod compact;
+pub mod copy;
 mod engine;
 mod entry;
 mod failing;
@@ -26,9 +29,11 @@ mod failure;
 pub mod filter;
 mod follow;
 mod group;
+mod kinds;
 mod latency;
 mod location;
 mod opening;
+mod pace;
 mod pack;
 mod part;
 mod postgres;
@@ -41,6 +46,7 @@ mod run;
 mod seen;
 pub mod select;
 mod series;
+mod side;
 mod sqlite;
 mod tail;
 mod term;
@@ -222,6 +228,10 @@ pub struct Holdings {
     pub max_age_s: u64,
     /// The same of samples of metrics.
     pub max_metrics_age_s: u64,
+    /// The same for logs.
+    pub max_log_age_s: u64,
+    /// Whether the disk is full, so that nothing is taken in.
+    pub is_full: bool,
     /// Start of the oldest span kept.
     pub oldest: Option<Nanos>,
     /// Batches waiting for the writer, and how many may.

@@ -27,6 +27,12 @@ pub enum OpenError {
         "{path} was made by a {age} version of Throughline; open it with that version, or name another file with --store sqlite://FILE; nothing was changed in it"
     )]
     OtherVersion { path: String, age: &'static str },
+    #[error("there is no store at {path}; name the file of one")]
+    Missing { path: String },
+    #[error(
+        "{path} is a copy that is not finished; call the same `throughline store copy` again and it goes on, or name another store"
+    )]
+    Unfinished { path: String },
     #[error("this build has SQLite {0}, which can corrupt its files; build with 3.51.3 or newer")]
     OldSqlite(String),
     #[error(transparent)]

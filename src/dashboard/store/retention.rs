@@ -1,25 +1,33 @@
-//! What is removed, and when: whole runs, oldest first, by age and by size.
+//! What is removed, and when: by age, spans and logs each by their own; by size, all of the oldest.
 //!
-//! A clock that jumps must not empty the store: age is measured by the time since this process started, and a
-//! pass removes a few runs at most.
+//! What is removed is always a run's: all of it, or all of one kind (see [`super::kinds`]). A clock that jumps must
+//! not empty the store: age is measured by the time since this process started, and a pass removes a few runs at most.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::StoreError;
+use super::block::ItemKind;
 use super::engine::Shared;
 use super::run::RunMeta;
 use super::series;
 use crate::dashboard::model::now;
 
-/// Runs removed in one pass.
+/// Runs removed, or removed a kind of, in one pass.
 const PER_PASS: usize = 8;
+/// How long blocks of a shared store are left once nobody is led to them any more: until all have seen that.
+const FOLLOWED: Duration = Duration::from_secs(1);
+
+/// Time between two passes while the disk is full.
+const FULL: Duration = Duration::from_secs(1);
 
 /// How much is kept.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Data received longer ago is removed; zero keeps it for ever.
     pub max_age: Duration,
+    /// The same for logs, where they are kept longer or shorter than the rest.
+    pub max_log_age: Option<Duration>,
     /// The oldest data is removed when the store holds more bytes; 0 is no limit.
     pub max_bytes: u64,
     /// Samples of metrics longer ago than this are removed; zero keeps them for ever.
@@ -35,6 +43,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_age: Duration::from_secs(7 * 24 * 3600),
+            max_log_age: None,
             max_bytes: 10_000_000_000,
             metrics_age: Duration::from_secs(30 * 24 * 3600),
             metrics_bytes: 1_000_000_000,
@@ -43,37 +52,114 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// Age after which a kind is removed; zero keeps it for ever.
+    pub fn age_of(&self, kind: ItemKind) -> Duration {
+        match kind {
+            ItemKind::Span => self.max_age,
+            ItemKind::Log => self.max_log_age.unwrap_or(self.max_age),
+        }
+    }
+
+    fn is_due(&self, kind: ItemKind, age: Duration) -> bool {
+        let most = self.age_of(kind);
+        !most.is_zero() && age > most
+    }
+}
+
 /// Removes what is too old or too much, pass by pass, until it is aborted.
 pub async fn run(shared: Arc<Shared>) {
     let (started_at, started) = (now(), Instant::now());
     let mut interval = tokio::time::interval(shared.limits.every);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut swept = false;
     loop {
-        interval.tick().await;
+        tokio::select! {
+            _ = interval.tick() => {}
+            () = shared.backend.filled() => {}
+            () = tokio::time::sleep(FULL), if shared.backend.is_full() => {}
+        }
         let now = started_at + started.elapsed().as_nanos() as u64;
+        let removed = pass(&shared, now, &mut swept).await;
+        // A pass that failed may have left blocks that nobody is led to.
+        swept &= removed.is_ok();
         // Each on its own: trouble with the one kind of data keeps nobody from removing the other.
-        for done in [pass(&shared, now).await, series::keep::pass(&shared, now).await] {
+        for done in [removed, series::keep::pass(&shared, now).await] {
             if let Err(error) = done {
                 tracing::warn!(%error, "retention could not remove what is due; it tries again");
             }
         }
+        if shared.backend.is_short_of_room() {
+            shared.backend.make_room().await;
+        }
     }
 }
 
-async fn pass(shared: &Shared, now: u64) -> Result<(), StoreError> {
+async fn pass(shared: &Shared, now: u64, swept: &mut bool) -> Result<(), StoreError> {
     if !shared.backend.is_keeper() {
         return Ok(());
     }
     shared.backend.tidy().await?;
-    for _ in 0..PER_PASS {
+    if !std::mem::replace(swept, true) {
+        for run in shared.runs().iter() {
+            if let Some(kind) = run.gone() {
+                drop_kind(shared, run, kind).await?;
+            }
+        }
+    }
+    let removed = by_age(shared, now).await?;
+    by_size(shared, PER_PASS - removed).await
+}
+
+/// Removes what is too old; gives of how many runs.
+async fn by_age(shared: &Shared, now: u64) -> Result<usize, StoreError> {
+    let (mut removed, mut forgotten) = (0, Vec::new());
+    for run in shared.runs().iter() {
+        let age = Duration::from_nanos(now.saturating_sub(run.sealed));
+        let due = |kind: &ItemKind| shared.limits.is_due(*kind, age);
+        let kinds = [ItemKind::Span, ItemKind::Log].into_iter().filter(|kind| run.has(*kind));
+        let (due, left): (Vec<_>, Vec<_>) = kinds.partition(due);
+        match due[..] {
+            _ if removed == PER_PASS => break,
+            [] => continue,
+            [kind] if !left.is_empty() && run.is_parted() => {
+                forget(shared, run, kind).await?;
+                forgotten.push((run.clone(), kind));
+            }
+            // An old run that holds both in the same blocks waits for the other kind.
+            _ if !left.is_empty() => continue,
+            _ => {
+                remove(shared, run).await?;
+                tracing::info!(
+                    run = run.id,
+                    spans = run.spans,
+                    logs = run.logs,
+                    "removed a run that is too old"
+                );
+            }
+        }
+        removed += 1;
+    }
+    if !forgotten.is_empty() && shared.backend.is_shared() {
+        tokio::time::sleep(FOLLOWED).await;
+    }
+    for (run, kind) in forgotten {
+        drop_kind(shared, &run, kind).await?;
+        tracing::info!(run = run.id, ?kind, "removed a kind of a run that is too old");
+    }
+    Ok(removed)
+}
+
+/// Removes the oldest runs while there is too much, some at most.
+async fn by_size(shared: &Shared, most: usize) -> Result<(), StoreError> {
+    let max_bytes = shared.limits.max_bytes;
+    for _ in 0..most {
         let Some(oldest) = shared.runs().first().cloned() else { return Ok(()) };
-        let Limits { max_age, max_bytes, .. } = shared.limits;
-        let too_old = !max_age.is_zero() && now.saturating_sub(oldest.sealed) > max_age.as_nanos() as u64;
-        if !too_old && (max_bytes == 0 || shared.backend.bytes().await? <= max_bytes) {
+        if max_bytes == 0 || shared.backend.bytes().await? <= max_bytes {
             return Ok(());
         }
         remove(shared, &oldest).await?;
-        tracing::info!(run = oldest.id, spans = oldest.spans, too_old, "removed the oldest run");
+        tracing::info!(run = oldest.id, spans = oldest.spans, logs = oldest.logs, "removed the oldest run");
     }
     Ok(())
 }
@@ -86,22 +172,46 @@ async fn remove(shared: &Shared, run: &Arc<RunMeta>) -> Result<(), StoreError> {
     if removed.is_err() {
         // Back into the index: the next pass removes it. Readers cope with blocks that are gone already.
         let mut index = shared.index.write().expect("no holder panics");
-        Arc::make_mut(&mut index.runs).insert(0, run.clone());
+        let runs = Arc::make_mut(&mut index.runs);
+        let place = runs.partition_point(|known| known.id < run.id);
+        runs.insert(place, run.clone());
     }
     removed
 }
 
-/// At start: removes blocks that belong to no run and no tail, left by a removal that was cut short.
+/// Leads nobody to a run's spans or logs any more.
+async fn forget(shared: &Shared, run: &RunMeta, kind: ItemKind) -> Result<(), StoreError> {
+    shared.backend.forget(run, kind).await?;
+    let mut index = shared.index.write().expect("no holder panics");
+    if let Some(known) = Arc::make_mut(&mut index.runs).iter_mut().find(|known| known.id == run.id) {
+        Arc::make_mut(known).forget(kind);
+    }
+    Ok(())
+}
+
+/// Removes the blocks of a run that hold a kind.
+async fn drop_kind(shared: &Shared, run: &RunMeta, kind: ItemKind) -> Result<(), StoreError> {
+    let ids = match kind {
+        ItemKind::Log => run.log_blocks.clone(),
+        ItemKind::Span => {
+            let all = shared.backend.block_ids(run.first_block, run.last_block).await?;
+            run.blocks_of(kind, all)
+        }
+    };
+    if ids.is_empty() { Ok(()) } else { shared.backend.drop_listed(ids).await }
+}
+
+/// At start: removes what belongs to no run and no tail, left by a removal that was cut short.
 pub async fn sweep(shared: &Shared, first_of_tail: u64) -> Result<(), StoreError> {
     let mut from = 1;
     for run in shared.runs().iter() {
         if run.first_block > from {
-            shared.backend.drop_blocks(from, run.first_block - 1).await?;
+            shared.backend.drop_range(from, run.first_block - 1).await?;
         }
         from = run.last_block + 1;
     }
     match first_of_tail {
-        first if first > from => shared.backend.drop_blocks(from, first - 1).await,
+        first if first > from => shared.backend.drop_range(from, first - 1).await,
         _ => Ok(()),
     }
 }

@@ -70,7 +70,9 @@ pub async fn show(State(state): State<PageState>, visit: Visit) -> PageResult {
 impl StatusPage {
     /// The sentence that the page opens with.
     fn verdict(&self) -> &'static str {
-        if self.status.sources.iter().any(|source| source.health == Health::Broken) {
+        if self.holdings.is_full {
+            "The disk is full; senders are told to come again"
+        } else if self.status.sources.iter().any(|source| source.health == Health::Broken) {
             "A source does not work"
         } else if self.status.sources.iter().all(|source| source.last_heard.is_none()) {
             "Listening; nothing has come yet"
@@ -114,10 +116,21 @@ impl StatusPage {
     }
 
     /// How long data is kept.
-    fn keeps(&self, seconds: &u64) -> String {
+    fn keeps(&self) -> String {
+        let Holdings { max_age_s, max_log_age_s, .. } = self.holdings;
+        match max_age_s == max_log_age_s {
+            true => self.for_so_long(&max_age_s),
+            false => {
+                format!("traces {}, logs {}", self.for_so_long(&max_age_s), self.for_so_long(&max_log_age_s))
+            }
+        }
+    }
+
+    /// An age that something is kept for.
+    fn for_so_long(&self, seconds: &u64) -> String {
         match seconds {
-            0 => "ever".to_owned(),
-            seconds => format::duration(seconds * 1_000_000_000),
+            0 => "for ever".to_owned(),
+            seconds => format!("for {}", format::duration(seconds * 1_000_000_000)),
         }
     }
 

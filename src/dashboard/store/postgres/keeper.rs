@@ -17,6 +17,15 @@ use super::{open, reads};
 /// The lock of the keeper; the first number is of all our locks.
 const LOCK: (i32, i32) = (open::LOCKS, 2);
 
+/// Takes the lock with a connection of one's own, until that is closed; false where a dashboard has it.
+pub(super) async fn take(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("SELECT pg_try_advisory_lock($1, $2)")
+        .bind(LOCK.0)
+        .bind(LOCK.1)
+        .fetch_one(connection)
+        .await
+}
+
 /// The connection that looks, and holds the lock where it is ours.
 #[derive(Clone)]
 pub struct Keeper(Arc<State>);

@@ -12,9 +12,11 @@ mod keeper;
 mod open;
 mod reads;
 mod samples;
+mod side;
 mod url;
 mod writes;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -24,11 +26,14 @@ use sqlx::{PgConnection, PgPool};
 use tokio::runtime::Handle;
 
 use super::StoreError;
-use super::backend::{Backend, Head, Loaded, Part, Seal};
+use super::backend::{Backend, Head, Kept, Loaded, Part, Seal};
+use super::block::ItemKind;
+use super::pace::Pace;
 use super::run::RunMeta;
 use super::series::chunk::{ChunkInfo, NewChunk, Wanted};
 use keeper::Keeper;
 pub use open::PostgresError;
+pub use side::PostgresSide;
 pub use url::PostgresUrl;
 
 /// How long a read may take, all tries together.
@@ -39,6 +44,10 @@ const WRITE: Duration = Duration::from_secs(4);
 const LOOK: Duration = Duration::from_secs(2);
 /// How long what nobody waits for may take: a seal, a step of a removal.
 const KEEP: Duration = Duration::from_secs(30);
+
+/// Rows that the first statement of a removal removes, and that any may.
+const DELETE_STEP: u32 = 32;
+const DELETE_MOST: u32 = 512;
 
 /// A PostgreSQL database.
 pub struct Postgres {
@@ -81,8 +90,12 @@ impl Backend for Postgres {
         self.read(move |connection| Box::pin(reads::runs(connection, after))).await
     }
 
-    async fn run_ids(&self) -> Result<Vec<u64>, StoreError> {
-        self.read(|connection| Box::pin(reads::run_ids(connection))).await
+    async fn kept(&self) -> Result<HashMap<u64, Kept>, StoreError> {
+        self.read(|connection| Box::pin(reads::kept(connection))).await
+    }
+
+    async fn block_ids(&self, first: u64, last: u64) -> Result<Vec<u64>, StoreError> {
+        self.read(move |connection| Box::pin(reads::block_ids(connection, first, last))).await
     }
 
     async fn block(&self, id: u64) -> Result<Option<Vec<u8>>, StoreError> {
@@ -163,19 +176,51 @@ impl Backend for Postgres {
         let unlisted =
             async move { keeper.with(move |connection| Box::pin(writes::drop_run(connection, id))).await };
         self.finish(KEEP, unlisted).await?;
-        self.drop_blocks(run.first_block, run.last_block).await
+        self.drop_range(run.first_block, run.last_block).await
     }
 
-    async fn drop_blocks(&self, first: u64, last: u64) -> Result<(), StoreError> {
-        loop {
-            let writers = self.writers.clone();
-            let step = async move {
-                with(&writers, |connection| Box::pin(writes::drop_blocks(connection, first, last))).await
-            };
-            if self.finish(KEEP, step).await? == 0 {
-                return Ok(());
+    async fn drop_range(&self, first: u64, last: u64) -> Result<(), StoreError> {
+        for what in [writes::Going::Pages, writes::Going::Chunks, writes::Going::Blocks] {
+            let mut pace = Pace::new(DELETE_STEP, DELETE_MOST);
+            loop {
+                let (writers, most) = (self.writers.clone(), pace.begin());
+                let step = async move {
+                    with(&writers, |connection| {
+                        Box::pin(writes::drop_some(connection, what, (first, last), most))
+                    })
+                    .await
+                };
+                if self.finish(KEEP, step).await? == 0 {
+                    break;
+                }
+                pace.end();
             }
         }
+        Ok(())
+    }
+
+    async fn forget(&self, run: &RunMeta, kind: ItemKind) -> Result<(), StoreError> {
+        let ids = run.blocks_of(kind, self.block_ids(run.first_block, run.last_block).await?);
+        let (keeper, id) = (self.keeper.clone(), run.id);
+        let forgotten = async move {
+            keeper.with(move |connection| Box::pin(writes::forget(connection, id, kind, ids))).await
+        };
+        self.finish(KEEP, forgotten).await
+    }
+
+    async fn drop_listed(&self, ids: Vec<u64>) -> Result<(), StoreError> {
+        let (mut left, mut pace) = (&ids[..], Pace::new(DELETE_STEP, DELETE_MOST));
+        while !left.is_empty() {
+            let (step, rest) = left.split_at(left.len().min(pace.begin() as usize));
+            let (writers, step) = (self.writers.clone(), step.to_vec());
+            let step = async move {
+                with(&writers, |connection| Box::pin(writes::drop_listed(connection, step))).await
+            };
+            self.finish(KEEP, step).await?;
+            pace.end();
+            left = rest;
+        }
+        Ok(())
     }
 
     async fn tidy(&self) -> Result<(), StoreError> {
@@ -225,18 +270,23 @@ impl Postgres {
         StoreError::Unavailable(format!("PostgreSQL at {} does not answer", self.location))
     }
 
-    /// SQLSTATE class XX001 and XX002 are damage (<https://www.postgresql.org/docs/current/errcodes-appendix.html>),
-    /// and so is a record of ours that cannot be read; all else may pass.
     fn error(&self, error: &sqlx::Error) -> StoreError {
-        let location = &self.location;
         match error {
             sqlx::Error::PoolTimedOut => self.silent(),
-            sqlx::Error::Decode(why) => StoreError::Damaged(format!("{location}: {why}")),
-            _ if matches!(code(error).as_str(), "XX001" | "XX002") => {
-                StoreError::Damaged(format!("{location}: {error}"))
-            }
-            _ => StoreError::Unavailable(format!("PostgreSQL at {location}: {error}")),
+            _ => unusable(&self.location, error),
         }
+    }
+}
+
+/// SQLSTATE class XX001 and XX002 are damage (<https://www.postgresql.org/docs/current/errcodes-appendix.html>),
+/// and so is a record of ours that cannot be read; all else may pass.
+fn unusable(location: &str, error: &sqlx::Error) -> StoreError {
+    match error {
+        sqlx::Error::Decode(why) => StoreError::Damaged(format!("{location}: {why}")),
+        _ if matches!(code(error).as_str(), "XX001" | "XX002") => {
+            StoreError::Damaged(format!("{location}: {error}"))
+        }
+        _ => StoreError::Unavailable(format!("PostgreSQL at {location}: {error}")),
     }
 }
 

@@ -26,6 +26,12 @@ const OLDEST: u32 = 130_000;
 /// The name of the first migration: whose the tables are.
 const FIRST_MIGRATION: &str = "blocks and runs";
 
+/// The counters that say of what store this one is an unfinished or a finished copy.
+pub(super) const UNFINISHED: &str = "copy_of";
+pub(super) const FINISHED: &str = "copied_from";
+/// The counter that says up to which run everything is packed tightly.
+pub(super) const COMPACTED: &str = "compacted_to";
+
 /// Why a database cannot be the store. Each text names the address, without its password, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum PostgresError {
@@ -67,11 +73,33 @@ pub enum PostgresError {
         "the store in {location} cannot be read ({why}); restore a copy, or name another database with --store"
     )]
     Unreadable { location: String, why: String },
+    #[error(
+        "{location} is a copy that is not finished; call the same `throughline store copy` again and it goes on, or name another store"
+    )]
+    Unfinished { location: String },
+    #[error("a dashboard runs on {location}; end it first")]
+    InUse { location: String },
 }
 
 impl Postgres {
     /// Connects, makes the tables where they are missing, and brings them up to date.
     pub async fn open(url: &PostgresUrl) -> Result<Self, PostgresError> {
+        let store = Self::open_for_copy(url).await?;
+        let unfinished = async {
+            let mut connection = store.readers.acquire().await?;
+            sqlx::query("SELECT FROM throughline.counter WHERE name = $1")
+                .bind(UNFINISHED)
+                .fetch_optional(&mut *connection)
+                .await
+        };
+        match unfinished.await.map_err(|error| trouble_at(url, &error))? {
+            Some(_) => Err(PostgresError::Unfinished { location: store.location }),
+            None => Ok(store),
+        }
+    }
+
+    /// The same for a database that may hold an unfinished copy.
+    pub(super) async fn open_for_copy(url: &PostgresUrl) -> Result<Self, PostgresError> {
         let options = url.options().ok_or(PostgresError::Address)?;
         let location = url.to_string();
         let trouble = |error: sqlx::Error| trouble(&location, &options, &error);
@@ -194,6 +222,11 @@ async fn warn_of_risk(location: &str, connection: &mut PgConnection) -> Result<(
         tracing::warn!("fsync is off at {location}: what was acknowledged is lost when that machine fails");
     }
     Ok(())
+}
+
+/// What a failure with the database at an address means.
+pub(super) fn trouble_at(url: &PostgresUrl, error: &sqlx::Error) -> PostgresError {
+    url.options().map_or(PostgresError::Address, |options| trouble(&url.to_string(), &options, error))
 }
 
 /// SQLSTATEs: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.

@@ -1,9 +1,11 @@
 //! What is read.
 
+use std::collections::HashMap;
+
 use sqlx::postgres::PgRow;
 use sqlx::{Connection, PgConnection, QueryBuilder, Row};
 
-use super::super::backend::{Head, Loaded, Part};
+use super::super::backend::{Head, Kept, Loaded, Part};
 use super::super::run::RunMeta;
 
 /// Everything that a start needs, at one moment: a run that is sealed meanwhile must not look like lost blocks.
@@ -77,9 +79,21 @@ fn number(row: &PgRow, column: usize) -> Result<u64, sqlx::Error> {
     row.try_get::<i64, _>(column).map(|value| value as u64)
 }
 
-pub(super) async fn run_ids(connection: &mut PgConnection) -> Result<Vec<u64>, sqlx::Error> {
+pub(super) async fn kept(connection: &mut PgConnection) -> Result<HashMap<u64, Kept>, sqlx::Error> {
+    let rows: Vec<(i64, i64, i64)> =
+        sqlx::query_as("SELECT id, spans, logs FROM throughline.run").fetch_all(connection).await?;
+    let kept = |(id, spans, logs)| (id as u64, Kept { spans: spans as u64, logs: logs as u64 });
+    Ok(rows.into_iter().map(kept).collect())
+}
+
+pub(super) async fn block_ids(
+    connection: &mut PgConnection,
+    first: u64,
+    last: u64,
+) -> Result<Vec<u64>, sqlx::Error> {
+    let statement = "SELECT id FROM throughline.block WHERE id BETWEEN $1 AND $2 ORDER BY id";
     let ids: Vec<i64> =
-        sqlx::query_scalar("SELECT id FROM throughline.run ORDER BY id").fetch_all(connection).await?;
+        sqlx::query_scalar(statement).bind(first as i64).bind(last as i64).fetch_all(connection).await?;
     Ok(ids.into_iter().map(|id| id as u64).collect())
 }
 
@@ -95,11 +109,10 @@ pub(super) async fn blocks(
     first: u64,
     last: u64,
 ) -> Result<Vec<(u64, Vec<u8>)>, sqlx::Error> {
-    let rows = sqlx::query("SELECT id, data FROM throughline.block WHERE id BETWEEN $1 AND $2 ORDER BY id")
-        .bind(first as i64)
-        .bind(last as i64)
-        .fetch_all(connection)
-        .await?;
+    // What was packed anew is there twice for a while.
+    let statement = "SELECT id, data FROM throughline.block WHERE id BETWEEN $1 AND $2
+                     AND NOT EXISTS (SELECT FROM throughline.replaced WHERE replaced.id = block.id) ORDER BY id";
+    let rows = sqlx::query(statement).bind(first as i64).bind(last as i64).fetch_all(connection).await?;
     rows.iter().map(|row| Ok((number(row, 0)?, row.try_get(1)?))).collect()
 }
 

@@ -1,5 +1,6 @@
 //! Chunks of samples: read and replaced.
 
+use sqlx::postgres::PgRow;
 use sqlx::{Connection, PgConnection, Row};
 
 use super::super::series::chunk::{ChunkInfo, MAX_READ, NewChunk, Wanted};
@@ -55,6 +56,20 @@ pub(super) async fn replace(
     }
     insert(&mut tx, new).await?;
     tx.commit().await
+}
+
+/// A row with all its columns, the ID first.
+pub(super) fn read_chunk(row: &PgRow) -> Result<(u64, NewChunk), sqlx::Error> {
+    let number = |column: usize| row.try_get::<i64, _>(column).map(|number| number as u64);
+    let chunk = NewChunk {
+        tier: row.try_get::<i16, _>(1)? as u8,
+        begin: number(2)?,
+        end: number(3)?,
+        first_name: row.try_get(4)?,
+        last_name: row.try_get(5)?,
+        data: row.try_get(6)?,
+    };
+    Ok((number(0)?, chunk))
 }
 
 /// Writes chunks of samples.

@@ -3,13 +3,12 @@
 use sqlx::{Connection, PgConnection};
 
 use super::super::backend::{STEP, Seal};
+use super::super::block::ItemKind;
 use super::super::run::RunMeta;
 use super::samples;
 
 /// Rows of one statement when a run is written.
 const INSERT_STEP: usize = 256;
-/// Blocks removed in one statement.
-const DELETE_STEP: i64 = 256;
 
 /// One statement, hence one transaction and one round trip; gives the first block's ID.
 pub(super) async fn commit(connection: &mut PgConnection, blocks: Vec<Vec<u8>>) -> Result<u64, sqlx::Error> {
@@ -127,18 +126,40 @@ async fn insert_run(
     .map(drop)
 }
 
-/// Removes a run and its index, so that no reader is led to blocks that are going.
+/// Removes a run's row, so that no reader is led to what is going.
 pub(super) async fn drop_run(connection: &mut PgConnection, run: u64) -> Result<(), sqlx::Error> {
     let mut tx = connection.begin().await?;
-    for statement in [
-        "DELETE FROM throughline.run WHERE id = $1",
-        "DELETE FROM throughline.run_page WHERE run = $1",
-        "DELETE FROM throughline.run_chunk WHERE run = $1",
-    ] {
-        sqlx::query(statement).bind(run as i64).execute(&mut *tx).await?;
-    }
+    sqlx::query("DELETE FROM throughline.run WHERE id = $1").bind(run as i64).execute(&mut *tx).await?;
     next_version(&mut tx).await?;
     tx.commit().await
+}
+
+/// Counts a kind of a run no more; `ids` are the blocks that hold it.
+pub(super) async fn forget(
+    connection: &mut PgConnection,
+    run: u64,
+    kind: ItemKind,
+    ids: Vec<u64>,
+) -> Result<(), sqlx::Error> {
+    let statement = match kind {
+        ItemKind::Span => "UPDATE throughline.run SET spans = 0, bytes = bytes - $2 WHERE id = $1",
+        ItemKind::Log => "UPDATE throughline.run SET logs = 0, bytes = bytes - $2 WHERE id = $1",
+    };
+    let mut tx = connection.begin().await?;
+    let bytes: i64 = sqlx::query_scalar(
+        "SELECT coalesce(sum(octet_length(data)), 0)::bigint FROM throughline.block WHERE id = ANY($1)
+         AND NOT EXISTS (SELECT FROM throughline.replaced WHERE replaced.id = block.id)",
+    )
+    .bind(signed(ids))
+    .fetch_one(&mut *tx)
+    .await?;
+    sqlx::query(statement).bind(run as i64).bind(bytes).execute(&mut *tx).await?;
+    next_version(&mut tx).await?;
+    tx.commit().await
+}
+
+fn signed(ids: Vec<u64>) -> Vec<i64> {
+    ids.into_iter().map(|id| id as i64).collect()
 }
 
 /// Tells all dashboards that the runs have changed.
@@ -149,26 +170,47 @@ async fn next_version(tx: &mut PgConnection) -> Result<(), sqlx::Error> {
         .map(drop)
 }
 
-/// Removes some blocks of a range; gives how many.
-pub(super) async fn drop_blocks(
+/// What is removed of a range of IDs.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Going {
+    Pages,
+    Chunks,
+    Blocks,
+}
+
+/// Removes some rows of what belongs to a range of IDs; gives how many.
+pub(super) async fn drop_some(
     connection: &mut PgConnection,
-    first: u64,
-    last: u64,
+    what: Going,
+    (first, last): (u64, u64),
+    most: u32,
 ) -> Result<u64, sqlx::Error> {
-    let removed = sqlx::query(
-        "WITH going AS (
-             SELECT id FROM throughline.block WHERE id BETWEEN $1 AND $2 ORDER BY id LIMIT $3
-         ), forgotten AS (
-             DELETE FROM throughline.replaced USING going WHERE replaced.id = going.id
-         )
-         DELETE FROM throughline.block USING going WHERE block.id = going.id",
-    )
-    .bind(first as i64)
-    .bind(last as i64)
-    .bind(DELETE_STEP)
-    .execute(connection)
-    .await?;
-    Ok(removed.rows_affected())
+    let statement = match what {
+        Going::Pages => {
+            "DELETE FROM throughline.run_page WHERE (run, number) IN
+                 (SELECT run, number FROM throughline.run_page WHERE run BETWEEN $1 AND $2 LIMIT $3)"
+        }
+        Going::Chunks => {
+            "DELETE FROM throughline.run_chunk WHERE (run, number) IN
+                 (SELECT run, number FROM throughline.run_chunk WHERE run BETWEEN $1 AND $2 LIMIT $3)"
+        }
+        Going::Blocks => {
+            "WITH going AS (
+                 SELECT id FROM throughline.block WHERE id BETWEEN $1 AND $2 ORDER BY id LIMIT $3
+             ), forgotten AS (
+                 DELETE FROM throughline.replaced USING going WHERE replaced.id = going.id
+             )
+             DELETE FROM throughline.block USING going WHERE block.id = going.id"
+        }
+    };
+    let statement = sqlx::query(statement).bind(first as i64).bind(last as i64).bind(i64::from(most));
+    statement.execute(connection).await.map(|removed| removed.rows_affected())
+}
+
+/// Removes blocks by their IDs.
+pub(super) async fn drop_listed(connection: &mut PgConnection, ids: Vec<u64>) -> Result<(), sqlx::Error> {
+    let statement = "DELETE FROM throughline.block WHERE id = ANY($1)";
+    sqlx::query(statement).bind(signed(ids)).execute(connection).await.map(drop)
 }
 
 /// Removes blocks that were packed anew a minute ago: by now every dashboard that is alive knows where their items

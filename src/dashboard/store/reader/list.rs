@@ -143,7 +143,7 @@ impl Shared {
                 self.chunks_ahead(&places).await?;
             }
             for (index, ordinal) in ordinals.iter().enumerate().rev() {
-                let Some(entry) = self.run_entry(run.id, *ordinal, dense).await? else { continue };
+                let Some(entry) = self.run_entry(run, *ordinal, dense).await? else { continue };
                 if entry.summary.start < search.from {
                     return Ok(());
                 }
@@ -173,9 +173,11 @@ impl Shared {
         entries.flat_map(|entry| entry.locs.iter().map(|loc| loc.block)).collect()
     }
 
-    async fn run_entry(&self, run: u64, ordinal: u32, dense: bool) -> Result<Option<Entry>, StoreError> {
-        let chunk = or_left_out(self.chunk(run, (ordinal as usize / CHUNK) as u32, dense).await)?;
-        chunk.map_or(Ok(None), |chunk| chunk.entry(ordinal))
+    /// What is left of an entry of a run.
+    async fn run_entry(&self, run: &RunMeta, ordinal: u32, dense: bool) -> Result<Option<Entry>, StoreError> {
+        let chunk = or_left_out(self.chunk(run.id, (ordinal as usize / CHUNK) as u32, dense).await)?;
+        let entry = chunk.map_or(Ok(None), |chunk| chunk.entry(ordinal))?;
+        Ok(entry.and_then(|entry| run.left_of(entry)))
     }
 
     /// The blocks of the traces that are opened next: as many as may be wanted still, out of those whose chunks are at

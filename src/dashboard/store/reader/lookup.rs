@@ -30,7 +30,7 @@ impl Shared {
             let number = (ordinals[0] as usize / CHUNK) as u32;
             let Some(chunk) = or_left_out(self.chunk(run.id, number, false).await)? else { continue };
             for ordinal in ordinals {
-                entries.extend(chunk.entry(*ordinal)?);
+                entries.extend(chunk.entry(*ordinal)?.and_then(|entry| run.left_of(entry)));
             }
         }
         Ok(entries)

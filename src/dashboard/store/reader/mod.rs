@@ -19,6 +19,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use self::lookup::or_left_out;
+use super::block::ItemKind;
 use super::engine::QUEUE;
 use super::rates::BUCKET;
 use super::rollup::{Folded, Rollup};
@@ -151,6 +152,8 @@ impl Reader for Store {
             max_bytes: shared.limits.max_bytes,
             max_age_s: shared.limits.max_age.as_secs(),
             max_metrics_age_s: shared.limits.metrics_age.as_secs(),
+            max_log_age_s: shared.limits.age_of(ItemKind::Log).as_secs(),
+            is_full: shared.backend.is_full(),
             oldest: starts.chain(index.tail.oldest()).min(),
             queued: self.queued(),
             queue_capacity: QUEUE,

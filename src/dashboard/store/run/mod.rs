@@ -239,7 +239,7 @@ impl RunMeta {
             first = first.wrapping_add(take_varint(&mut raw)?);
             self.page_firsts.push(first);
         }
-        Ok(self)
+        Ok(self.cut_down())
     }
 }
 

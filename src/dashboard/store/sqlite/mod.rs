@@ -2,11 +2,14 @@
 //!
 //! One connection writes, a few read. WAL with `synchronous=FULL`: a commit is on disk when it returns.
 
+mod ballast;
 mod open;
 mod reads;
 mod samples;
+mod side;
 mod writes;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
@@ -15,9 +18,12 @@ use sqlx::sqlite::SqliteConnection;
 use tokio::sync::Mutex;
 
 use super::StoreError;
-use super::backend::{Backend, Loaded, Part, STEP, Seal};
+use super::backend::{Backend, Kept, Loaded, Part, STEP, Seal};
+use super::block::ItemKind;
 use super::run::RunMeta;
 use super::series::chunk::{ChunkInfo, NewChunk, Wanted};
+use ballast::Ballast;
+pub use side::SqliteSide;
 
 /// Bits of a page's or chunk's number in its ID; the run's ID stands above them.
 const PART_BITS: u32 = 24;
@@ -36,6 +42,7 @@ pub struct Sqlite {
     path: PathBuf,
     writer: Mutex<Writer>,
     readers: SqlitePool,
+    ballast: Ballast,
     /// Held for as long as the store is open, so that no second process writes to the same file.
     _lock: std::fs::File,
 }
@@ -57,7 +64,30 @@ impl Backend for Sqlite {
     }
 
     async fn commit(&self, blocks: Vec<Vec<u8>>) -> Result<u64, StoreError> {
+        if self.ballast.is_given_up() {
+            return Err(self.full());
+        }
         self.write_blocks(blocks).await.map_err(|error| self.error(error))
+    }
+
+    fn is_short_of_room(&self) -> bool {
+        self.ballast.is_wanted()
+    }
+
+    fn is_full(&self) -> bool {
+        self.ballast.is_given_up()
+    }
+
+    async fn filled(&self) {
+        self.ballast.lost().await;
+    }
+
+    async fn make_room(&self) {
+        // What was removed is still in the file until the log is written into it.
+        if self.is_full() && self.write_log_back().await.is_err() {
+            return;
+        }
+        self.ballast.restore();
     }
 
     async fn seal(&self, seal: Seal) -> Result<(), StoreError> {
@@ -69,8 +99,8 @@ impl Backend for Sqlite {
         self.read_runs(after).await.map_err(|error| self.error(error))
     }
 
-    async fn run_ids(&self) -> Result<Vec<u64>, StoreError> {
-        self.read_run_ids().await.map_err(|error| self.error(error))
+    async fn kept(&self) -> Result<HashMap<u64, Kept>, StoreError> {
+        self.read_kept().await.map_err(|error| self.error(error))
     }
 
     async fn block(&self, id: u64) -> Result<Option<Vec<u8>>, StoreError> {
@@ -107,8 +137,20 @@ impl Backend for Sqlite {
         self.delete_run(run).await.map_err(|error| self.error(error))
     }
 
-    async fn drop_blocks(&self, first: u64, last: u64) -> Result<(), StoreError> {
-        self.delete_blocks(first, last).await.map_err(|error| self.error(error))
+    async fn drop_range(&self, first: u64, last: u64) -> Result<(), StoreError> {
+        self.delete_range(first, last).await.map_err(|error| self.error(error))
+    }
+
+    async fn forget(&self, run: &RunMeta, kind: ItemKind) -> Result<(), StoreError> {
+        self.write_forgotten(run.id, kind).await.map_err(|error| self.error(error))
+    }
+
+    async fn block_ids(&self, first: u64, last: u64) -> Result<Vec<u64>, StoreError> {
+        self.read_block_ids(first, last).await.map_err(|error| self.error(error))
+    }
+
+    async fn drop_listed(&self, ids: Vec<u64>) -> Result<(), StoreError> {
+        self.delete_listed(ids).await.map_err(|error| self.error(error))
     }
 
     async fn samples(&self, wanted: &Wanted) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
@@ -134,13 +176,21 @@ fn part_id(run: u64, number: u32) -> i64 {
 }
 
 impl Sqlite {
-    /// SQLite's result codes (<https://sqlite.org/rescode.html>): 11 and 26 are damage, all else may pass.
+    /// SQLite's result codes (<https://sqlite.org/rescode.html>): 11 and 26 are damage, all else may pass. 13 is a
+    /// full disk, and so are mostly a write to a file (778) and to the log's index (4874) that failed.
     fn error(&self, error: sqlx::Error) -> StoreError {
         let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
-        let primary = code.parse::<u32>().unwrap_or(0) & 0xff;
-        if primary == 11 || primary == 26 {
+        let code = code.parse::<u32>().unwrap_or(0);
+        if matches!(code & 0xff, 11 | 26) {
             return StoreError::Damaged(format!("{}: {error}", self.path.display()));
         }
+        if code & 0xff == 13 || matches!(code, 778 | 4874) {
+            self.ballast.give_up();
+        }
         StoreError::Unavailable(error.to_string())
+    }
+
+    fn full(&self) -> StoreError {
+        StoreError::Unavailable(format!("the disk of {} is full", self.path.display()))
     }
 }

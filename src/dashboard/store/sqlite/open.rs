@@ -14,7 +14,7 @@ use sqlx::{ConnectOptions, Connection, SqlStr};
 use tokio::sync::Mutex;
 
 use super::super::OpenError;
-use super::{FIRST, Sqlite, Writer};
+use super::{Ballast, FIRST, Sqlite, Writer};
 
 /// `PRAGMA application_id` of our files: "THLN".
 const APPLICATION_ID: i64 = 0x5448_4c4e;
@@ -24,9 +24,29 @@ const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
 const BUSY: Duration = Duration::from_secs(4);
 const READERS: u32 = 4;
 
+/// The counters that say of what store this one is an unfinished or a finished copy.
+pub(super) const UNFINISHED: &str = "copy_of";
+pub(super) const FINISHED: &str = "copied_from";
+/// The counter that says up to which run everything is packed tightly.
+pub(super) const COMPACTED: &str = "compacted_to";
+
 impl Sqlite {
     /// Opens the file, makes it where it is missing, and brings its tables up to date.
     pub async fn open(path: &Path) -> Result<Self, OpenError> {
+        let store = Self::open_for_copy(path).await?;
+        let unfinished = sqlx::query("SELECT 1 FROM counter WHERE name = ?")
+            .bind(UNFINISHED)
+            .fetch_optional(&store.readers)
+            .await
+            .map_err(|error| trouble(path, &error))?;
+        match unfinished {
+            Some(_) => Err(OpenError::Unfinished { path: show(path) }),
+            None => Ok(store),
+        }
+    }
+
+    /// The same for a file that may be an unfinished copy.
+    pub(super) async fn open_for_copy(path: &Path) -> Result<Self, OpenError> {
         let lock = lock(path)?;
         if std::fs::metadata(path).is_ok_and(|file| file.len() > 0) {
             check_owner(path).await?;
@@ -63,6 +83,7 @@ impl Sqlite {
             path: path.to_owned(),
             writer: Mutex::new(Writer { connection: writer, next_block: FIRST }),
             readers,
+            ballast: Ballast::beside(path),
             _lock: lock,
         })
     }
@@ -114,10 +135,17 @@ async fn check_owner(path: &Path) -> Result<(), OpenError> {
 }
 
 async fn prepare(path: &Path, writer: &mut SqliteConnection) -> Result<(), OpenError> {
-    sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA application_id = {APPLICATION_ID}")))
-        .execute(&mut *writer)
+    let id: i64 = sqlx::query_scalar("PRAGMA application_id")
+        .fetch_one(&mut *writer)
         .await
         .map_err(|error| trouble(path, &error))?;
+    // Written only once: a store has to open on a disk that is full.
+    if id != APPLICATION_ID {
+        sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA application_id = {APPLICATION_ID}")))
+            .execute(&mut *writer)
+            .await
+            .map_err(|error| trouble(path, &error))?;
+    }
     let migrations = [
         ("blocks and runs", include_str!("../../../../migrations/sqlite/0001_blocks_and_runs.sql")),
         ("samples", include_str!("../../../../migrations/sqlite/0002_samples.sql")),

@@ -1,15 +1,23 @@
 //! What is read.
 
+use std::collections::HashMap;
+
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row};
 
-use super::super::backend::{Head, Loaded, Part, STEP};
+use super::super::backend::{Head, Kept, Loaded, Part, STEP};
 use super::super::run::RunMeta;
 use super::{FIRST, PART_BITS, Sqlite, part_id};
 
 impl Sqlite {
     pub(super) async fn read_all(&self) -> Result<Loaded, sqlx::Error> {
         let runs = self.read_runs(0).await?;
+        let (first_of_tail, next_block) = self.read_head().await?;
+        Ok(Loaded { runs, first_of_tail, head: Head { next_block, ..Head::default() } })
+    }
+
+    /// The first block of the tail, and the ID that the next block gets.
+    pub(super) async fn read_head(&self) -> Result<(u64, u64), sqlx::Error> {
         let last: Option<i64> =
             sqlx::query_scalar("SELECT max(id) FROM block").fetch_one(&self.readers).await?;
         let counter: Option<i64> =
@@ -18,7 +26,7 @@ impl Sqlite {
                 .await?;
         let first_of_tail = counter.unwrap_or(1) as u64;
         let next_block = last.map_or(FIRST, |last| last as u64 + 1).max(first_of_tail).next_multiple_of(STEP);
-        Ok(Loaded { runs, first_of_tail, head: Head { next_block, ..Head::default() } })
+        Ok((first_of_tail, next_block))
     }
 
     pub(super) async fn read_runs(&self, after: u64) -> Result<Vec<RunMeta>, sqlx::Error> {
@@ -29,9 +37,19 @@ impl Sqlite {
         rows.iter().map(read_run).collect()
     }
 
-    pub(super) async fn read_run_ids(&self) -> Result<Vec<u64>, sqlx::Error> {
-        let ids: Vec<i64> =
-            sqlx::query_scalar("SELECT id FROM run ORDER BY id").fetch_all(&self.readers).await?;
+    pub(super) async fn read_kept(&self) -> Result<HashMap<u64, Kept>, sqlx::Error> {
+        let rows: Vec<(i64, i64, i64)> =
+            sqlx::query_as("SELECT id, spans, logs FROM run").fetch_all(&self.readers).await?;
+        let kept = |(id, spans, logs)| (id as u64, Kept { spans: spans as u64, logs: logs as u64 });
+        Ok(rows.into_iter().map(kept).collect())
+    }
+
+    pub(super) async fn read_block_ids(&self, first: u64, last: u64) -> Result<Vec<u64>, sqlx::Error> {
+        let ids: Vec<i64> = sqlx::query_scalar("SELECT id FROM block WHERE id BETWEEN ? AND ? ORDER BY id")
+            .bind(first as i64)
+            .bind(last as i64)
+            .fetch_all(&self.readers)
+            .await?;
         Ok(ids.into_iter().map(|id| id as u64).collect())
     }
 

@@ -1,6 +1,6 @@
 //! Chunks of samples: read and replaced.
 
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Connection, QueryBuilder, Row};
 
 use super::super::series::chunk::{ChunkInfo, MAX_READ, NewChunk, Wanted};
@@ -62,6 +62,20 @@ impl Sqlite {
         }
         self.give_back().await
     }
+}
+
+/// A row with all its columns, in their order.
+pub(super) fn read_chunk(row: &SqliteRow) -> Result<(u64, NewChunk), sqlx::Error> {
+    let number = |column: usize| row.try_get::<i64, _>(column).map(|number| number as u64);
+    let chunk = NewChunk {
+        tier: number(1)? as u8,
+        begin: number(2)?,
+        end: number(3)?,
+        first_name: row.try_get(4)?,
+        last_name: row.try_get(5)?,
+        data: row.try_get(6)?,
+    };
+    Ok((number(0)?, chunk))
 }
 
 /// Writes chunks of samples.

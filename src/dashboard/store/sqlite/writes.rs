@@ -4,16 +4,20 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, QueryBuilder};
 
 use super::super::backend::{STEP, Seal};
+use super::super::block::ItemKind;
+use super::super::pace::Pace;
 use super::super::run::RunMeta;
 use super::{Sqlite, part_id, samples};
 
 /// Rows of one statement when a run is written.
 const INSERT_STEP: usize = 64;
 
-/// Rows removed in one statement when a run is dropped.
-const DELETE_STEP: i64 = 64;
-/// Free pages given back to the file system in one statement.
-const VACUUM_STEP: u32 = 256;
+/// Rows that the first statement of a removal removes, and that any may.
+const DELETE_STEP: u32 = 32;
+const DELETE_MOST: u32 = 512;
+/// Free pages that the first statement gives back to the file system, and that any may.
+const VACUUM_STEP: u32 = 128;
+const VACUUM_MOST: u32 = 2_048;
 
 impl Sqlite {
     /// One statement, hence one transaction and one way to the thread that SQLite works in.
@@ -46,46 +50,78 @@ impl Sqlite {
         tx.commit().await
     }
 
-    /// Removes the run's index first, so that no reader is led to blocks that are going.
+    /// Removes the run's row first, so that no reader is led to what is going.
     pub(super) async fn delete_run(&self, run: &RunMeta) -> Result<(), sqlx::Error> {
         {
             let mut writer = self.writer.lock().await;
-            let mut tx = writer.connection.begin_with("BEGIN IMMEDIATE").await?;
-            sqlx::query("DELETE FROM run WHERE id = ?").bind(run.id as i64).execute(&mut *tx).await?;
-            for statement in [
-                "DELETE FROM run_page WHERE id BETWEEN ? AND ?",
-                "DELETE FROM run_chunk WHERE id BETWEEN ? AND ?",
-            ] {
-                let (first, last) = (part_id(run.id, 0), part_id(run.id + 1, 0) - 1);
-                sqlx::query(statement).bind(first).bind(last).execute(&mut *tx).await?;
-            }
-            tx.commit().await?;
+            let statement = sqlx::query("DELETE FROM run WHERE id = ?").bind(run.id as i64);
+            statement.execute(&mut writer.connection).await?;
         }
-        self.delete_blocks(run.first_block, run.last_block).await
+        self.delete_range(run.first_block, run.last_block).await
     }
 
-    /// Removes blocks in short steps; commits of new data go between them.
-    pub(super) async fn delete_blocks(&self, first: u64, last: u64) -> Result<(), sqlx::Error> {
-        loop {
-            let mut writer = self.writer.lock().await;
-            let removed = sqlx::query(
-                "DELETE FROM block WHERE id IN (SELECT id FROM block WHERE id BETWEEN ? AND ? LIMIT ?)",
-            )
-            .bind(first as i64)
-            .bind(last as i64)
-            .bind(DELETE_STEP)
-            .execute(&mut writer.connection)
-            .await?
-            .rows_affected();
-            if removed == 0 {
-                break;
+    /// Removes what belongs to a range of IDs in short steps; commits of new data go between them.
+    pub(super) async fn delete_range(&self, first: u64, last: u64) -> Result<(), sqlx::Error> {
+        let parts = (part_id(first, 0), part_id(last.saturating_add(1), 0) - 1);
+        for (table, (first, last)) in
+            [("run_page", parts), ("run_chunk", parts), ("block", (first as i64, last as i64))]
+        {
+            let mut pace = Pace::new(DELETE_STEP, DELETE_MOST);
+            loop {
+                let statement = format!(
+                    "DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE id BETWEEN ? AND ? LIMIT ?)"
+                );
+                let mut writer = self.writer.lock().await;
+                let statement =
+                    sqlx::query(sqlx::AssertSqlSafe(statement)).bind(first).bind(last).bind(pace.begin());
+                let removed = statement.execute(&mut writer.connection).await?.rows_affected();
+                pace.end();
+                if removed == 0 {
+                    break;
+                }
             }
         }
         self.give_back().await
     }
 
+    /// Removes blocks by their IDs, in short steps too.
+    pub(super) async fn delete_listed(&self, ids: Vec<u64>) -> Result<(), sqlx::Error> {
+        let (mut left, mut pace) = (&ids[..], Pace::new(DELETE_STEP, DELETE_MOST));
+        while !left.is_empty() {
+            let mut writer = self.writer.lock().await;
+            let (step, rest) = left.split_at(left.len().min(pace.begin() as usize));
+            let mut statement = QueryBuilder::<sqlx::Sqlite>::new("DELETE FROM block WHERE id IN (");
+            let mut list = statement.separated(", ");
+            for id in step {
+                list.push_bind(*id as i64);
+            }
+            statement.push(")");
+            statement.build().execute(&mut writer.connection).await?;
+            pace.end();
+            left = rest;
+        }
+        self.give_back().await
+    }
+
+    /// Counts a kind of a run no more.
+    pub(super) async fn write_forgotten(&self, run: u64, kind: ItemKind) -> Result<(), sqlx::Error> {
+        let statement = match kind {
+            ItemKind::Span => "UPDATE run SET spans = 0 WHERE id = ?",
+            ItemKind::Log => "UPDATE run SET logs = 0 WHERE id = ?",
+        };
+        let mut writer = self.writer.lock().await;
+        sqlx::query(statement).bind(run as i64).execute(&mut writer.connection).await.map(drop)
+    }
+
+    /// Writes all of the log into the file, which is as short afterwards as it can be.
+    pub(super) async fn write_log_back(&self) -> Result<(), sqlx::Error> {
+        let mut writer = self.writer.lock().await;
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_all(&mut writer.connection).await.map(drop)
+    }
+
     /// Gives free pages back to the file system.
     pub(super) async fn give_back(&self) -> Result<(), sqlx::Error> {
+        let mut pace = Pace::new(VACUUM_STEP, VACUUM_MOST);
         loop {
             let mut writer = self.writer.lock().await;
             let free: i64 =
@@ -93,9 +129,9 @@ impl Sqlite {
             if free == 0 {
                 return Ok(());
             }
-            sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA incremental_vacuum({VACUUM_STEP})")))
-                .fetch_all(&mut writer.connection)
-                .await?;
+            let statement = format!("PRAGMA incremental_vacuum({})", pace.begin());
+            sqlx::query(sqlx::AssertSqlSafe(statement)).fetch_all(&mut writer.connection).await?;
+            pace.end();
             let left: i64 =
                 sqlx::query_scalar("PRAGMA freelist_count").fetch_one(&mut writer.connection).await?;
             if left >= free {
