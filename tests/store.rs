@@ -3,6 +3,8 @@
 mod common;
 #[path = "store/contract.rs"]
 mod contract;
+#[path = "store/logs.rs"]
+mod logs;
 #[path = "store/opening.rs"]
 mod opening;
 #[path = "store/outage.rs"]
@@ -16,30 +18,41 @@ use place::Place;
 
 /// Each function of the contract as a test of each kind of store.
 macro_rules! contract {
-    ($($name:ident),* $(,)?) => {
+    ($($room:ident { $($name:ident),* $(,)? })*) => {
         mod sqlite {
-            $(#[tokio::test]
+            $($(#[tokio::test]
             async fn $name() {
-                super::contract::$name(&super::Place::sqlite().await).await;
-            })*
+                super::$room::$name(&super::Place::sqlite().await).await;
+            })*)*
         }
         mod postgres {
-            $(#[tokio::test]
+            $($(#[tokio::test]
             async fn $name() {
-                super::contract::$name(&super::Place::postgres().await).await;
-            })*
+                super::$room::$name(&super::Place::postgres().await).await;
+            })*)*
         }
     };
 }
 
-contract!(
-    a_trace_sent_in_shares_is_one_trace_also_after_a_restart,
-    the_same_span_twice_is_stored_once_and_another_under_its_id_is_kept,
-    lists_filter_sort_and_page,
-    a_correlation_is_closed_over_links_in_both_directions,
-    sealed_runs_answer_like_the_tail_and_old_ones_go,
-    a_broken_block_is_named_and_the_rest_stays_readable,
-    a_check_reads_all_and_names_what_is_broken,
-    a_lock_turns_senders_away_in_time_and_nothing_is_lost,
-    a_store_of_another_version_is_named_and_left_alone,
-);
+contract! {
+    contract {
+        a_trace_sent_in_shares_is_one_trace_also_after_a_restart,
+        the_same_span_twice_is_stored_once_and_another_under_its_id_is_kept,
+        lists_filter_sort_and_page,
+        a_correlation_is_closed_over_links_in_both_directions,
+        sealed_runs_answer_like_the_tail_and_old_ones_go,
+        a_broken_block_is_named_and_the_rest_stays_readable,
+        a_check_reads_all_and_names_what_is_broken,
+        a_lock_turns_senders_away_in_time_and_nothing_is_lost,
+        a_store_of_another_version_is_named_and_left_alone,
+    }
+    logs {
+        logs_are_found_by_everything_in_the_tail_and_in_runs,
+        a_log_that_says_nothing_of_itself_is_found_all_the_same,
+        pages_go_on_among_equal_times_while_the_tail_is_sealed,
+        late_logs_of_an_old_trace_are_found_by_it,
+        a_search_that_ends_before_its_range_says_so_and_goes_on,
+        logs_of_a_broken_block_are_counted_and_the_rest_stays_readable,
+        logs_go_with_their_run,
+    }
+}

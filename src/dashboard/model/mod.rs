@@ -4,6 +4,7 @@
 //! * [`value`]: an attribute's value, of any OTLP type.
 //! * [`span`]: spans, logs, resources, scopes, decoded for reading.
 //! * [`summary`]: what a list needs to know of a trace without opening it.
+//! * [`severity`]: how bad a log record is.
 //! * [`answer`]: how a call or a delivery ended.
 //! * [`correlation`]: which attributes carry a correlation ID; [`hash`]: what stands for an attribute in an index.
 //!
@@ -15,6 +16,7 @@ pub mod hash;
 pub mod ids;
 pub mod otlp;
 pub mod proto;
+pub mod severity;
 pub mod span;
 pub mod summary;
 pub mod value;
@@ -22,6 +24,7 @@ pub mod value;
 pub use answer::Settled;
 pub use correlation::Correlation;
 pub use ids::{SpanId, TraceId};
+pub use severity::Severity;
 pub use span::{Event, Kind, Link, LogRecord, Resource, Scope, Span, StatusCode, Trace};
 pub use summary::{Failure, Root, ServiceShare, TraceSummary};
 pub use value::Value;

@@ -10,6 +10,7 @@ use std::time::Instant;
 use super::StoreError;
 use super::backend::{Head, STEP};
 use super::block::{Block, ItemKind, WalkedPart, in_block};
+use super::logs::Gathered;
 use super::part::{self, Part, Sender};
 use super::rates::Sides;
 use super::seen::Prints;
@@ -38,12 +39,14 @@ struct Indexed {
     parts: Vec<Part>,
     senders: Vec<Sender>,
     sides: Sides,
+    rows: Gathered,
 }
 
 impl Indexed {
     fn join(self, tail: &mut Tail) {
         tail.add(self.parts, self.senders);
         tail.count(&self.sides);
+        tail.list(self.rows);
     }
 }
 
@@ -200,9 +203,10 @@ impl Writer {
         }
         let parts = part::of_block(id, block.received, &batch, &prints, &walked);
         let senders = if walked.is_empty() { Vec::new() } else { part::senders(&batch, &prints) };
+        let rows = Gathered::of_block(id, block.received, &batch, &walked);
         let kind = if batch.spans.is_empty() { ItemKind::Log } else { ItemKind::Span };
         let block = TailBlock { id, kind, items: batch.spans.len() + batch.logs.len() };
-        Ok((block, Indexed { parts, senders, sides }))
+        Ok((block, Indexed { parts, senders, sides, rows }))
     }
 
     /// For each span and log whether it was seen before; now all are.

@@ -15,7 +15,7 @@ use crate::dashboard::model::span::UNKNOWN_SERVICE;
 use crate::dashboard::model::{Correlation, Failure, Kind, Nanos, Root, TraceId};
 
 /// A start further ahead of arrival than this is not believed.
-const FUTURE: Nanos = 24 * 3600 * 1_000_000_000;
+pub const FUTURE: Nanos = 24 * 3600 * 1_000_000_000;
 
 /// Terms of an item, about: memory is set aside for so many.
 const TERMS_OF_AN_ITEM: usize = 16;
@@ -50,7 +50,7 @@ pub fn senders(batch: &Batch, prints: &Prints) -> Vec<Sender> {
 }
 
 /// A service's name as it is shown.
-fn service(name: &[u8]) -> String {
+pub fn service(name: &[u8]) -> String {
     if name.is_empty() { UNKNOWN_SERVICE.to_owned() } else { String::from_utf8_lossy(name).into_owned() }
 }
 

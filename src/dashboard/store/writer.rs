@@ -14,6 +14,7 @@ use tokio::time::MissedTickBehavior;
 use super::backend::{Loaded, STEP, Seal};
 use super::block::{Block, ItemKind, in_block};
 use super::engine::Shared;
+use super::logs;
 use super::pack::{Flush, Incoming, Packer};
 use super::{StoreError, Stored, repack, run};
 use crate::dashboard::model::correlation::Keys;
@@ -162,6 +163,7 @@ impl Writer {
         for loc in flush.parts.iter_mut().flat_map(|part| &mut part.entry.locs) {
             loc.block = first + loc.block * STEP;
         }
+        flush.rows.renumber(|number| first + number * STEP);
         let ids = (first..).step_by(STEP as usize);
         let blocks = ids.zip(&flush.blocks);
         if first == self.next {
@@ -180,6 +182,7 @@ impl Writer {
         }
         index.tail.add(flush.parts, flush.senders);
         index.tail.count(&flush.sides);
+        index.tail.list(flush.rows);
         self.packer.sides = flush.sides;
         Ok(flush.duplicates)
     }
@@ -219,7 +222,10 @@ impl Writer {
         }
         let mut run = {
             let index = self.shared.index.read().expect("no holder panics");
-            run::seal(first, (first, last), now(), &index.tail, &packed.moved)?
+            let mut run = run::seal(first, (first, last), now(), &index.tail, &packed.moved)?;
+            let rows = index.tail.rows();
+            run.meta.log_index = Some(logs::Index::seal(rows, &packed.moved_logs, &mut run.pages)?);
+            run
         };
         run.meta.log_blocks = log_blocks(&self.tail_blocks, &packed);
         let meta = Arc::new(run.meta.clone());

@@ -13,7 +13,7 @@ use super::super::term::Term;
 use crate::dashboard::model::{LogRecord, Span, SpanId, Trace, TraceId};
 
 /// Reads of a trace tried anew when its blocks were packed or dropped in between.
-const ATTEMPTS: usize = 4;
+pub(super) const ATTEMPTS: usize = 4;
 
 /// Blocks kept open while one trace after the other is read, some 250 kB each.
 const OPEN_BLOCKS: usize = 8;
@@ -171,7 +171,8 @@ impl Shared {
         Ok(Contents::Read(spans, logs))
     }
 
-    async fn open_block<'a>(
+    /// A block; `None` where it was packed anew or dropped meanwhile.
+    pub(super) async fn open_block<'a>(
         &self,
         id: u64,
         open: &'a mut OpenBlocks,

@@ -2,11 +2,16 @@
 //!
 //! * [`lookup`]: entries by term, and the whole of a trace out of its parts.
 //! * [`list`]: pages of traces; [`needles`]: what an index is asked for them.
+//! * [`log_list`]: pages of logs; [`log_walk`] and [`log_parts`]: the rows that may be wanted; [`log_counts`]: how many.
 //! * [`closure`]: everything that one correlation ID ties together.
 //! * [`rates`]: rates of operations, calls and services.
 
 mod closure;
 mod list;
+mod log_counts;
+mod log_list;
+mod log_parts;
+mod log_walk;
 mod lookup;
 mod needles;
 mod rates;
@@ -20,8 +25,8 @@ use super::engine::QUEUE;
 use super::rates::BUCKET;
 use super::rollup::{Folded, Rollup};
 use super::{
-    Activity, Call, Correlated, Failing, Holdings, OperationRates, Reader, ServiceRates, Store, StoreError,
-    TraceFilter, TracePage, failing,
+    Activity, Call, Correlated, Failing, Holdings, LogCounts, LogFilter, LogPage, OperationRates, Reader,
+    ServiceRates, Store, StoreError, TraceFilter, TracePage, failing,
 };
 use crate::dashboard::model::{Nanos, SpanId, Trace, TraceId, TraceSummary};
 
@@ -48,6 +53,14 @@ impl Reader for Store {
 
     async fn traces(&self, filter: &TraceFilter) -> Result<TracePage, StoreError> {
         self.shared.page(filter).await
+    }
+
+    async fn logs(&self, filter: &LogFilter) -> Result<LogPage, StoreError> {
+        self.shared.log_page(filter).await
+    }
+
+    async fn log_counts(&self, filter: &LogFilter, steps: usize) -> Result<LogCounts, StoreError> {
+        self.shared.count_logs(filter, steps).await
     }
 
     async fn correlated(&self, correlation: &str) -> Result<Correlated, StoreError> {
