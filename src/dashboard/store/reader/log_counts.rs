@@ -12,10 +12,13 @@ use super::super::run::RunMeta;
 use super::log_parts::Ask;
 use crate::dashboard::model::{Nanos, Severity};
 
-const SECOND: Nanos = 1_000_000_000;
-/// Steps of a round length, in seconds; longer ones are whole days, shorter ones a thousandth of these.
-const STEPS: [u64; 17] =
-    [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 28_800, 86_400];
+const MS: Nanos = 1_000_000;
+const DAY: Nanos = 86_400_000 * MS;
+/// Steps of a round length, in ms; longer ones are whole days.
+const STEPS: [u64; 25] = [
+    1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 15_000, 30_000, 60_000, 120_000,
+    300_000, 600_000, 900_000, 1_800_000, 3_600_000, 7_200_000, 14_400_000, 28_800_000,
+];
 /// Most steps.
 const MOST_STEPS: u64 = 1_000;
 
@@ -24,10 +27,8 @@ impl LogCounts {
     /// times.
     fn over(from: Nanos, to: Nanos, wanted: usize) -> Self {
         let least = (to.saturating_sub(from) / (wanted as u64).clamp(1, MOST_STEPS)).max(1);
-        let short = STEPS.iter().map(|step| step * (SECOND / 1_000));
-        let rounds = short.chain(STEPS.iter().map(|step| step * SECOND));
-        let step = rounds.into_iter().find(|step| *step >= least);
-        let step = step.unwrap_or_else(|| least.next_multiple_of(86_400 * SECOND));
+        let step = STEPS.iter().map(|step| step * MS).find(|step| *step >= least);
+        let step = step.unwrap_or_else(|| least.next_multiple_of(DAY));
         let from = from - from % step;
         let count = (to - from) / step + 1;
         Self { from, step, steps: vec![[0; Severity::COUNT]; count as usize], complete: true }
@@ -141,11 +142,11 @@ mod tests {
     #[test]
     fn steps_are_round_and_hold_the_whole_range() {
         for (from, to, wanted, step) in [
-            (7 * SECOND, 307 * SECOND, 60, 5 * SECOND),
-            (0, 3_600 * SECOND, 90, 60 * SECOND),
-            (5, 5, 90, SECOND / 1_000),
-            (30 * SECOND, 86_400 * 400 * SECOND, 90, 5 * 86_400 * SECOND),
-            (0, Nanos::MAX, 90, 86_400 * SECOND * 2_373),
+            (7_000 * MS, 307_000 * MS, 60, 5_000 * MS),
+            (0, 3_600_000 * MS, 90, 60_000 * MS),
+            (5, 5, 90, MS),
+            (30_000 * MS, 400 * DAY, 90, 5 * DAY),
+            (0, Nanos::MAX, 90, 2_373 * DAY),
         ] {
             let counts = LogCounts::over(from, to, wanted);
             assert_eq!(counts.step, step, "{from}..{to}");
