@@ -9,15 +9,17 @@ use crate::dashboard::store::FoundLog;
 use crate::dashboard::view::format;
 use crate::dashboard::view::frame::Frame;
 
-/// Characters of the one line, of the whole text, and of a value.
+/// Characters of the one line, of the whole text or a stack trace, and of any other value.
 const LINE: usize = 240;
 const WHOLE: usize = 4_000;
 const VALUE: usize = 300;
-/// Attributes shown of one log, and of its resource.
+/// Attributes shown of one log.
 const MOST_ATTRIBUTES: usize = 40;
-/// Characters that all opened rows of a page may have together; what comes behind has its line only.
-const OPENED: usize = 400_000;
-/// Attributes of a resource that it is worth to filter by.
+/// Characters of HTML around a value, about.
+const AROUND: usize = 120;
+/// Characters of HTML that opened rows may have on average; what comes when all of it is taken has its line only.
+const OPENED: usize = 2_400;
+/// Attributes of a resource that are shown: those that it is worth to filter by.
 const PLACES: [&str; 9] = [
     "service.version",
     "service.instance.id",
@@ -69,7 +71,7 @@ pub struct Field {
 
 /// The rows of a page; `stories` are the correlation IDs of traces.
 pub fn rows(frame: &Frame, found: &[FoundLog], stories: &HashMap<TraceId, String>) -> Vec<Row> {
-    let mut left = OPENED;
+    let mut left = OPENED * found.len().max(10);
     let of_trace = |log: &LogRecord| log.trace_id.and_then(|id| stories.get(&id).cloned());
     let mut rows = Vec::with_capacity(found.len());
     for one in found {
@@ -114,22 +116,18 @@ fn opened(frame: &Frame, log: &LogRecord, text: &str, line: &str, left: &mut usi
         (format::shortened(text, WHOLE), note)
     });
     let own = fields(&log.attributes, |entry| filter_by(frame, entry));
-    let place =
-        |entry: &Entry| PLACES.contains(&entry.key.as_str()).then(|| filter_by(frame, entry)).flatten();
-    let mut resource = fields(&log.resource.attributes, place);
-    resource.retain(|field| field.key != "service.name");
-    let all = [&own, &resource];
-    let texts = all
-        .into_iter()
-        .flatten()
-        .map(|field| field.key.len() + field.text.len() + field.search.as_ref().map_or(0, String::len));
-    let size = texts.sum::<usize>() + whole.as_ref().map_or(0, |(text, _)| text.len());
+    let places = log.resource.attributes.iter().filter(|(key, _)| PLACES.contains(&key.as_str()));
+    let resource = fields(&places.cloned().collect::<Vec<_>>(), |entry| filter_by(frame, entry));
+    let size = |field: &Field| {
+        AROUND + 2 * field.key.len() + field.text.len() + field.search.as_ref().map_or(0, String::len)
+    };
+    let fields = own.iter().chain(&resource).map(size).sum::<usize>();
+    let size = fields + whole.as_ref().map_or(0, |(text, _)| text.len());
     if size > *left {
         return Opened { too_much: true, ..Opened::default() };
     }
     *left -= size;
-    let most = |count: usize| count.saturating_sub(MOST_ATTRIBUTES);
-    let more = most(log.attributes.len()) + most(log.resource.attributes.len());
+    let more = log.attributes.len().saturating_sub(MOST_ATTRIBUTES);
     Opened { whole, fields: own, resource, more, too_much: false }
 }
 
@@ -141,7 +139,7 @@ fn fields(
     let field = |entry: Entry| Field {
         search: search(&entry),
         key: format::shortened(&entry.key, 120),
-        text: format::shortened(&entry.text, VALUE),
+        text: format::shortened(&entry.text, if entry.key.ends_with("stacktrace") { WHOLE } else { VALUE }),
         masked: entry.masked,
     };
     facts::entries(&shown).into_iter().map(field).collect()
