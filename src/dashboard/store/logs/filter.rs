@@ -91,7 +91,8 @@ pub struct LogCounts {
     pub from: Nanos,
     pub step: Nanos,
     /// For each step how many of each [`Severity`]. Neither text nor attributes are looked at: with those asked for, it
-    /// is what is looked through and not what matches.
+    /// is what is looked through and not what matches. Of logs without a trace that were received together all count
+    /// where one of them has the correlation ID.
     pub steps: Vec<[u64; Severity::COUNT]>,
     /// False where the budget ended before the range did.
     pub complete: bool,

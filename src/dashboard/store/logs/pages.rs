@@ -6,8 +6,8 @@
 //! chunk:    version u8 = 1; count; how many rows of the first one's time come before it; time of the first; then
 //!           column by column: times, severities (u8), services, blocks (signed), offsets, numbers
 //! ```
-//! What every query needs of each chunk (its times, how many logs of which severity) is the run's [`Index`], in memory:
-//! some 32 bytes for a thousand logs.
+//! What every query needs of each chunk (its times, its blocks, how many logs of which severity) is the run's [`Index`],
+//! in memory: some 48 bytes for a thousand logs.
 
 use std::collections::HashMap;
 
@@ -37,15 +37,19 @@ pub struct Index {
 pub struct Chunk {
     pub oldest: Nanos,
     pub newest: Nanos,
+    /// The first and the last block that its logs lie in: who looks for the logs of one trace passes over most chunks.
+    pub blocks: (u64, u64),
     /// Rows of each [`Severity`].
     pub counts: [u16; Severity::COUNT],
 }
 
 impl Chunk {
-    fn of(rows: &[Row]) -> Self {
+    fn of(rows: &[Row], block: impl Fn(&Row) -> u64) -> Self {
+        let blocks = rows.iter().map(block);
+        let blocks = blocks.fold((u64::MAX, 0), |(first, last), block| (first.min(block), last.max(block)));
         let mut counts = [0; Severity::COUNT];
         rows.iter().for_each(|row| counts[Severity::of(row.severity) as usize] += 1);
-        Self { oldest: rows[0].time, newest: rows[rows.len() - 1].time, counts }
+        Self { oldest: rows[0].time, newest: rows[rows.len() - 1].time, blocks, counts }
     }
 
     /// Whether it may have rows of a severity of at least this number.
@@ -75,11 +79,12 @@ impl Index {
             let chunk: Vec<Row> = all.by_ref().take(CHUNK).collect();
             let Some(first) = chunk.first() else { return Ok(index) };
             let rank = if first.time == before.0 { before.1 } else { 0 };
-            pages.push(compress(&encode(&chunk, rank, moved))?);
+            let place = |row: &Row| place(row, moved);
+            pages.push(compress(&encode(&chunk, rank, place))?);
             let last = chunk[chunk.len() - 1].time;
             let same = chunk.iter().rev().take_while(|row| row.time == last).count() as u32;
             before = (last, if same as usize == chunk.len() { rank + same } else { same });
-            index.chunks.push(Chunk::of(&chunk));
+            index.chunks.push(Chunk::of(&chunk, |row| place(row).loc.block));
         }
     }
 
@@ -98,9 +103,11 @@ impl Index {
         put_varint(out, u64::from(self.first_page));
         put_varint(out, self.chunks.len() as u64);
         let mut before = 0;
-        for Chunk { oldest, newest, counts } in &self.chunks {
+        for Chunk { oldest, newest, blocks, counts } in &self.chunks {
             put_varint(out, oldest - before);
             put_varint(out, newest - oldest);
+            put_varint(out, blocks.0);
+            put_varint(out, blocks.1 - blocks.0);
             counts.iter().for_each(|count| put_varint(out, u64::from(*count)));
             before = *newest;
         }
@@ -113,22 +120,28 @@ impl Index {
         for _ in 0..take_varint(bytes)? {
             let oldest = before.wrapping_add(take_varint(bytes)?);
             let newest = oldest.wrapping_add(take_varint(bytes)?);
+            let first = take_varint(bytes)?;
+            let blocks = (first, first.wrapping_add(take_varint(bytes)?));
             let mut counts = [0; Severity::COUNT];
             for count in &mut counts {
                 *count = u16::try_from(take_varint(bytes)?).map_err(|_| WireError::Varint)?;
             }
-            chunks.push(Chunk { oldest, newest, counts });
+            chunks.push(Chunk { oldest, newest, blocks, counts });
             before = newest;
         }
         Ok(Self { first_page, chunks })
     }
 }
 
-fn encode(rows: &[Row], rank: u32, moved: &HashMap<Loc, (Loc, u32)>) -> Vec<u8> {
-    let place = |row: &Row| match moved.get(&row.place.loc) {
+/// Where a row's log lies once parts have moved.
+fn place(row: &Row, moved: &HashMap<Loc, (Loc, u32)>) -> Place {
+    match moved.get(&row.place.loc) {
         Some((loc, before)) => Place { loc: *loc, number: before + row.place.number },
         None => row.place,
-    };
+    }
+}
+
+fn encode(rows: &[Row], rank: u32, place: impl Fn(&Row) -> Place) -> Vec<u8> {
     let mut raw = vec![VERSION];
     put_varint(&mut raw, rows.len() as u64);
     put_varint(&mut raw, u64::from(rank));
@@ -255,6 +268,8 @@ mod tests {
         for (chunk, page) in index.chunks.iter().zip(&pages[4..]) {
             let rows = read_chunk(page).unwrap();
             assert_eq!((chunk.oldest, chunk.newest), (rows[0].0.time, rows.last().unwrap().0.time));
+            let blocks = rows.iter().map(|(row, _)| row.place.loc.block);
+            assert_eq!(chunk.blocks, (blocks.clone().min().unwrap(), blocks.max().unwrap()));
             assert_eq!(chunk.counts.iter().map(|count| usize::from(*count)).sum::<usize>(), rows.len());
             read.extend(rows);
         }
@@ -271,7 +286,7 @@ mod tests {
     #[test]
     fn refuses_every_cut() {
         let tail = rows(&[5, 6, 7]);
-        let raw = encode(&tail.all().collect::<Vec<_>>(), 0, &HashMap::new());
+        let raw = encode(&tail.all().collect::<Vec<_>>(), 0, |row| row.place);
         assert_eq!(decode(&raw).unwrap().len(), 3);
         for length in 0..raw.len() {
             assert!(decode(&raw[..length]).is_err(), "cut at {length}");

@@ -111,7 +111,7 @@ impl Shared {
         let by_chunk = wanted.is_by_severity() && Severity::of(least).least() == least;
         for (number, chunk) in index.chunks.iter().enumerate().take(end).skip(begin).rev() {
             let inside = from <= chunk.oldest && chunk.newest <= to;
-            if !chunk.reaches(least) || by_chunk && inside && counts.add_chunk(chunk, least) {
+            if !wanted.may_be_in(chunk) || by_chunk && inside && counts.add_chunk(chunk, least) {
                 continue;
             }
             if *examined >= LogFilter::ROWS {

@@ -53,10 +53,13 @@ impl Ask<'_> {
         let id = entry.summary.trace_id;
         entry.summary.logs > 0
             && self.filter.trace.is_none_or(|wanted| wanted == id)
-            && self.carriers.as_ref().is_none_or(|carriers| entry.is_orphan_logs() || carriers.contains(&id))
+            && self.filter.correlation.as_ref().is_none_or(|value| match entry.is_orphan_logs() {
+                true => entry.carries(value) != Some(false),
+                false => self.carriers.as_ref().is_some_and(|carriers| carriers.contains(&id)),
+            })
     }
 
-    /// What is looked up in the index of terms; `None` where nothing narrows.
+    /// What is looked up in the index of terms by ID.
     fn lookups(&self) -> Vec<Needles> {
         let correlation = self.filter.correlation.as_ref().map(|value| {
             let traces = self.carriers.iter().flatten().map(|id| Needles::Trace(*id));
@@ -72,6 +75,8 @@ pub(super) struct Wanted {
     least: u8,
     /// The parts that they lie in; `None` where any may have one.
     parts: Option<HashSet<Loc>>,
+    /// The blocks of those parts, in order.
+    blocks: Vec<u64>,
 }
 
 impl Wanted {
@@ -79,6 +84,13 @@ impl Wanted {
         row.severity >= self.least
             && self.service.is_none_or(|service| row.service == service)
             && self.parts.as_ref().is_none_or(|parts| parts.contains(&row.place.loc))
+    }
+
+    /// Whether a chunk may have any of them.
+    pub fn may_be_in(&self, chunk: &logs::Chunk) -> bool {
+        let at = self.blocks.partition_point(|block| *block < chunk.blocks.0);
+        let is_there = || self.blocks.get(at).is_some_and(|block| *block <= chunk.blocks.1);
+        chunk.reaches(self.least) && (self.parts.is_none() || is_there())
     }
 
     /// Whether severity alone decides.
@@ -192,7 +204,10 @@ impl Shared {
 
 fn narrowed(service: Option<u32>, least: u8, parts: Option<HashSet<Loc>>) -> Option<Wanted> {
     let is_nothing = parts.as_ref().is_some_and(HashSet::is_empty);
-    (!is_nothing).then_some(Wanted { service, least, parts })
+    let mut blocks: Vec<u64> = parts.iter().flatten().map(|loc| loc.block).collect();
+    blocks.sort_unstable();
+    blocks.dedup();
+    (!is_nothing).then_some(Wanted { service, least, parts, blocks })
 }
 
 /// What is found by ID and what is found by attributes, which are not worth following where half of all have them.

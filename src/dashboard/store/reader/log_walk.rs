@@ -142,7 +142,9 @@ impl<'a> Walk<'a> {
             if chunk.newest < self.ask.from {
                 return;
             }
-            if chunk.reaches(self.ask.filter.least_severity) {
+            let wanted = self.wanted.get(&number).and_then(Option::as_ref);
+            let least = self.ask.filter.least_severity;
+            if wanted.map_or(chunk.reaches(least), |wanted| wanted.may_be_in(chunk)) {
                 let below = below.min((chunk.newest, run.id, u32::MAX));
                 self.portions.push(Portion { below, source: Source::Run(number, at) });
                 return;
@@ -220,7 +222,9 @@ impl<'a> Walk<'a> {
             let wanted = self.shared.wanted_of_run(self.ask, &run, index).await?;
             self.wanted.insert(number, wanted);
         }
-        if self.wanted[&number].is_none() {
+        let Some(wanted) = &self.wanted[&number] else { return Ok(()) };
+        if !wanted.may_be_in(&index.chunks[chunk]) {
+            self.enqueue(number, chunk, below);
             return Ok(());
         }
         let page = index.page(chunk);
