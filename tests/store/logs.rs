@@ -34,7 +34,7 @@ async fn seal(store: &Store, first: u64) {
 }
 
 /// All pages of a filter, one after the other: body and time of each log.
-async fn all(store: &Store, filter: &LogFilter) -> Vec<(String, Nanos)> {
+async fn all(store: &Store, filter: &LogFilter) -> Texts {
     let (mut found, mut after) = (Vec::new(), filter.after);
     loop {
         let page = store.logs(&LogFilter { after, ..filter.clone() }).await.unwrap();
@@ -61,7 +61,7 @@ impl Sent {
         let word = ["Card DECLINED", "Größe ÄÖ", "100% of a_b\\c", "plain"][number as usize % 4];
         let body = format!("{word} {number}.");
         let mut log = log(&body, number * 7 % 25, begin + number * 37 % 400 * MS);
-        if number % 4 > 0 {
+        if !number.is_multiple_of(4) {
             log = log.of(number % 50);
         }
         if number.is_multiple_of(6) {
@@ -80,103 +80,83 @@ impl Sent {
     }
 }
 
-/// Each filter alone and combined, with what it has to find.
-fn filters(sent: &[Sent], begin: Nanos) -> Vec<(&'static str, LogFilter, Vec<(String, Nanos)>)> {
-    let everything = LogFilter { limit: 1000, ..LogFilter::default() };
-    // A trace carries what any of its logs does; trace 7 has it on a span.
-    let carries = |one: &Sent, value: &str| {
-        one.has("correlation.id", value)
-            || one.log.trace.is_some_and(|trace| {
-                value == "on-a-span" && trace == 7
-                    || sent
-                        .iter()
-                        .any(|other| other.log.trace == Some(trace) && other.has("correlation.id", value))
-            })
+/// Bodies and times of logs.
+type Texts = Vec<(String, Nanos)>;
+
+/// Whether a log carries a correlation ID, or anything else of its trace does; trace 7 has one on a span.
+fn carries(one: &Sent, value: &str, sent: &[Sent]) -> bool {
+    let of_trace = |trace: u64| {
+        let also = |other: &Sent| other.log.trace == Some(trace) && other.has("correlation.id", value);
+        value == "on-a-span" && trace == 7 || sent.iter().any(also)
     };
-    let of = |filter: &LogFilter| -> Vec<(String, Nanos)> {
-        let wanted = sent.iter().filter(|one| {
-            filter.from.is_none_or(|from| one.log.time >= from)
-                && filter.to.is_none_or(|to| one.log.time <= to)
-                && filter.service.as_deref().is_none_or(|name| one.service == name)
-                && one.log.severity >= u64::from(filter.least_severity)
-                && filter.trace.is_none_or(|trace| one.log.trace.map(id) == Some(trace))
-                && filter.correlation.as_deref().is_none_or(|value| carries(one, value))
-                && filter
-                    .attributes
-                    .iter()
-                    .all(|(key, value)| one.has(key, value) || key == "service.name" && one.service == value)
-                && filter
-                    .text
-                    .as_ref()
-                    .is_none_or(|text| one.text().to_lowercase().contains(&text.to_lowercase()))
-        });
-        wanted.map(|one| (one.text(), one.log.time)).collect()
+    one.has("correlation.id", value) || one.log.trace.is_some_and(of_trace)
+}
+
+/// What a filter has to find.
+fn matching(filter: &LogFilter, sent: &[Sent]) -> Texts {
+    let wanted = sent.iter().filter(|one| {
+        let text = one.text().to_lowercase();
+        filter.from.is_none_or(|from| one.log.time >= from)
+            && filter.to.is_none_or(|to| one.log.time <= to)
+            && filter.service.as_deref().is_none_or(|name| one.service == name)
+            && one.log.severity >= u64::from(filter.least_severity)
+            && filter.trace.is_none_or(|trace| one.log.trace.map(id) == Some(trace))
+            && filter.correlation.as_deref().is_none_or(|value| carries(one, value, sent))
+            && filter.text.as_ref().is_none_or(|wanted| text.contains(&wanted.to_lowercase()))
+            && filter
+                .attributes
+                .iter()
+                .all(|(key, value)| one.has(key, value) || key == "service.name" && one.service == value)
+    });
+    wanted.map(|one| (one.text(), one.log.time)).collect()
+}
+
+/// Each filter alone and combined. Those whose name begins with "no" find nothing.
+fn filters(begin: Nanos) -> Vec<(&'static str, LogFilter)> {
+    let all = LogFilter { limit: 1000, ..LogFilter::default() };
+    let text = |text: &str| LogFilter { text: Some(text.into()), ..all.clone() };
+    let least = |least_severity| LogFilter { least_severity, ..all.clone() };
+    let time =
+        |from, to| LogFilter { from: Some(begin + from * MS), to: Some(begin + to * MS), ..all.clone() };
+    let service = |name: &str| LogFilter { service: Some(name.into()), ..all.clone() };
+    let trace = |number| LogFilter { trace: Some(id(number)), ..all.clone() };
+    let correlation = |value: &str| LogFilter { correlation: Some(value.into()), ..all.clone() };
+    let attribute =
+        |key: &str, value: &str| LogFilter { attributes: vec![(key.into(), value.into())], ..all.clone() };
+    let several = LogFilter {
+        service: Some("payments".into()),
+        least_severity: Severity::Info.least(),
+        text: Some("größe".into()),
+        attributes: attribute("order.id", "5").attributes,
+        ..time(20, 390)
     };
-    let text = |text: &str| LogFilter { text: Some(text.into()), ..everything.clone() };
-    let attribute = |key: &str, value: &str| vec![(key.to_owned(), value.to_owned())];
-    let list = vec![
-        ("all", everything.clone()),
-        ("time", LogFilter { from: Some(begin + 50 * MS), to: Some(begin + 299 * MS), ..everything.clone() }),
-        (
-            "one time",
-            LogFilter { from: Some(begin + 37 * MS), to: Some(begin + 37 * MS), ..everything.clone() },
-        ),
-        ("no time", LogFilter { from: Some(begin + 5 * MS), to: Some(begin + 4 * MS), ..everything.clone() }),
-        ("service", LogFilter { service: Some("größe".into()), ..everything.clone() }),
-        ("no service", LogFilter { service: Some("order".into()), ..everything.clone() }),
-        ("severity", LogFilter { least_severity: Severity::Error.least(), ..everything.clone() }),
-        ("told", LogFilter { least_severity: 1, ..everything.clone() }),
-        ("within a band", LogFilter { least_severity: 15, ..everything.clone() }),
-        ("trace", LogFilter { trace: Some(id(7)), ..everything.clone() }),
-        ("no trace", LogFilter { trace: Some(id(4_000_000)), ..everything.clone() }),
-        ("correlation", LogFilter { correlation: Some("c1".into()), ..everything.clone() }),
-        ("on a span", LogFilter { correlation: Some("on-a-span".into()), ..everything.clone() }),
-        ("no correlation", LogFilter { correlation: Some("c".into()), ..everything.clone() }),
-        ("attribute", LogFilter { attributes: attribute("order.id", "3"), ..everything.clone() }),
-        (
-            "of a resource",
-            LogFilter { attributes: attribute("service.name", "orders"), ..everything.clone() },
-        ),
-        ("no attribute", LogFilter { attributes: attribute("order.id", "33"), ..everything.clone() }),
+    let story = LogFilter { trace: Some(id(7)), least_severity: 5, ..correlation("on-a-span") };
+    vec![
+        ("all", all.clone()),
+        ("time", time(50, 299)),
+        ("one time", time(37, 37)),
+        ("no time", time(5, 4)),
+        ("service", service("größe")),
+        ("no service", service("order")),
+        ("severity", least(Severity::Error.least())),
+        ("told", least(1)),
+        ("within a band", least(15)),
+        ("trace", trace(7)),
+        ("no trace", trace(4_000_000)),
+        ("correlation", correlation("c1")),
+        ("on a span", correlation("on-a-span")),
+        ("no correlation", correlation("c")),
+        ("attribute", attribute("order.id", "3")),
+        ("of a resource", attribute("service.name", "orders")),
+        ("no attribute", attribute("order.id", "33")),
         ("text", text("dEcLiNeD 1")),
         ("text of others", text("gRÖßE äö")),
         ("text with signs", text("% OF a_b\\")),
         ("no pattern", text("100_ of")),
         ("no text", text("nowhere")),
-        (
-            "all together",
-            LogFilter {
-                from: Some(begin + 20 * MS),
-                to: Some(begin + 390 * MS),
-                service: Some("payments".into()),
-                least_severity: Severity::Info.least(),
-                attributes: attribute("order.id", "5"),
-                text: Some("größe".into()),
-                ..everything.clone()
-            },
-        ),
-        (
-            "of a trace and a correlation",
-            LogFilter {
-                trace: Some(id(7)),
-                correlation: Some("on-a-span".into()),
-                least_severity: 5,
-                ..everything.clone()
-            },
-        ),
-    ];
-    list.into_iter()
-        .map(|(name, filter)| {
-            let found = of(&filter);
-            assert_eq!(
-                found.is_empty(),
-                name.starts_with("no "),
-                "{name} tells nothing: {} found",
-                found.len()
-            );
-            (name, filter, found)
-        })
-        .collect()
+        ("several", several),
+        ("of a trace and a story", story),
+    ]
 }
 
 pub async fn logs_are_found_by_everything_in_the_tail_and_in_runs(place: &Place) {
@@ -192,10 +172,11 @@ pub async fn logs_are_found_by_everything_in_the_tail_and_in_runs(place: &Place)
         }
         sent.extend(new);
         for limit in [1000, 7] {
-            for (name, filter, mut wanted) in filters(&sent, begin) {
-                let found = all(&store, &LogFilter { limit, ..filter.clone() }).await;
+            for (name, filter) in filters(begin) {
+                let mut wanted = matching(&filter, &sent);
+                assert_eq!(wanted.is_empty(), name.starts_with("no "), "{name} tells nothing");
+                let mut found = all(&store, &LogFilter { limit, ..filter.clone() }).await;
                 assert!(found.is_sorted_by(|a, b| a.1 >= b.1), "{name}: newest first");
-                let mut found = found;
                 found.sort();
                 wanted.sort();
                 assert_eq!(found, wanted, "{name}, {limit} a page, round {round}");
