@@ -64,6 +64,11 @@ async fn live_from_empty_and_through_a_restart() {
         script.told(&format!("please: send {name}"), 60);
         send(&otlp_http, number, name).await;
     }
+    for text in ["first-word", "last-word"] {
+        script.told(&format!("please: log {text}"), 60);
+        let log = otlp::log(text, 17, otlp::now()).with("order.id", "42");
+        post(&otlp_http, "logs", otlp::log_request(Some("watched"), &[log])).await;
+    }
     script.told("please: end", 60);
     let addresses = (base.trim_start_matches("http://").to_owned(), dashboard.grpc.clone());
     assert_eq!(dashboard.process.terminate(20), Some(0), "{}", dashboard.process.output());
@@ -80,7 +85,7 @@ async fn the_query_line_completes() {
     let dashboard = Dashboard::start(folder.path());
     for (number, customer) in (1..).zip(["anna", "ben"]) {
         let span = otlp::span(number, 1, "GET /orders", 500).with("shop.customer", customer);
-        post(&dashboard.http, otlp::request("orders", &[span])).await;
+        post(&dashboard.http, "traces", otlp::request("orders", &[span])).await;
     }
     verdict(script("complete.mjs", &dashboard.pages, folder.path()), 60);
 }
@@ -89,7 +94,7 @@ async fn the_query_line_completes() {
 async fn internal_spans_fold_and_open() {
     let folder = tempfile::tempdir().expect("a folder");
     let dashboard = Dashboard::start(folder.path());
-    post(&dashboard.http, otlp::request("orders", &request_with_middleware(7))).await;
+    post(&dashboard.http, "traces", otlp::request("orders", &request_with_middleware(7))).await;
     let address = format!("{}/traces/{}", dashboard.pages, otlp::trace_hex(7));
     verdict(script("folds.mjs", &address, folder.path()), 120);
 }
@@ -136,12 +141,12 @@ async fn in_with_a_key_and_out_again() {
 
 /// Sends a trace of one span.
 async fn send(otlp_http: &str, number: u64, name: &str) {
-    post(otlp_http, otlp::request("watched", &[otlp::span(number, 1, name, 30)])).await;
+    post(otlp_http, "traces", otlp::request("watched", &[otlp::span(number, 1, name, 30)])).await;
 }
 
-/// Sends an OTLP request; it is stored when this returns.
-async fn post(otlp_http: &str, body: Vec<u8>) {
-    let request = client().post(format!("http://{otlp_http}/v1/traces")).body(body);
+/// Sends an OTLP request of `traces` or `logs`; it is stored when this returns.
+async fn post(otlp_http: &str, signal: &str, body: Vec<u8>) {
+    let request = client().post(format!("http://{otlp_http}/v1/{signal}")).body(body);
     let answer = request.header("content-type", "application/x-protobuf").send().await.expect("an answer");
     assert_eq!(answer.status(), 200);
 }

@@ -64,7 +64,7 @@ fn doors() -> Vec<(Method, String)> {
     let paths =
         ["/", "/traces", "/status", "/search?q=x", "/correlations/x", "/nothing-here", "/metrics", "/live"];
     let mut doors: Vec<_> = paths.map(|path| (Method::GET, path.to_owned())).into();
-    for path in ["/traces/new", &format!("/traces/{trace}")] {
+    for path in ["/traces/new", "/logs", "/logs/new", "/logs/otlp.jsonl", &format!("/traces/{trace}")] {
         doors.push((Method::GET, path.to_owned()));
     }
     for name in ["otlp", "jaeger"] {
@@ -144,7 +144,7 @@ async fn a_browser_without_a_session_is_led_to_the_login() {
         let answer = with(client().get(server.page(path)), &[BROWSER]).send().await.unwrap();
         assert_eq!((answer.status().as_u16(), header(&answer, "location")), (303, next), "{path}");
     }
-    for path in ["/live", "/metrics", "/traces/new"] {
+    for path in ["/live", "/metrics", "/traces/new", "/logs/new", "/logs/otlp.jsonl"] {
         let answer = with(client().get(server.page(path)), &[BROWSER]).send().await.unwrap();
         assert_eq!(answer.status(), 401, "{path} is no page");
     }

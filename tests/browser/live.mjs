@@ -1,6 +1,6 @@
 // Watches an empty dashboard come to life. Whoever runs this does what it asks for by a line:
 //
-//   node live.mjs BASE     "please: send NAME" a trace with a root of this name; "please: end", "please: start" the dashboard
+//   node live.mjs BASE     "please: send NAME" a trace with a root of this name, "please: log TEXT"; "please: end", "please: start" the dashboard
 
 import assert from 'node:assert/strict';
 import { clean, launch, open, run, visit } from './browser.mjs';
@@ -32,6 +32,31 @@ await run({
     please('send second-wind');
     await shown('second-wind');
     clean(page);
+  },
+
+  async 'the list of logs shows a new one without a reload, and opens it'() {
+    await visit(page, `${base}/logs`);
+    assert.match(await page.locator('main').innerText(), /OTEL_LOGS_EXPORTER/);
+    await mark();
+    please('log first-word');
+    const first = page.locator('summary', { hasText: 'first-word' });
+    await first.waitFor();
+    await assertMarked();
+    await visit(page, `${base}/logs`);
+    await first.click();
+    await page.locator('.log[open] .kv', { hasText: 'order.id' }).waitFor();
+    await mark();
+    please('log last-word');
+    const told = page.locator('#new-rows a', { hasText: '1 new log' });
+    await told.waitFor();
+    await assertMarked();
+    assert.ok(await page.locator('.log[open]').count() === 1, 'what was opened stays open');
+    await told.click();
+    await page.locator('summary', { hasText: 'last-word' }).click();
+    await page.locator('.log[open] a.by').first().click();
+    await page.waitForURL(/attr=order\.id%3D42/);
+    clean(page);
+    await visit(page, `${base}/traces`);
   },
 
   async 'it goes on after a restart of the dashboard'() {

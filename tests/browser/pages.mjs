@@ -26,6 +26,7 @@ async function addresses() {
   return {
     overview: '/',
     traces: '/traces',
+    logs: '/logs',
     trace,
     correlation: story,
     search: '/search?q=nothing-like-this',

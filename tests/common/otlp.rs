@@ -240,3 +240,62 @@ pub fn raw_metrics(service: &str, name: &str, measure: Measure, points: &[Vec<u8
     });
     out
 }
+
+/// A log record to be sent. What is 0 or empty is left out.
+#[derive(Clone, Default)]
+pub struct TestLog {
+    pub time: u64,
+    pub observed: u64,
+    pub severity: u64,
+    pub body: Vec<u8>,
+    pub trace: Option<u64>,
+    pub attributes: Vec<(String, String)>,
+}
+
+/// A log record of some severity that happened at `time`.
+pub fn log(body: &str, severity: u64, time: u64) -> TestLog {
+    TestLog { time, severity, body: body.as_bytes().to_vec(), ..TestLog::default() }
+}
+
+impl TestLog {
+    pub fn of(mut self, trace: u64) -> Self {
+        self.trace = Some(trace);
+        self
+    }
+
+    pub fn with(mut self, key: &str, value: &str) -> Self {
+        self.attributes.push((key.into(), value.into()));
+        self
+    }
+
+    fn put(&self, out: &mut Vec<u8>) {
+        for (field, time) in [(1, self.time), (11, self.observed)] {
+            if time > 0 {
+                put_fixed64(out, field, time);
+            }
+        }
+        if self.severity > 0 {
+            put_uint(out, 2, self.severity);
+        }
+        put_message(out, 5, |out| put_bytes(out, 1, &self.body));
+        for (key, value) in &self.attributes {
+            put_message(out, 6, |out| text_attribute(out, key, value));
+        }
+        if let Some(trace) = self.trace {
+            put_bytes(out, 9, &trace_id(trace));
+        }
+    }
+}
+
+/// An `ExportLogsServiceRequest` of one service, or of one that does not say who it is.
+pub fn log_request(service: Option<&str>, logs: &[TestLog]) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_message(&mut out, 1, |out| {
+        if let Some(service) = service {
+            let name = |out: &mut Vec<u8>| text_attribute(out, "service.name", service);
+            put_message(out, 1, |out| put_message(out, 1, name));
+        }
+        put_message(out, 2, |out| logs.iter().for_each(|log| put_message(out, 2, |out| log.put(out))));
+    });
+    out
+}

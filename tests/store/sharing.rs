@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use throughline::dashboard::store::{Limits, Reader, Store};
+use throughline::dashboard::store::{Limits, LogFilter, Reader, Store};
 
 use super::common::eventually;
 use super::common::otlp::{self, Measure, point, span};
@@ -35,6 +35,9 @@ async fn each_shows_what_the_others_took_in() {
         })
         .await;
         assert_eq!(story.traces.len(), 1);
+        let filter = LogFilter { correlation: Some("c".into()), limit: 5, ..LogFilter::default() };
+        let lost = store.logs(&filter).await.unwrap();
+        assert_eq!(lost.rows.iter().map(|row| row.log.service()).collect::<Vec<_>>(), ["orders"]);
     }
     // A sender that got no answer from the one comes again to the other.
     let again = span(2, 1, "again", 7_000);

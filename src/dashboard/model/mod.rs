@@ -5,6 +5,7 @@
 //! * [`span`]: spans, logs, resources, scopes, decoded for reading.
 //! * [`series`]: series of metrics and their samples.
 //! * [`summary`]: what a list needs to know of a trace without opening it.
+//! * [`severity`]: how bad a log record is.
 //! * [`answer`]: how a call or a delivery ended.
 //! * [`correlation`]: which attributes carry a correlation ID; [`hash`]: what stands for an attribute in an index.
 //!
@@ -17,6 +18,7 @@ pub mod ids;
 pub mod otlp;
 pub mod proto;
 pub mod series;
+pub mod severity;
 pub mod span;
 pub mod summary;
 pub mod value;
@@ -25,6 +27,7 @@ pub use answer::Settled;
 pub use correlation::Correlation;
 pub use ids::{SpanId, TraceId};
 pub use series::{Follows, Identity, Sample, Shape};
+pub use severity::Severity;
 pub use span::{Event, Kind, Link, LogRecord, Resource, Scope, Span, StatusCode, Trace};
 pub use summary::{Failure, Root, ServiceShare, TraceSummary};
 pub use value::Value;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::value::{Attributes, find};
-use super::{Nanos, SpanId, TraceId, Value};
+use super::{Nanos, Severity, SpanId, TraceId, Value};
 
 /// What emitted a span: a service and its surroundings.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -162,15 +162,7 @@ impl LogRecord {
 
     /// `trace`, `debug`, `info`, `warn`, `error`, `fatal`, or `—` where not told.
     pub fn level(&self) -> &'static str {
-        match self.severity {
-            1..=4 => "trace",
-            5..=8 => "debug",
-            9..=12 => "info",
-            13..=16 => "warn",
-            17..=20 => "error",
-            21..=24 => "fatal",
-            _ => "—",
-        }
+        Severity::of(self.severity).word()
     }
 }
 

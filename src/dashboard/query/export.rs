@@ -1,4 +1,4 @@
-//! A trace as files that others read: OTLP JSON, and the JSON that the Jaeger UI uploads.
+//! Traces and logs as files that others read: OTLP JSON, and the JSON that the Jaeger UI uploads.
 //!
 //! Nothing is masked here: it is what was received, for whoever may read the store.
 
@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::semantics::Semantics;
 use crate::dashboard::model::value::Attributes;
-use crate::dashboard::model::{Event, Kind, Span, StatusCode, Trace, Value};
+use crate::dashboard::model::{Event, Kind, LogRecord, Span, StatusCode, Trace, Value};
 
 /// OTLP/JSON `{"resourceSpans":[…]}` (opentelemetry-proto, JSON mapping): IDs in hex, 64-bit numbers as text.
 pub fn otlp(trace: &Trace) -> Json {
@@ -98,6 +98,33 @@ fn otlp_span(span: &Span) -> Json {
         "links": links,
         "status": status,
     })
+}
+
+/// One log as a line of OTLP's file format (opentelemetry-specification, "OpenTelemetry Protocol File Exporter"):
+/// `{"resourceLogs":[…]}`.
+pub fn otlp_log(log: &LogRecord) -> Json {
+    let mut record = json!({
+        "timeUnixNano": log.time.to_string(),
+        "severityNumber": log.severity,
+        "severityText": log.severity_text,
+        "body": otlp_value(&log.body),
+        "attributes": otlp_attributes(&log.attributes),
+    });
+    let ids = [
+        ("traceId", log.trace_id.map(|id| id.to_string())),
+        ("spanId", log.span_id.map(|id| id.to_string())),
+        ("eventName", Some(log.event_name.clone()).filter(|name| !name.is_empty())),
+    ];
+    for (key, value) in ids.into_iter().filter_map(|(key, value)| Some((key, value?))) {
+        record[key] = json!(value);
+    }
+    json!({ "resourceLogs": [{
+        "resource": { "attributes": otlp_attributes(&log.resource.attributes) },
+        "scopeLogs": [{
+            "scope": { "name": log.scope.name, "version": log.scope.version },
+            "logRecords": [record],
+        }],
+    }] })
 }
 
 fn otlp_attributes(attributes: &Attributes) -> Json {
@@ -248,6 +275,18 @@ mod tests {
         assert_eq!(first["traceId"], trace.id.to_string());
         assert_eq!(first["startTimeUnixNano"], trace.spans[0].start.to_string());
         assert_eq!(first["kind"], 2);
+    }
+
+    #[test]
+    fn a_log_is_one_line_of_otlp() {
+        let trace = shop::placed(NOW);
+        let log = trace.logs.iter().find(|log| log.severity >= 17).unwrap();
+        let json = otlp_log(log);
+        let record = &json["resourceLogs"][0]["scopeLogs"][0]["logRecords"][0];
+        assert_eq!(record["body"]["stringValue"], log.body.to_text());
+        assert_eq!(record["traceId"], trace.id.to_string());
+        assert_eq!(record["severityNumber"], 17);
+        assert!(record.get("eventName").is_none() && !json.to_string().contains('\n'));
     }
 
     #[test]

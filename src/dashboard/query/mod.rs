@@ -4,6 +4,7 @@
 //! * [`semantics`]: what a span says in the conventions' words, old and new.
 //! * [`facts`]: one span explained: a sentence, attributes in groups, what is hidden.
 //! * [`finding`]: one trace explained: its title and its sentence.
+//! * [`logs`]: one log explained: its one line.
 //! * [`story`]: everything that carries one correlation ID, told in order.
 //! * [`overview`], [`kept`] and [`outcome`]: what is wrong now, once for all who ask, and what became of what
 //!   failed.
@@ -23,6 +24,7 @@ pub mod finding;
 pub mod growth;
 pub mod kept;
 pub mod language;
+pub mod logs;
 pub mod outcome;
 pub mod overview;
 pub mod prose;

@@ -8,7 +8,8 @@ use std::ops::Range;
 
 use super::backend::{Backend, Loaded};
 use super::block::{Block, ItemKind, decompress, in_block};
-use super::entry::Entry;
+use super::entry::{Entry, Loc};
+use super::logs;
 use super::postgres::Postgres;
 use super::run::{CHUNK, Chunk, RunMeta, check_page};
 use super::series::chunk::Wanted;
@@ -89,6 +90,7 @@ impl Checking<'_> {
                 self.checked.trouble(format!("run {}: page {number} is missing or cannot be read", run.id));
             }
         }
+        self.logs(run, &places).await?;
         let chunks = run.entries.div_ceil(CHUNK as u32);
         for number in 0..chunks {
             let found = self.backend.chunks(run.id, number, number).await?;
@@ -104,11 +106,30 @@ impl Checking<'_> {
         Ok(())
     }
 
+    /// The index of its logs.
+    async fn logs(&mut self, run: &RunMeta, places: &Places) -> Result<(), StoreError> {
+        let Some(index) = &run.log_index else { return Ok(()) };
+        for chunk in 0..index.chunks.len() {
+            let number = index.page(chunk);
+            let pages = self.backend.pages(run.id, number, number).await?;
+            let rows = pages.first().map(|page| logs::read_chunk(page));
+            let Some(Ok(rows)) = rows else {
+                self.checked.trouble(format!("run {}: page {number} is missing or cannot be read", run.id));
+                continue;
+            };
+            let is_there = |loc: Loc| places.get(&loc.block).is_some_and(|parts| parts.contains(&loc.offset));
+            if let Some((row, _)) = rows.iter().find(|(row, _)| !is_there(row.place.loc)) {
+                let block = row.place.loc.block;
+                self.checked.trouble(format!("run {}: a log is not in block {block}", run.id));
+            }
+        }
+        Ok(())
+    }
+
     fn entries(&mut self, run: &RunMeta, entries: &[Entry], places: &Places) {
         for entry in entries {
-            let lost = |loc: &&super::entry::Loc| {
-                !places.get(&loc.block).is_some_and(|offsets| offsets.contains(&loc.offset))
-            };
+            let lost =
+                |loc: &&Loc| !places.get(&loc.block).is_some_and(|offsets| offsets.contains(&loc.offset));
             if let Some(loc) = entry.locs.iter().find(lost) {
                 let (id, block) = (entry.summary.trace_id, loc.block);
                 self.checked.trouble(format!("run {}: a part of trace {id} is not in block {block}", run.id));

@@ -17,7 +17,7 @@ use crate::dashboard::model::{
 pub const VERSION: u8 = 1;
 
 /// Where a part lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Loc {
     pub block: u64,
     pub offset: u32,

@@ -10,6 +10,7 @@ use std::time::Instant;
 use super::backend::{Head, STEP};
 use super::block::{Block, BlockKind, WalkedPart, decompress, in_block};
 use super::engine::Index;
+use super::logs::Gathered;
 use super::part::{self, Part, Sender};
 use super::rates::Sides;
 use super::seen::Prints;
@@ -43,6 +44,7 @@ struct Indexed {
     parts: Vec<Part>,
     senders: Vec<Sender>,
     sides: Sides,
+    rows: Gathered,
     samples: Vec<Piece>,
 }
 
@@ -50,6 +52,7 @@ impl Indexed {
     fn join(self, index: &mut Index) {
         index.tail.add(self.parts, self.senders);
         index.tail.count(&self.sides);
+        index.tail.list(self.rows);
         index.live.add(self.samples, now());
     }
 }
@@ -214,9 +217,10 @@ impl Writer {
         }
         let parts = part::of_block(id, block.received, &batch, &prints, &walked);
         let senders = if walked.is_empty() { Vec::new() } else { part::senders(&batch, &prints) };
+        let rows = Gathered::of_block(id, block.received, &batch, &walked);
         let kind = if batch.spans.is_empty() { BlockKind::Logs } else { BlockKind::Spans };
         let block = TailBlock { id, kind, items: batch.spans.len() + batch.logs.len() };
-        Ok((block, Indexed { parts, senders, sides, samples: Vec::new() }))
+        Ok((block, Indexed { parts, senders, sides, rows, samples: Vec::new() }))
     }
 
     /// For each span and log whether it was seen before; now all are.

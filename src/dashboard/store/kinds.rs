@@ -34,10 +34,13 @@ impl RunMeta {
             .find(|kind| !self.log_blocks.is_empty() && !self.has(*kind))
     }
 
-    /// Counts a kind no more. Rates were those of its spans.
+    /// Counts a kind no more. Rates were those of its spans, rows of logs lead to logs.
     pub fn forget(&mut self, kind: ItemKind) {
         match kind {
-            ItemKind::Log => self.logs = 0,
+            ItemKind::Log => {
+                self.logs = 0;
+                self.log_index = self.log_index.take().map(|_| Default::default());
+            }
             ItemKind::Span => {
                 self.spans = 0;
                 self.rollup = Default::default();

@@ -8,6 +8,7 @@
 //!   [`retention`]: removes what is old, in steps of a [`pace`]; [`kinds`]: runs that lack one kind.
 //! * [`pack`]: batches into blocks, by trace ([`group`]); [`part`]: their entries and terms ([`block`], [`entry`],
 //!   [`term`], [`seen`], [`failure`]).
+//! * [`logs`]: logs by time, severity and service.
 //! * [`tail`] and [`run`]: the unsealed and the sealed index; [`rollup`]: rates in time buckets; [`failing`]: which
 //!   services traces break in; [`rates`]: services, operations and calls.
 //! * [`series`]: samples of metrics.
@@ -32,6 +33,7 @@ mod group;
 mod kinds;
 mod latency;
 mod location;
+mod logs;
 mod opening;
 mod pace;
 mod pack;
@@ -62,6 +64,7 @@ pub use failing::{Failing, Reason};
 pub use filter::{Cursor, Dot, Order, StatusFilter, TraceFilter, TracePage};
 pub use latency::Latency;
 pub use location::Location;
+pub use logs::filter::{FoundLog, LogCounts, LogCursor, LogFilter, LogPage};
 pub use opening::OpenError;
 pub use postgres::{PostgresError, PostgresUrl};
 pub use rates::{Call, Destination, Histogram, Node, OTHERS, OperationRates, Rates, ServiceRates};
@@ -117,6 +120,12 @@ pub trait Reader: Send + Sync {
 
     /// A page of traces, within a budget of summaries to look at.
     async fn traces(&self, filter: &TraceFilter) -> Result<TracePage, StoreError>;
+
+    /// A page of logs, newest first, within a budget of rows to look at and logs to read.
+    async fn logs(&self, filter: &LogFilter) -> Result<LogPage, StoreError>;
+
+    /// Logs by severity over the filter's range, in about `steps` steps (1 to 1000) of a round length. No log is read.
+    async fn log_counts(&self, filter: &LogFilter, steps: usize) -> Result<LogCounts, StoreError>;
 
     /// Everything with this correlation ID, closed over span links in both directions.
     async fn correlated(&self, correlation: &str) -> Result<Correlated, StoreError>;

@@ -9,6 +9,7 @@ use super::StoreError;
 use super::block::{BlockBuilder, ItemKind};
 use super::entry::Loc;
 use super::group::{Group, Groups, Slot};
+use super::logs::{self, Gathered};
 use super::part::{self, Part, PartBuilder, Sender};
 use super::rates::Sides;
 use super::seen::{Prints, Seen};
@@ -50,6 +51,8 @@ pub struct Flush {
     pub senders: Vec<Sender>,
     /// What its spans contribute to rates.
     pub sides: Sides,
+    /// Its logs, for their index.
+    pub rows: Gathered,
     pub spans: u64,
     pub logs: u64,
     /// Items left out because they came before, by batch.
@@ -195,9 +198,13 @@ impl Packing<'_> {
             self.closed.push(None);
             self.closed.len() as u64 - 1
         });
-        self.part.place(Loc { block, offset: open.builder.begin_part(slots.len()) });
+        let loc = Loc { block, offset: open.builder.begin_part(slots.len()) };
+        self.part.place(loc);
         for slot in slots {
             self.item(*slot);
+        }
+        if kind == ItemKind::Log {
+            self.rows(slots, loc);
         }
         let builder = &self.open[kind as usize].builder;
         if builder.items() >= BLOCK_ITEMS || builder.len() >= BLOCK_BYTES {
@@ -223,6 +230,15 @@ impl Packing<'_> {
             }
         };
         self.open[slot.kind() as usize].item(slot, batch, resource, scope, batch.at(message));
+    }
+
+    /// Notes the logs of a part for their index.
+    fn rows(&mut self, slots: &[Slot], loc: Loc) {
+        for (slot, number) in slots.iter().zip(0..) {
+            let batch = &self.incoming[slot.batch as usize].batch;
+            let log = &batch.logs[slot.item as usize];
+            self.flush.rows.add(batch, log, self.now, logs::Place { loc, number });
+        }
     }
 
     fn close(&mut self, kind: ItemKind) -> Result<(), StoreError> {

@@ -17,7 +17,7 @@ use crate::dashboard::model::span::UNKNOWN_SERVICE;
 use crate::dashboard::model::{Correlation, EARLIEST, Failure, Kind, Nanos, Root, TraceId};
 
 /// A start further ahead of arrival than this is not believed, nor one before [`EARLIEST`].
-const FUTURE: Nanos = 24 * 3600 * 1_000_000_000;
+pub const FUTURE: Nanos = 24 * 3600 * 1_000_000_000;
 
 /// An entry with the terms it is found by.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,7 +49,7 @@ pub fn senders(batch: &Batch, prints: &Prints) -> Vec<Sender> {
 }
 
 /// A service's name as it is shown.
-fn service(name: &[u8]) -> String {
+pub fn service(name: &[u8]) -> String {
     if name.is_empty() { UNKNOWN_SERVICE.to_owned() } else { String::from_utf8_lossy(name).into_owned() }
 }
 

@@ -25,6 +25,8 @@ pub struct Packed {
     pub log_blocks: Vec<u64>,
     /// Where all parts of the entries lie of which some were moved, by the entries' index.
     pub moved: HashMap<u32, Vec<Loc>>,
+    /// Where the logs of moved parts lie: the part that they are in now, and how many of its logs come before them.
+    pub moved_logs: HashMap<Loc, (Loc, u32)>,
 }
 
 /// The small ones of `blocks`, in groups of one kind to be packed together; none where that does not pay.
@@ -77,14 +79,23 @@ pub fn pack(
             continue;
         }
         let mut parts: Vec<(&Block, RawItem<'_>)> = Vec::new();
+        let (mut moved_logs, mut logs) = (Vec::new(), 0);
         for loc in locs {
             if let Some(block) = open.get(&loc.block) {
-                parts.extend(block.part(loc.offset)?.into_iter().map(|item| (block, item)));
+                let items = block.part(loc.offset)?;
+                // Where spans and logs are in one part, logs come last.
+                if items.last().is_some_and(|item| item.kind == ItemKind::Log) {
+                    moved_logs.push((*loc, logs));
+                    logs += items.iter().filter(|item| item.kind == ItemKind::Log).count() as u32;
+                }
+                parts.extend(items.into_iter().map(|item| (block, item)));
             }
         }
         let mut now: Vec<Loc> = locs.iter().filter(|loc| !open.contains_key(&loc.block)).copied().collect();
-        now.push(Loc { block, offset: builder.begin_part(parts.len()) });
+        let place = Loc { block, offset: builder.begin_part(parts.len()) };
+        now.push(place);
         packed.moved.insert(index, now);
+        packed.moved_logs.extend(moved_logs.into_iter().map(|(loc, before)| (loc, (place, before))));
         for (block, item) in parts {
             let resource = builder.resource(block.resource(item.resource));
             let scope = builder.scope(block.scope(item.scope));

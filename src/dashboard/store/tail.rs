@@ -7,6 +7,7 @@ use std::collections::hash_map::Entry::Vacant;
 use std::collections::{BTreeSet, HashMap};
 
 use super::entry::Entry;
+use super::logs::{Gathered, Rows};
 use super::part::{Part, Sender};
 use super::rates::{Fold, Sides};
 use super::term::{MAX_ENTRIES, Term, TermIndex};
@@ -36,6 +37,7 @@ pub struct Tail {
     logs: u64,
     flushes: usize,
     rates: Fold,
+    rows: Rows,
 }
 
 impl Tail {
@@ -73,6 +75,16 @@ impl Tail {
         next
     }
 
+    /// Its logs, in order of time.
+    pub fn rows(&self) -> &Rows {
+        &self.rows
+    }
+
+    /// Takes in the logs of a flush.
+    pub fn list(&mut self, logs: Gathered) {
+        self.rows.join(logs);
+    }
+
     /// Rates of what is in it.
     pub fn rates(&self) -> &Fold {
         &self.rates
@@ -100,6 +112,7 @@ impl Tail {
             || self.flushes >= SEAL_FLUSHES
             || self.terms.len() >= SEAL_PAIRS
             || self.rates.is_full()
+            || self.rows.is_full()
             || self.entries.len() >= MAX_ENTRIES / 2
     }
 

@@ -14,6 +14,7 @@ use tokio::time::MissedTickBehavior;
 use super::backend::{Loaded, STEP, Seal};
 use super::block::{Block, BlockKind, in_block};
 use super::engine::Shared;
+use super::logs;
 use super::pack::{Flush, Incoming, Packer};
 use super::series::chunk::{self, TIERS};
 use super::series::live::PointFlush;
@@ -196,6 +197,7 @@ impl Writer {
         for loc in flush.parts.iter_mut().flat_map(|part| &mut part.entry.locs) {
             loc.block = first + loc.block * STEP;
         }
+        flush.rows.renumber(|number| first + number * STEP);
         let ids = (first..).step_by(STEP as usize);
         let blocks = ids.zip(&flush.blocks).map(|(id, block)| TailBlock {
             id,
@@ -217,6 +219,7 @@ impl Writer {
         }
         index.tail.add(flush.parts, flush.senders);
         index.tail.count(&flush.sides);
+        index.tail.list(flush.rows);
         self.packer.sides = flush.sides;
     }
 
@@ -255,7 +258,9 @@ impl Writer {
         }
         let (mut run, samples) = {
             let index = self.shared.index.read().expect("no holder panics");
-            let run = run::seal(first, (first, last), now(), &index.tail, &packed.moved)?;
+            let mut run = run::seal(first, (first, last), now(), &index.tail, &packed.moved)?;
+            let rows = index.tail.rows();
+            run.meta.log_index = Some(logs::Index::seal(rows, &packed.moved_logs, &mut run.pages)?);
             (run, chunk::cut(&index.live.pieces(), TIERS[0])?)
         };
         let blocks_of_samples = self.tail_blocks.iter().filter(|block| block.kind == BlockKind::Samples);

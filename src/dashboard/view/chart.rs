@@ -63,7 +63,7 @@ pub fn line(visit: &Visit, (from, to): (Nanos, Nanos), line: &Line<'_>) -> Html 
 }
 
 /// The value at the top, and the one or two that get a line of the grid: round, the upper one within the drawing.
-fn scale(most: f64) -> (f64, Vec<f64>) {
+pub(super) fn scale(most: f64) -> (f64, Vec<f64>) {
     if most <= 0.0 {
         return (1.0, Vec::new());
     }

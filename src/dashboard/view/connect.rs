@@ -1,5 +1,7 @@
 //! How a service of each language is connected: what an empty page shows instead of nothing.
 
+pub mod logs;
+
 use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -136,10 +138,15 @@ pub struct Connect {
 }
 
 impl Connect {
-    /// For the language of the address (`l=`), Python where it names none.
+    /// How spans are sent.
     pub fn new(visit: &Visit, state: &PageState) -> Self {
+        Self::of(&LANGUAGES, visit, state)
+    }
+
+    /// For the language of the address (`l=`), Python where it names none.
+    fn of(languages: &[Language], visit: &Visit, state: &PageState) -> Self {
         let wanted = visit.params.text("l").unwrap_or("python");
-        let language = LANGUAGES.iter().find(|language| language.word == wanted).unwrap_or(&LANGUAGES[0]);
+        let language = languages.iter().find(|language| language.word == wanted).unwrap_or(&languages[0]);
         let settings = &state.settings;
         let fill = |text: &str| {
             text.replace("{grpc}", settings.otlp_grpc.as_deref().unwrap_or("127.0.0.1:4317"))
@@ -147,7 +154,7 @@ impl Connect {
         };
         let refused = state.status.status().refused_total();
         Self {
-            tabs: LANGUAGES
+            tabs: languages
                 .iter()
                 .map(|one| {
                     let to = format!("{}{}", visit.path, visit.params.with(&[("l", Some(one.word))]).write());

@@ -268,6 +268,12 @@ impl StoryPage {
         words::refs(&self.frame, act, &shown)
     }
 
+    /// The story's logs in the list of logs.
+    fn logs_page(&self) -> String {
+        let times = self.story.logs.iter().map(|log| log.time);
+        self.frame.logs_link(times, &[("correlation", &self.id)])
+    }
+
     /// The time of day of a log.
     fn clock(&self, at: &u64) -> Html {
         words::clock(&self.frame, *at)

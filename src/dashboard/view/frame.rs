@@ -18,6 +18,7 @@ use crate::dashboard::query::prose::{Piece, Prose};
 pub enum Nav {
     Overview,
     Traces,
+    Logs,
     Status,
     /// None of them: a result of a search, an error.
     Other,
@@ -54,7 +55,7 @@ impl Frame {
 
     /// The pages of the navigation: address, name, whether it is this one.
     pub fn pages(&self) -> Vec<(String, &'static str, bool)> {
-        [("/", "Overview", Nav::Overview), ("/traces", "Traces", Nav::Traces)]
+        [("/", "Overview", Nav::Overview), ("/traces", "Traces", Nav::Traces), ("/logs", "Logs", Nav::Logs)]
             .map(|(path, name, nav)| (self.link(path), name, self.nav == nav))
             .into()
     }
@@ -265,6 +266,24 @@ impl Frame {
     /// The page of a trace with one span opened.
     pub fn span_link(&self, trace: &TraceId, span: &SpanId) -> String {
         self.link_with(&format!("/traces/{trace}"), &[("span", &span.to_string())])
+    }
+
+    /// The list of logs, narrowed by `params`, over a time range that holds all of `times`, and an hour more for those
+    /// that come late.
+    pub fn logs_link(&self, times: impl Iterator<Item = Nanos>, params: &[(&str, &str)]) -> String {
+        const BEFORE: Nanos = 1_000_000_000;
+        const AFTER: Nanos = 3_600_000_000_000;
+        let ends = times.filter(|at| *at > 0).fold(None, |ends: Option<(Nanos, Nanos)>, at| {
+            Some(ends.map_or((at, at), |(first, last)| (first.min(at), last.max(at))))
+        });
+        let Some((first, last)) = ends else { return self.link_with("/logs", params) };
+        let range = [
+            ("from", zone::rfc3339(first.saturating_sub(BEFORE))),
+            ("to", zone::rfc3339(last.saturating_add(AFTER))),
+        ];
+        let all = params.iter().copied().chain(range.iter().map(|(key, value)| (*key, value.as_str())));
+        let pairs = all.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        format!("/logs{}", Params(pairs).write())
     }
 
     /// The page of a correlation ID.

@@ -6,9 +6,9 @@
 //!   template.
 //! * [`guard`], [`error`]: hosts, cross-site requests, headers, error pages.
 //! * [`access`], [`login`]: who may read, and how a browser gets in and out.
-//! * [`chart`], [`dots`]: SVG drawn here.
-//! * [`overview`], [`traces`], [`trace`], [`download`], [`correlation`](mod@correlation), [`search`], [`status`], [`connect`]: the pages;
-//!   [`series`]: metrics for programs.
+//! * [`chart`], [`bars`], [`dots`]: SVG drawn here.
+//! * [`overview`], [`traces`], [`logs`], [`trace`], [`download`], [`correlation`](mod@correlation), [`search`], [`status`],
+//!   [`connect`]: the pages; [`series`]: metrics for programs.
 //! * [`assets`], [`live`]: embedded files and the stream of changes.
 //!
 //! A page is a file: its handler, with its template struct beside it; the template itself is in `templates/`.
@@ -16,6 +16,7 @@
 
 pub mod access;
 pub mod assets;
+pub mod bars;
 pub mod chart;
 pub mod connect;
 pub mod correlation;
@@ -29,6 +30,7 @@ pub mod guard;
 pub mod html;
 pub mod live;
 pub mod login;
+pub mod logs;
 pub mod overview;
 pub mod range;
 pub mod search;
@@ -58,6 +60,7 @@ pub fn router(state: PageState) -> Router {
     let pages = Router::new()
         .route("/traces", get(traces::list))
         .route("/traces/{id}", get(trace::show))
+        .route("/logs", get(logs::list))
         .route("/search", get(search::search))
         .route("/correlations/{id}", get(correlation::correlation))
         .route("/", get(overview::show))
@@ -69,6 +72,8 @@ pub fn router(state: PageState) -> Router {
         .route("/traces/complete", get(traces::complete))
         .route("/traces/{id}/otlp.json", get(download::otlp))
         .route("/traces/{id}/jaeger.json", get(download::jaeger))
+        .route("/logs/new", get(logs::new_rows))
+        .route("/logs/otlp.jsonl", get(logs::download))
         .route("/test-trace", post(connect::send_test_trace))
         .route("/live", get(live::live))
         .route("/api/series", get(series::show))

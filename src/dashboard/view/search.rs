@@ -24,6 +24,8 @@ struct SearchPage {
     frame: Frame,
     text: String,
     lines: Vec<Line>,
+    /// Where logs are that contain the text.
+    logs: String,
     tried: String,
     too_long: bool,
     bad_query: Option<(String, String)>,
@@ -54,6 +56,7 @@ fn draw(frame: Frame, text: String, found: Found) -> SearchPage {
     SearchPage {
         lines: found.hits.iter().map(|hit| line(&frame, hit)).collect(),
         tried: found.tried.join(", "),
+        logs: frame.link_with("/logs", &[("text", text.trim())]),
         too_long: text.len() > search::MAX_LEN,
         text: format::shortened(&text, 200),
         bad_query,

@@ -75,6 +75,8 @@ pub struct SpanRef {
 pub struct LogRef {
     pub trace_id: Option<TraceId>,
     pub time: Nanos,
+    /// OTLP's number; 0 is not told, what is above 24 is 24.
+    pub severity: u8,
     pub message: Place,
     pub resource: u32,
     pub scope: u32,

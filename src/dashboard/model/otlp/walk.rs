@@ -247,7 +247,7 @@ impl<'a> Walker<'a> {
     /// Takes a `LogRecord`.
     pub fn log(&mut self, message: &'a [u8], resource: u32, scope: u32) -> Result<(), WireError> {
         self.room()?;
-        let (mut time, mut observed, mut trace_id): (u64, u64, &[u8]) = (0, 0, &[]);
+        let (mut time, mut observed, mut severity, mut trace_id): (u64, u64, u64, &[u8]) = (0, 0, 0, &[]);
         let before = self.marks();
         for field in fields(message) {
             let field = field?;
@@ -259,7 +259,7 @@ impl<'a> Walker<'a> {
                 log_field::ATTRIBUTES => {
                     self.attribute(field.bytes()?)?;
                 }
-                log_field::SEVERITY => drop(field.varint()?),
+                log_field::SEVERITY => severity = field.varint()?,
                 log_field::SEVERITY_TEXT | log_field::SPAN_ID | log_field::EVENT_NAME => drop(field.bytes()?),
                 _ => {}
             }
@@ -267,6 +267,7 @@ impl<'a> Walker<'a> {
         self.batch.logs.push(LogRef {
             trace_id: TraceId::from_slice(trace_id),
             time: if time == 0 { observed } else { time },
+            severity: severity.min(24) as u8,
             message: self.place(message),
             resource,
             scope,

@@ -22,6 +22,7 @@ const OPEN_BLOCKS: usize = 24;
 const BLOCKS_A_THREAD: usize = 4;
 
 /// Pages that were read, by run and number.
+#[derive(Default)]
 pub(super) struct Pages {
     read: HashMap<(u64, u32), Vec<u8>>,
     /// Of how many runs.
@@ -49,7 +50,7 @@ impl Shared {
         runs: &VecDeque<&Arc<RunMeta>>,
         most: usize,
     ) -> Result<Pages, StoreError> {
-        let mut pages = Pages { read: HashMap::new(), runs: 0 };
+        let mut pages = Pages::default();
         let mut wanted = Vec::new();
         // Where nothing is looked up there is nothing to be read ahead.
         let most = if needles.want_all() { 1 } else { most };

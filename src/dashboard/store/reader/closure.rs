@@ -54,7 +54,7 @@ impl Shared {
     }
 
     /// Whether an entry that was found by the term really carries the ID.
-    async fn carries(&self, entry: &Stored, value: &str) -> Result<bool, StoreError> {
+    pub(super) async fn carries(&self, entry: &Stored, value: &str) -> Result<bool, StoreError> {
         if let Some(sure) = entry.carries(value) {
             return Ok(sure);
         }
@@ -117,7 +117,7 @@ fn trace_carries(trace: &Trace, value: &str) -> bool {
         || trace.logs.iter().any(|log| log_carries(log, value))
 }
 
-fn log_carries(log: &LogRecord, value: &str) -> bool {
+pub(super) fn log_carries(log: &LogRecord, value: &str) -> bool {
     carried(&log.attributes, value)
 }
 

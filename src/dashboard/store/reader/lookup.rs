@@ -14,7 +14,7 @@ use super::ahead::{OpenBlocks, PAGES_AT_ONCE};
 use crate::dashboard::model::{LogRecord, Span, SpanId, Trace, TraceId};
 
 /// Reads of a trace tried anew when its blocks were packed or dropped in between.
-const ATTEMPTS: usize = 4;
+pub(super) const ATTEMPTS: usize = 4;
 
 /// Spans and logs of some places, or that a place is gone.
 pub(super) enum Contents {

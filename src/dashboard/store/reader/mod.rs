@@ -2,12 +2,17 @@
 //!
 //! * [`lookup`]: entries by term, and the whole of a trace out of its parts; [`ahead`]: many reads in few statements.
 //! * [`list`]: pages of traces; [`needles`]: what an index is asked for them.
+//! * [`log_list`]: pages of logs; [`log_walk`] and [`log_parts`]: the rows that may be wanted; [`log_counts`]: how many.
 //! * [`closure`]: everything that one correlation ID ties together.
 //! * [`rates`]: rates of operations, calls and services; [`series`]: samples of metrics.
 
 mod ahead;
 mod closure;
 mod list;
+mod log_counts;
+mod log_list;
+mod log_parts;
+mod log_walk;
 mod lookup;
 mod needles;
 mod rates;
@@ -24,8 +29,9 @@ use super::engine::QUEUE;
 use super::rates::BUCKET;
 use super::rollup::{Folded, Rollup};
 use super::{
-    Activity, Call, Correlated, Failing, FoundSeries, Holdings, KeptMetrics, Newest, OperationRates, Reader,
-    SeriesFilter, ServiceRates, Store, StoreError, TraceFilter, TracePage, failing,
+    Activity, Call, Correlated, Failing, FoundSeries, Holdings, KeptMetrics, LogCounts, LogFilter, LogPage,
+    Newest, OperationRates, Reader, SeriesFilter, ServiceRates, Store, StoreError, TraceFilter, TracePage,
+    failing,
 };
 use crate::dashboard::model::{Nanos, SpanId, Trace, TraceId, TraceSummary};
 
@@ -52,6 +58,14 @@ impl Reader for Store {
 
     async fn traces(&self, filter: &TraceFilter) -> Result<TracePage, StoreError> {
         self.shared.page(filter).await
+    }
+
+    async fn logs(&self, filter: &LogFilter) -> Result<LogPage, StoreError> {
+        self.shared.log_page(filter).await
+    }
+
+    async fn log_counts(&self, filter: &LogFilter, steps: usize) -> Result<LogCounts, StoreError> {
+        self.shared.count_logs(filter, steps).await
     }
 
     async fn correlated(&self, correlation: &str) -> Result<Correlated, StoreError> {

@@ -13,6 +13,7 @@ use super::StoreError;
 use super::block::{compress, damaged, decompress};
 use super::entry::{self, Entry, Loc, put_text, take_text};
 use super::failing::Minutes;
+use super::logs;
 use super::rates;
 use super::rollup::Rollup;
 use super::tail::Tail;
@@ -53,6 +54,8 @@ pub struct RunMeta {
     pub failing: Minutes,
     /// Where the rates of its operations and calls lie among its pages.
     pub rates: rates::Place,
+    /// Its logs by time; `None` where it was sealed before there was such an index.
+    pub log_index: Option<logs::Index>,
     /// Whether an entry has more correlation IDs than entries keep, so that the filter lacks some.
     pub(super) any_correlation: bool,
     /// Bits of the trace IDs and correlation IDs in it, and of the traces that are linked to.
@@ -198,6 +201,10 @@ impl RunMeta {
             put_varint(&mut raw, block - before);
             before = *block;
         }
+        match &self.log_index {
+            Some(index) => index.put(&mut raw),
+            None => logs::Index::default().put(&mut raw),
+        }
         raw.push(u8::from(self.any_correlation));
         put_varint(&mut raw, self.filter.len() as u64);
         raw.extend_from_slice(&self.filter);
@@ -231,6 +238,8 @@ impl RunMeta {
             block = block.wrapping_add(take_varint(&mut raw)?);
             self.log_blocks.push(block);
         }
+        // Version 2 had no index of logs.
+        self.log_index = if version > 2 { Some(logs::Index::take(&mut raw)?) } else { None };
         self.any_correlation = take_bytes(&mut raw, 1)?[0] != 0;
         let length = take_varint(&mut raw)? as usize;
         self.filter = take_bytes(&mut raw, length)?.to_vec();
@@ -298,5 +307,25 @@ impl Chunk {
     pub fn entry(&self, ordinal: u32) -> Result<Option<Entry>, StoreError> {
         let Some(place) = self.entries.get(ordinal as usize % CHUNK) else { return Ok(None) };
         entry::take(&mut &self.raw[place.clone()]).map(Some).map_err(damaged)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_of_the_version_before_says_that_its_logs_have_no_index() {
+        let meta =
+            RunMeta { log_blocks: vec![7], log_index: Some(logs::Index::default()), ..RunMeta::default() };
+        let written = meta.encode_rest().unwrap();
+        assert_eq!(RunMeta::default().with_rest(&written).unwrap(), meta);
+        let mut raw = decompress(&written).unwrap();
+        // Version 2 ended the same way but for the index of no chunks: its first page and their count.
+        raw[0] = 2;
+        let end = raw.len() - 2;
+        raw.drain(end - 2..end);
+        let before = RunMeta::default().with_rest(&compress(&raw).unwrap()).unwrap();
+        assert_eq!(before, RunMeta { log_index: None, pairs: PairFormat::Whole, ..meta });
     }
 }

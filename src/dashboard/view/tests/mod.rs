@@ -1,6 +1,7 @@
 //! The pages over the fixtures: every case that breaks viewers, hostile texts, bad addresses, headers.
 
 mod cases_in_html;
+mod logs;
 mod rows;
 mod serve;
 
@@ -141,6 +142,10 @@ fn all_pages() -> Vec<String> {
         format!("/traces/{}?span=a000000000000019", trace_id(1)),
         format!("/correlations/{}", format::segment(shop::CORRELATION)),
         format!("/correlations/{}", quoted.replace("%00", "")),
+        "/logs".to_owned(),
+        "/logs?last=24h&limit=1000".to_owned(),
+        "/logs?text=%22%3E%3Cscript%3E&service=%22%3E%3Cscript%3E&correlation=%22%3E%3Cscript%3E".to_owned(),
+        "/logs?attr=%22%3E%3Cscript%3E%3D%22%3E%3Cscript%3Ealert(1)".to_owned(),
         "/search".to_owned(),
         "/search?q=%22%3E%3Cscript%3Ealert(1)%3C%2Fscript%3E".to_owned(),
         "/status".to_owned(),
@@ -216,6 +221,25 @@ async fn bad_addresses_are_answered_as_such() {
         ("/traces?order=random".to_owned(), 400),
         ("/traces?query=color%20%3D%20red".to_owned(), 200),
         ("/traces?service=%27%20OR%201%3D1--&name=%25_%5C".to_owned(), 200),
+        ("/logs?severity=loud".to_owned(), 400),
+        ("/logs?severity=%E2%80%94".to_owned(), 400),
+        ("/logs?severity=any&service=%27%20OR%201%3D1--&text=%25_%5C".to_owned(), 200),
+        ("/logs?trace=abc".to_owned(), 400),
+        (format!("/logs?trace={}", "0".repeat(32)), 400),
+        (format!("/logs?trace={}", "f".repeat(32)), 200),
+        ("/logs?attr=order.id".to_owned(), 400),
+        ("/logs?attr=%3D5".to_owned(), 400),
+        (format!("/logs?{}", ["attr=a%3Db"; 9].join("&")), 400),
+        (format!("/logs?text={}", "x".repeat(1_001)), 400),
+        (format!("/logs?correlation={}", "x".repeat(257)), 400),
+        ("/logs?text=%00".to_owned(), 400),
+        ("/logs?limit=0".to_owned(), 400),
+        ("/logs?limit=1001".to_owned(), 400),
+        ("/logs?after=0-0-0-00000000".to_owned(), 400),
+        ("/logs?last=9y".to_owned(), 400),
+        ("/logs/new".to_owned(), 400),
+        ("/logs/new?since=soon".to_owned(), 400),
+        ("/logs/otlp.jsonl?severity=loud".to_owned(), 400),
         ("/static/0/look.css".to_owned(), 404),
         ("/static/0/..%2f..%2fCargo.toml".to_owned(), 400),
     ] {

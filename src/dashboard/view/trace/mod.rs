@@ -100,6 +100,8 @@ struct TracePage {
     panel: Option<Panel>,
     logs: Vec<LogLine>,
     log_count: usize,
+    /// The same in the list of logs.
+    logs_href: String,
     links: Links,
     adjusted: bool,
 }
@@ -200,6 +202,8 @@ fn draw(
         panel: selected.map(|row| panel::open(&frame, waterfall, row, finding.broke_at)),
         logs: trace.logs.iter().take(MOST_LOGS).map(|log| panel::log_line(&frame, log)).collect(),
         log_count: trace.logs.len(),
+        logs_href: frame
+            .logs_link(trace.logs.iter().map(|log| log.time), &[("trace", &trace.id.to_string())]),
         links,
         adjusted: waterfall.adjusted,
         title,

@@ -13,6 +13,7 @@ use crate::dashboard::query::{prose::Prose, redact};
 use crate::dashboard::view::escape::{Html, escaped};
 use crate::dashboard::view::format;
 use crate::dashboard::view::frame::Frame;
+use crate::dashboard::view::logs;
 
 /// Longer values are folded away.
 const LONG: usize = 2_000;
@@ -235,6 +236,7 @@ fn field(frame: &Frame, of: Of, entry: Entry) -> Field {
         (_, _, key) if entry.kind == "text" && Keys::default().origin(key.as_bytes()).is_some() => {
             Some(frame.correlation_link(&entry.text))
         }
+        (_, Of::Log, _) => logs::pair(&entry).map(|pair| frame.link_with("/logs", &[("attr", &pair)])),
         (_, of, key) => of
             .query_scope()
             .and_then(|scope| language::equality(scope, key, entry.kind, &entry.text))
