@@ -14,9 +14,6 @@ use throughline::dashboard::model::otlp::Batch;
 use throughline::dashboard::store::{Ingest, Limits, Store};
 use workload::{PER_REQUEST, request};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Requests on their way at once.
 const AT_ONCE: usize = 8;
 

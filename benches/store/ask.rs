@@ -10,7 +10,7 @@ use throughline::dashboard::view::zone::rfc3339;
 
 use super::report::Report;
 use super::server::Place;
-use super::workload::{PER_TRACE, SERVICES, hex, now, trace_id};
+use super::workload::{PER_TRACE, SERVICES, USERS, hex, now, trace_id};
 
 const SECOND: u64 = 1_000_000_000;
 const DAY: u64 = 86_400 * SECOND;
@@ -58,7 +58,9 @@ pub fn pages(spans: u64, begin: u64) -> Vec<Question> {
             search(format!("span.order.ref = order-{}", n * 7919 % traces))
         }),
         question("attribute of none, HTML", 100, &|n| search(format!("span.order.ref = nobody-{n}"))),
-        question("20 newest of a user, HTML", 100, &|n| search(format!("span.user.id = user-{}", n * 479))),
+        question("20 newest of a user, HTML", 100, &|n| {
+            search(format!("span.user.id = user-{}", n * 479 % USERS))
+        }),
         question("20 newest of a common attribute, HTML", 50, &|n| {
             search(format!(".shop.region = {}", region(n)))
         }),
@@ -124,7 +126,7 @@ pub async fn in_process(report: &mut Report, place: &Place, spans: u64, begin: u
     })
     .await;
     measure(report, "read: 20 newest of a user", 200, |n| {
-        of_query(format!("span.user.id = user-{}", n * 479))
+        of_query(format!("span.user.id = user-{}", n * 479 % USERS))
     })
     .await;
     measure(report, "read: correlation ID", 200, move |n| async move {

@@ -35,16 +35,17 @@ pub async fn all(address: &str, requests: Range<u64>, senders: u64, begin: u64) 
     }
 }
 
-/// Sends a request each time that `every` has passed, until it is told to stop.
-pub async fn steadily(address: String, first: u64, every: Duration, stop: Arc<Notify>) {
+/// Sends a request each time that `every` has passed, until it is told to stop; gives how many.
+pub async fn steadily(address: String, first: u64, every: Duration, stop: Arc<Notify>) -> u64 {
     let mut client = connect(&address).await;
     let (mut ticks, begin) = (tokio::time::interval(every), now());
     for number in first.. {
         tokio::select! {
-            () = stop.notified() => return,
+            () = stop.notified() => return number - first,
             _ = ticks.tick() => send(&mut client, request(number, begin)).await,
         }
     }
+    unreachable!("numbers do not end")
 }
 
 async fn connect(address: &str) -> Grpc<Channel> {

@@ -72,10 +72,11 @@ fn family(data: &Path) -> Vec<u32> {
     std::iter::once(first).chain(children.split_whitespace().filter_map(|pid| pid.parse().ok())).collect()
 }
 
-/// Bytes of a folder's files, those in folders among them.
+/// Bytes of a folder's files, those in folders among them, but for the room that is kept for a full disk.
 fn files(folder: &Path) -> u64 {
     let entries = std::fs::read_dir(folder).expect("the folder");
     let size = |path: PathBuf| match path.metadata() {
+        _ if path.extension().is_some_and(|extension| extension == "ballast") => 0,
         Ok(found) if found.is_dir() => files(&path),
         Ok(found) => found.len(),
         Err(_) => 0,

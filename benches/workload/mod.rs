@@ -7,6 +7,8 @@ use throughline::dashboard::model::proto::{put_bytes, put_fixed64, put_message, 
 pub const PER_REQUEST: u64 = 512;
 pub const PER_TRACE: u64 = 12;
 pub const SERVICES: u64 = 12;
+#[allow(dead_code, reason = "not every benchmark asks for users")]
+pub const USERS: u64 = 50_000;
 
 /// A request of 512 spans, about 440 bytes each, of whole traces that cross services.
 pub fn request(number: u64, begin: u64) -> Bytes {
@@ -54,7 +56,7 @@ fn span(index: u64, begin: u64) -> Vec<u8> {
     text(&mut out, 9, "url.path", &format!("/api/v1/resource-{}/{}", place * 3, random % 100_000));
     text(&mut out, 9, "server.address", &format!("service-{}.shop.internal", place % SERVICES));
     text(&mut out, 9, "user_agent.original", "shop-client/2.1 (linux)");
-    text(&mut out, 9, "user.id", &format!("user-{}", random % 50_000));
+    text(&mut out, 9, "user.id", &format!("user-{}", random % USERS));
     text(&mut out, 9, "shop.region", ["eu-central-1", "us-east-1", "ap-south-1"][(random % 3) as usize]);
     put_message(&mut out, 9, |out| {
         number(out, "http.response.status_code", if trace % 50 == 0 { 500 } else { 200 })

@@ -48,9 +48,13 @@ async fn over_tcp_and_over_tls_a_store_keeps_its_contract() {
         send(&store, "a", &[span(1, 1, "one", 50)]).await;
         assert!(store.trace(id(1)).await.unwrap().is_some());
         // One that writes, one that reads, one that follows the others.
-        let (under, plain) = under_tls(database).await;
-        let (expected, none) = if tls { (under, plain) } else { (plain, under) };
-        assert!(expected >= 3 && none == 0, "TLS {tls}: {under} under it, {plain} without");
+        eventually("three connections, all of the kind that was asked for", 10, async || {
+            let (under, plain) = under_tls(database).await;
+            let (expected, none) = if tls { (under, plain) } else { (plain, under) };
+            assert_eq!(none, 0, "TLS {tls}: {under} under it, {plain} without");
+            (expected >= 3).then_some(())
+        })
+        .await;
         store.close().await;
     }
 }

@@ -30,9 +30,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// How long a batch waits to be committed before its sender is told to come again: behind a lock or a slow disk
 /// it would wait for all groups before it. Longer than the one commit that a lock holds up.
 const COMMITTED: Duration = Duration::from_secs(5);
-/// Open chunks kept, some 35 kB each: as many as a chart of 600 failed traces needs where one in fifty fails and
-/// the runs overlap.
-const CHUNKS_KEPT: usize = 384;
+/// Open chunks kept, some 35 kB each: as many as a chart of 600 failed traces needs where one in fifty fails.
+const CHUNKS_KEPT: usize = 256;
 /// Chunks read at once where neighbours are likely to be wanted.
 const CHUNKS_AHEAD: u32 = 16;
 

@@ -1,18 +1,15 @@
 //! Pages of traces: the newest, longest or largest that match, within a budget.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::super::engine::Shared;
 use super::super::entry::Entry;
 use super::super::run::{CHUNK, RunMeta};
-use super::super::{
-    Cursor, Dot, Order, Selection, StatusFilter, StoreError, TraceFilter, TracePage, Verdict,
-};
-use super::ahead::{OpenBlocks, RUNS_FIRST};
+use super::super::{Cursor, Order, StoreError, TraceFilter, TracePage, Verdict};
 use super::lookup::{Contents, or_left_out};
-use super::needles::Needles;
-use crate::dashboard::model::{Nanos, Trace, TraceId, TraceSummary};
+use super::search::{Search, dots, key};
+use crate::dashboard::model::{Trace, TraceId};
 
 /// Entries that are looked at together where they lie far apart.
 const AT_ONCE: usize = 64;
@@ -31,6 +28,11 @@ impl LinedUp<'_> {
         let found = self.found.as_deref().filter(|found| !is_dense(found, self.run)).unwrap_or_default();
         found.iter().rev().map(|ordinal| (self.run.id, *ordinal))
     }
+}
+
+/// Whether parts of a trace may lie in more than one place.
+fn is_in_pieces(id: TraceId, in_tail: bool, runs: &[Arc<RunMeta>]) -> bool {
+    usize::from(in_tail) + runs.iter().filter(|run| run.may_hold(id)).count() > 1
 }
 
 /// Whether entries are wanted in every fourth chunk or more often: then it pays to read neighbours along.
@@ -151,7 +153,12 @@ impl Shared {
                     if entry.locs.iter().any(|loc| !search.open.has(loc.block)) {
                         let here = ordinals[..=index].iter().rev().map(|ordinal| (run.id, *ordinal));
                         let next = here.chain(after.iter().flat_map(LinedUp::far_apart));
-                        let blocks = self.to_be_opened(next, search)?;
+                        let next = self.to_be_opened(next, search)?;
+                        let ids = || next.iter().map(|entry| entry.summary.trace_id);
+                        let in_tail = self.in_tail(ids());
+                        search.asked_of_tail.extend(ids().map(|id| (id, in_tail.contains(&id))));
+                        let blocks: Vec<u64> =
+                            next.iter().flat_map(|entry| entry.locs.iter().map(|loc| loc.block)).collect();
                         self.open_ahead(&blocks, &mut search.open).await?;
                     }
                     self.judge(entry, runs, search).await?;
@@ -180,27 +187,25 @@ impl Shared {
         Ok(entry.and_then(|entry| run.left_of(entry)))
     }
 
-    /// The blocks of the traces that are opened next: as many as may be wanted still, out of those whose chunks are at
-    /// hand.
+    /// The traces that are opened next: as many as may be wanted still, out of those whose chunks are at hand.
     fn to_be_opened(
         &self,
         next: impl Iterator<Item = (u64, u32)>,
         search: &Search<'_>,
-    ) -> Result<Vec<u64>, StoreError> {
+    ) -> Result<Vec<Entry>, StoreError> {
         let wanted = search.rows.saturating_sub(search.found.len()).clamp(1, OPENED_AT_ONCE);
-        let (mut traces, mut blocks) = (0, Vec::new());
+        let mut traces = Vec::new();
         for (run, ordinal) in next.take(AT_ONCE) {
             let Some(chunk) = self.kept_chunk((run, (ordinal as usize / CHUNK) as u32)) else { break };
             let Some(entry) = chunk.entry(ordinal)? else { continue };
             if search.would_open(&entry) {
-                traces += 1;
-                blocks.extend(entry.locs.iter().map(|loc| loc.block));
+                traces.push(entry);
             }
-            if traces >= wanted || blocks.len() >= OPENED_AT_ONCE {
+            if traces.len() >= wanted {
                 break;
             }
         }
-        Ok(blocks)
+        Ok(traces)
     }
 
     /// Looks at the spans of a trace whose summary does not tell whether it is wanted, and takes it if it is.
@@ -213,7 +218,14 @@ impl Shared {
         let Some(select) = search.filter.select.clone() else { return Ok(()) };
         let id = entry.summary.trace_id;
         search.seen_down_to = entry.summary.start;
-        let whole = if self.is_in_pieces(id, runs) { self.entry(id).await?.unwrap_or(entry) } else { entry };
+        let in_tail = match search.asked_of_tail.get(&id) {
+            Some(known) => *known,
+            None => !self.in_tail([id].into_iter()).is_empty(),
+        };
+        let whole = match is_in_pieces(id, in_tail, runs) {
+            true => self.entry(id).await?.unwrap_or(entry),
+            false => entry,
+        };
         let trace = match self.contents_with(&whole.locs, &mut search.open).await {
             Ok(Contents::Read(spans, logs)) => Ok(Some(Trace { id, spans, logs })),
             Ok(Contents::Moved) => self.whole_trace(id).await,
@@ -230,10 +242,10 @@ impl Shared {
         Ok(())
     }
 
-    /// Whether parts of a trace may lie in more than one place.
-    fn is_in_pieces(&self, id: TraceId, runs: &[Arc<RunMeta>]) -> bool {
-        let in_tail = self.index.read().expect("no holder panics").tail.trace(id).is_some();
-        usize::from(in_tail) + runs.iter().filter(|run| run.may_hold(id)).count() > 1
+    /// Which of some traces the tail has a part of. One look for all: each may wait for a commit that is being taken in.
+    fn in_tail(&self, ids: impl Iterator<Item = TraceId>) -> HashSet<TraceId> {
+        let index = self.index.read().expect("no holder panics");
+        ids.filter(|id| index.tail.trace(*id).is_some()).collect()
     }
 
     /// Sorts, takes the page, and completes its rows by parts that lie in other runs.
@@ -266,10 +278,11 @@ impl Shared {
             .filter(|_| more)
             .map(|last| Cursor { key: key(&last.summary, filter.order), trace_id: last.summary.trace_id })
             .or_else(|| cut.map(|cut| Cursor { key: cut, trace_id: TraceId([0; 16]) }));
+        let in_tail = self.in_tail(rows.iter().map(|row| row.summary.trace_id));
         for row in rows {
             let id = row.summary.trace_id;
             // In one place only: then the row is whole as it is.
-            let whole = if !search.whole.contains(&id) && self.is_in_pieces(id, runs) {
+            let whole = if !search.whole.contains(&id) && is_in_pieces(id, in_tail.contains(&id), runs) {
                 self.entry(id).await?.unwrap_or(row)
             } else {
                 row
@@ -278,183 +291,4 @@ impl Shared {
         }
         Ok(page)
     }
-}
-
-/// A search under way.
-struct Search<'a> {
-    filter: &'a TraceFilter,
-    from: Nanos,
-    to: Nanos,
-    needles: Needles,
-    /// Matches wanted before a search for the newest may end.
-    want: usize,
-    /// Matches wanted for the page alone: nothing is opened for the chart's sake.
-    rows: usize,
-    found: HashMap<TraceId, Entry>,
-    examined: u64,
-    complete: bool,
-    /// Traces opened, and their spans.
-    opened: u64,
-    spans: usize,
-    open: OpenBlocks,
-    /// Runs that are lined up next.
-    runs_ahead: usize,
-    /// Traces that were put together out of all their parts already.
-    whole: HashSet<TraceId>,
-    /// The start of the last trace that was opened.
-    seen_down_to: Nanos,
-    /// Whether it ended since it had looked at as much as it may.
-    spent: bool,
-}
-
-impl<'a> Search<'a> {
-    fn new(filter: &'a TraceFilter) -> Self {
-        let newest = filter.order == Order::Newest;
-        let dots = if filter.dots { TracePage::MAX_DOTS } else { 0 };
-        let to = filter.to.unwrap_or(Nanos::MAX);
-        let before = filter.after.filter(|_| newest).map_or(Nanos::MAX, |after| after.key);
-        Self {
-            filter,
-            from: filter.from.unwrap_or(0),
-            to: to.min(before),
-            needles: Needles::of(filter),
-            want: filter.limit.clamp(1, TraceFilter::MAX_LIMIT).max(dots) + 1,
-            rows: filter.limit.clamp(1, TraceFilter::MAX_LIMIT) + 1,
-            found: HashMap::new(),
-            examined: 0,
-            complete: true,
-            opened: 0,
-            spans: 0,
-            open: OpenBlocks::default(),
-            runs_ahead: RUNS_FIRST,
-            whole: HashSet::new(),
-            seen_down_to: 0,
-            spent: false,
-        }
-    }
-
-    /// Looks at an entry, and takes it where it is wanted for certain.
-    fn offer(&mut self, entry: &Entry) -> Verdict {
-        self.examined += 1;
-        // A page of the newest goes on below its cursor; what is above must not use up what is wanted.
-        let above =
-            |after: Cursor| (entry.summary.start, entry.summary.trace_id) >= (after.key, after.trace_id);
-        let newest = self.filter.order == Order::Newest;
-        if newest && self.filter.after.is_some_and(above) || !matches(entry, self.filter, self.from, self.to)
-        {
-            return Verdict::No;
-        }
-        self.seen_down_to = entry.summary.start;
-        let verdict =
-            self.filter.select.as_ref().map_or(Verdict::Yes, |select| select.of_summary(&entry.summary));
-        if verdict == Verdict::Yes {
-            match self.found.get_mut(&entry.summary.trace_id) {
-                Some(known) => known.absorb(entry.clone()),
-                None => drop(self.found.insert(entry.summary.trace_id, entry.clone())),
-            }
-        }
-        verdict
-    }
-
-    /// Whether the spans of an entry will have to be looked at.
-    fn would_open(&self, entry: &Entry) -> bool {
-        let of_summary = |select: &Arc<dyn Selection>| select.of_summary(&entry.summary) == Verdict::Open;
-        matches(entry, self.filter, self.from, self.to) && self.filter.select.as_ref().is_some_and(of_summary)
-    }
-
-    /// Looks at the tail's entries, newest first, until there are enough; gives the traces to be opened. From the
-    /// first of those on, what is certain is opened as well, so that the newest come first.
-    fn offer_newest<'b>(&mut self, entries: impl Iterator<Item = &'b Entry>) -> Vec<TraceId> {
-        let mut open = Vec::new();
-        for entry in entries {
-            match self.offer(entry) {
-                Verdict::Open => open.push(entry.summary.trace_id),
-                Verdict::Yes if !open.is_empty() => {
-                    self.found.remove(&entry.summary.trace_id);
-                    open.push(entry.summary.trace_id);
-                }
-                _ => {}
-            }
-            if self.is_enough() {
-                self.complete = false;
-                break;
-            }
-        }
-        open
-    }
-
-    fn is_enough(&self) -> bool {
-        self.filter.order == Order::Newest && self.found.len() >= self.wanted()
-    }
-
-    /// Matches after which a search for the newest may end.
-    fn wanted(&self) -> usize {
-        if self.opened > 0 { self.rows } else { self.want }
-    }
-
-    /// Whether it has looked at as much as it may.
-    fn is_spent(&mut self) -> bool {
-        self.spent |= self.examined >= TraceFilter::BUDGET as u64 || self.spans >= TraceFilter::SPANS;
-        self.spent
-    }
-
-    /// Whether nothing that starts at `start` or before can be among the newest wanted.
-    fn is_done_before(&self, start: Nanos) -> bool {
-        self.is_enough() && {
-            let newer = self.found.values().filter(|entry| entry.summary.start > start).count();
-            newer >= self.wanted()
-        }
-    }
-}
-
-fn matches(entry: &Entry, filter: &TraceFilter, from: Nanos, to: Nanos) -> bool {
-    let summary = &entry.summary;
-    if !entry.is_trace() || summary.start < from || summary.start > to {
-        return false;
-    }
-    let share = filter.service.as_ref().map(|name| summary.share(name));
-    if matches!(share, Some(None)) && summary.more_services == 0 {
-        return false;
-    }
-    let errors = share.flatten().map_or(summary.errors, |share| share.errors);
-    let status = match filter.status {
-        Some(StatusFilter::Error) => errors > 0,
-        Some(StatusFilter::Ok) => errors == 0,
-        Some(StatusFilter::Broke) => summary.failed(),
-        None => true,
-    };
-    status
-        && filter
-            .operation
-            .as_ref()
-            .is_none_or(|name| summary.root.as_ref().is_some_and(|root| root.name == *name))
-        && filter.min_duration.is_none_or(|least| summary.duration() >= least)
-        && filter.max_duration.is_none_or(|most| summary.duration() <= most)
-        && filter.correlation.as_ref().is_none_or(|value| entry.carries(value).unwrap_or(true))
-}
-
-/// What a list is sorted by.
-fn key(summary: &TraceSummary, order: Order) -> u64 {
-    match order {
-        Order::Newest => summary.start,
-        Order::Longest => summary.duration(),
-        Order::MostSpans => u64::from(summary.spans),
-        Order::MostErrors => u64::from(summary.errors),
-    }
-}
-
-/// The newest of the matches, for the chart.
-fn dots(entries: &[Entry]) -> Vec<Dot> {
-    let mut dots: Vec<Dot> = entries
-        .iter()
-        .map(|Entry { summary, .. }| Dot {
-            trace_id: summary.trace_id,
-            start: summary.start,
-            duration: summary.duration(),
-            failed: summary.errors > 0,
-        })
-        .collect();
-    dots.sort_by_key(|dot| std::cmp::Reverse(dot.start));
-    dots.truncate(TracePage::MAX_DOTS);
-    dots
 }

@@ -1,7 +1,7 @@
 //! Reads: the tail in memory first, then the runs that may hold something.
 //!
 //! * [`lookup`]: entries by term, and the whole of a trace out of its parts; [`ahead`]: many reads in few statements.
-//! * [`list`]: pages of traces; [`needles`]: what an index is asked for them.
+//! * [`list`]: pages of traces; [`search`]: what was found for one so far; [`needles`]: what an index is asked for them.
 //! * [`log_list`]: pages of logs; [`log_walk`] and [`log_parts`]: the rows that may be wanted; [`log_counts`]: how many.
 //! * [`closure`]: everything that one correlation ID ties together.
 //! * [`rates`]: rates of operations, calls and services; [`series`]: samples of metrics.
@@ -16,6 +16,7 @@ mod log_walk;
 mod lookup;
 mod needles;
 mod rates;
+mod search;
 mod series;
 
 use std::collections::BTreeSet;

@@ -71,7 +71,7 @@ impl Sqlite {
             .filename(path)
             .read_only(true)
             .busy_timeout(BUSY)
-            .pragma("cache_size", "-4096")
+            .pragma("cache_size", "-2048")
             .disable_statement_logging();
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
