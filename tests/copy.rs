@@ -9,21 +9,37 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use common::otlp::{self, span};
+use common::otlp::{self, Measure, point, span};
 use common::postgres::Server;
 use common::{binary, eventually};
 use place::{Place, change_file, id, newest, send, send_logs};
 use process::Process;
+use throughline::dashboard::model::otlp::interest::Interest;
+use throughline::dashboard::model::otlp::points::{Arrival, Points};
 use throughline::dashboard::store::check::check;
 use throughline::dashboard::store::copy::{CopyError, copy};
-use throughline::dashboard::store::{Limits, Location, Order, Reader, Store, TraceFilter};
+use throughline::dashboard::store::{
+    Ingest, Limits, Location, Metric, Order, Reader, SeriesFilter, Store, TraceFilter,
+};
 
 /// Traces of the store under test: two runs and a tail.
 const TRACES: u64 = 38_000;
 
-/// Fills a store with two runs and a tail: spans of several services, failures, links, logs, and some of it twice.
+/// A sample of a level, some minutes old.
+async fn sample(store: &Store, age_s: u64) {
+    let time = otlp::now() - age_s * 1_000_000_000;
+    let request =
+        otlp::metrics("payments", "circuit_breaker.state", Measure::Gauge, &[point(time, age_s as f64)]);
+    let arrival = Arrival { now: otlp::now(), oldest: 0 };
+    let points = Points::read(&request, &Interest::default(), arrival).expect("a valid request");
+    store.keep(points).await.expect("kept");
+}
+
+/// Fills a store with two runs and a tail: spans of several services, failures, links, logs, and some of it twice; and
+/// samples in sealed chunks and in the tail.
 async fn fill(place: &Place) {
     let store = place.open().await;
+    sample(&store, 300).await;
     for first in (0..TRACES).step_by(2_000) {
         let roots: Vec<_> = (first..first + 2_000)
             .map(|number| {
@@ -43,6 +59,7 @@ async fn fill(place: &Place) {
         send_logs(&store, "payments", &[("declined", Some(trace), None), ("lost", None, Some(&correlation))])
             .await;
     }
+    sample(&store, 120).await;
     eventually("two runs are sealed", 60, async || (store.holdings().await.unwrap().runs == 2).then_some(()))
         .await;
     store.close().await;
@@ -50,7 +67,7 @@ async fn fill(place: &Place) {
 
 /// What a store answers to every question, as text.
 async fn answers(store: &Store, now: u64) -> Vec<String> {
-    let (from, to) = (now - 200_000_000_000, now);
+    let (from, to) = (now - 600_000_000_000, now);
     let mut all = Vec::new();
     for order in [Order::Newest, Order::Longest, Order::MostErrors] {
         let page = store.traces(&TraceFilter { order, to: Some(to), ..newest(50) }).await.unwrap();
@@ -76,6 +93,9 @@ async fn answers(store: &Store, now: u64) -> Vec<String> {
     failing.sort();
     all.extend(failing);
     all.push(format!("{:?}", store.calls(from, to).await.unwrap()));
+    let metrics = vec![Metric::Named("circuit_breaker.state".into())];
+    let found = store.series(&SeriesFilter { metrics, from, to, ..SeriesFilter::default() }).await.unwrap();
+    all.push(format!("{:?}", found.series));
     let holdings = store.holdings().await.unwrap();
     all.push(format!("{} {} {} {:?}", holdings.spans, holdings.logs, holdings.runs, holdings.oldest));
     all
@@ -106,7 +126,8 @@ async fn a_copy_there_and_back_is_the_same_store() {
     assert!(told.is_sorted() && told.first().unwrap().0 == 0, "{told:?}");
     assert_eq!(told.last().unwrap(), &(there.counts.bytes(), there.counts.bytes()));
     let whole = check(&first.location(), |_, _| {}).await.unwrap();
-    assert_eq!((whole.spans, whole.trouble_count), (TRACES + TRACES / 10, 0));
+    assert_eq!((whole.spans, whole.samples, whole.trouble_count), (TRACES + TRACES / 10, 2, 0));
+    assert_eq!((there.counts.samples.rows, back.counts.samples.rows), (1, 1), "the other one is in the tail");
     for place in [&middle, &last] {
         assert_eq!(check(&place.location(), |_, _| {}).await.unwrap(), whole);
         for (one, other) in answers_at(place, now).await.iter().zip(&before) {
