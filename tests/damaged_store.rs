@@ -4,7 +4,6 @@
 
 mod common;
 #[path = "store/place.rs"]
-#[allow(dead_code)]
 mod place;
 mod process;
 

@@ -9,7 +9,7 @@
 //! * [`send`]: spans on their way. * [`ask`]: pages and reads. * [`report`]: the table.
 
 mod ask;
-#[allow(dead_code, unused_imports, reason = "the tests use more of it")]
+#[allow(unused_imports, reason = "the tests use more of it")]
 #[path = "../../tests/common/mod.rs"]
 mod common;
 mod report;
