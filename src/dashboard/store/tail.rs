@@ -100,10 +100,14 @@ impl Tail {
         self.rates.remember(sides);
     }
 
-    /// The empty tail that follows this one when it is sealed. Its index takes over the memory.
-    pub fn next(mut self) -> Self {
+    /// Begins anew when it was sealed: its index keeps the memory, and rates what may still be joined. Gives back what it
+    /// held, which takes a while to let go of and is best dropped where nobody waits.
+    pub fn begin_anew(&mut self) -> Self {
+        let mut old = std::mem::take(self);
+        self.terms = std::mem::take(&mut old.terms);
         self.terms.clear();
-        Self { rates: self.rates.next(), terms: self.terms, ..Self::default() }
+        self.rates = std::mem::take(&mut old.rates).next();
+        old
     }
 
     /// Whether it is time to seal.

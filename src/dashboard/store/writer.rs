@@ -273,10 +273,12 @@ impl Writer {
         self.first_of_tail = last + 1;
         self.tail_blocks.clear();
         tracing::debug!(run = meta.id, entries = meta.entries, "sealed the tail into a run");
-        let mut index = self.shared.index.write().expect("no holder panics");
-        index.tail = std::mem::take(&mut index.tail).next();
-        index.live.next(now());
-        Arc::make_mut(&mut index.runs).push(meta);
+        let _sealed = {
+            let mut index = self.shared.index.write().expect("no holder panics");
+            index.live.next(now());
+            Arc::make_mut(&mut index.runs).push(meta);
+            index.tail.begin_anew()
+        };
         Ok(())
     }
 }
