@@ -147,15 +147,13 @@ async fn follow(python: Protocol, node: Protocol) {
 
     let (well, _) = trace(&dashboard, "order-43", &chain).await;
     assert_ne!(well, failed);
-    // Express wraps a handler in spans that say nothing, mostly three: one row stands for those in a row until they are
-    // asked for. When they begin at the same moment as something else, there may be fewer in it.
-    for (query, shown) in [("", " internal spans</a>"), ("?fold=off", ">middleware - patched</a>")] {
-        eventually(&format!("{shown} in the trace{query}"), 30, || async {
-            let (_, html) = page(&dashboard, &format!("/traces/{well}{query}")).await;
-            html.contains(shown).then_some(())
-        })
-        .await;
-    }
+    // Express wraps a handler in spans that say nothing. Whether they are one row depends on what else is between them,
+    // such as a connection that had to be made; that is held to its rule where it lives.
+    eventually("the spans of Express", 30, || async {
+        let (_, html) = page(&dashboard, &format!("/traces/{well}?fold=off")).await;
+        html.contains(">middleware - patched</a>").then_some(())
+    })
+    .await;
     let (_, list) = page(&dashboard, "/traces?status=error").await;
     assert!(list.contains(&failed) && !list.contains(&well), "the list of failed traces");
     assert_metrics_are_kept(&dashboard).await;
