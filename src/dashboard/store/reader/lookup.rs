@@ -182,8 +182,7 @@ impl Shared {
             };
             read().map_err(|error| self.at(&format!("block {id}"), error))?;
         }
-        // Of those that begin together the longest first: where a clock tells whole milliseconds, that is the parent.
-        spans.sort_by_key(|span| (span.start, std::cmp::Reverse(span.end)));
+        spans.sort_by_key(|span| span.start);
         logs.sort_by_key(|log| log.time);
         Ok(Contents::Read(spans, logs))
     }
