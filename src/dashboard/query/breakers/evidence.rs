@@ -1,0 +1,329 @@
+//! What spans and logs tell of breakers: changes of state by name, and calls that were turned away.
+//!
+//! One reading of the store for both: the selection that judges a trace notes what it finds, so that no trace is opened
+//! twice.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use std::sync::Arc;
+
+use super::{Library, State};
+use crate::dashboard::model::value::{Attributes, find};
+use crate::dashboard::model::{
+    Event, LogRecord, Nanos, Resource, Span, SpanId, Trace, TraceId, TraceSummary, Value, hash,
+};
+use crate::dashboard::query::semantics::Semantics;
+use crate::dashboard::store::{LogFilter, Plan, Reader, Selection, StoreError, TraceFilter, Verdict};
+
+/// The event that names a change, on spans and logs.
+pub const STATE_CHANGE: &str = "circuit_breaker.state_change";
+const NAME_KEYS: [&str; 2] = ["circuit_breaker.name", "name"];
+const FROM_KEYS: [&str; 5] = [
+    "circuit_breaker.state.from",
+    "circuit_breaker.from",
+    "circuit_breaker.previous_state",
+    "circuit_breaker.state.previous",
+    "from",
+];
+const TO_KEYS: [&str; 4] = ["circuit_breaker.state.to", "circuit_breaker.to", "circuit_breaker.state", "to"];
+const PEER_KEYS: [&str; 2] = ["service.peer.name", "peer.service"];
+/// States as they are written in events; an index finds them as they stand.
+const WRITTEN: [&str; 9] =
+    ["open", "half_open", "closed", "half-open", "OPEN", "HALF_OPEN", "CLOSED", "forced_open", "isolated"];
+
+/// What says that a call was turned away, as exceptions' types and as error types.
+const REJECTIONS: [(&str, Library); 12] = [
+    ("io.github.resilience4j.circuitbreaker.CallNotPermittedException", Library::Resilience4j),
+    ("CallNotPermittedException", Library::Resilience4j),
+    ("Polly.CircuitBreaker.BrokenCircuitException", Library::Polly),
+    ("Polly.CircuitBreaker.IsolatedCircuitException", Library::Polly),
+    ("dev.failsafe.CircuitBreakerOpenException", Library::Failsafe),
+    ("net.jodah.failsafe.CircuitBreakerOpenException", Library::Failsafe),
+    ("com.netflix.hystrix.exception.HystrixRuntimeException", Library::Hystrix),
+    ("EOPENBREAKER", Library::Opossum),
+    ("circuit_open", Library::Convention),
+    ("circuit_breaker.open", Library::Convention),
+    ("CircuitOpen", Library::Convention),
+    ("pybreaker.CircuitBreakerError", Library::Convention),
+];
+/// Where those stand.
+const REJECTION_KEYS: [&str; 3] = ["exception.type", "error.type", "code"];
+
+/// Traces looked at for one reading, and logs for each kind of log.
+const MOST_TRACES: usize = 200;
+const MOST_LOGS: usize = 200;
+/// Changes and rejections of one reading.
+const MOST_FOUND: usize = 2_000;
+
+/// A change of state that somebody named.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    pub time: Nanos,
+    pub service: String,
+    /// The process, as far as the resource names it.
+    pub instance: String,
+    pub name: String,
+    pub from: Option<State>,
+    pub to: State,
+    pub peer: Option<String>,
+    pub trace: Option<TraceId>,
+    pub span: Option<SpanId>,
+    /// Told by a log, and not by an event of a span.
+    pub by_log: bool,
+    /// What else the event says, as text: thresholds, reasons.
+    pub details: Vec<(String, String)>,
+}
+
+/// A call that a breaker turned away.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rejection {
+    pub time: Nanos,
+    pub service: String,
+    /// The breaker's name, where it is told.
+    pub name: Option<String>,
+    pub library: Library,
+    pub trace: Option<TraceId>,
+    pub span: Option<SpanId>,
+    /// The span's name, or the log's text.
+    pub what: String,
+    /// What was answered because of it, where the span says so.
+    pub answered: Option<String>,
+}
+
+/// Both.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Evidence {
+    /// By time.
+    pub changes: Vec<Change>,
+    pub rejections: Vec<Rejection>,
+    /// False where there was more than one reading takes.
+    pub complete: bool,
+}
+
+/// Reads what spans and logs of `from..=to` tell; of one service, or of all.
+pub async fn read(
+    reader: &dyn Reader,
+    from: Nanos,
+    to: Nanos,
+    service: Option<&str>,
+) -> Result<Evidence, StoreError> {
+    let collector = Arc::new(Collector::new(from, to, service));
+    let filter = TraceFilter {
+        from: Some(from),
+        to: Some(to),
+        service: service.map(str::to_owned),
+        select: Some(collector.clone()),
+        limit: MOST_TRACES,
+        ..TraceFilter::default()
+    };
+    let page = reader.traces(&filter).await?;
+    let mut evidence = collector.take();
+    evidence.complete = page.complete && page.next.is_none();
+    for state in ["open", "half_open", "closed"] {
+        for log in logs(reader, from, to, service, (TO_KEYS[0], state)).await? {
+            evidence.changes.extend(change_of_log(&log));
+        }
+    }
+    for log in logs(reader, from, to, service, ("code", "EOPENBREAKER")).await? {
+        evidence.rejections.push(rejection_of_log(&log));
+    }
+    evidence.changes.sort_by_key(|change| change.time);
+    evidence.rejections.sort_by_key(|rejection| rejection.time);
+    Ok(evidence)
+}
+
+async fn logs(
+    reader: &dyn Reader,
+    from: Nanos,
+    to: Nanos,
+    service: Option<&str>,
+    (key, value): (&str, &str),
+) -> Result<Vec<LogRecord>, StoreError> {
+    let filter = LogFilter {
+        from: Some(from),
+        to: Some(to),
+        service: service.map(str::to_owned),
+        attributes: vec![(key.to_owned(), value.to_owned())],
+        limit: MOST_LOGS,
+        ..LogFilter::default()
+    };
+    Ok(reader.logs(&filter).await?.rows.into_iter().map(|row| row.log).collect())
+}
+
+/// Judges traces and notes what they tell.
+struct Collector {
+    from: Nanos,
+    to: Nanos,
+    service: Option<String>,
+    text: String,
+    plan: Plan,
+    found: Mutex<Evidence>,
+}
+
+/// Selections are the same where their texts are; no two of these are.
+static NUMBER: AtomicU64 = AtomicU64::new(0);
+
+impl Collector {
+    fn new(from: Nanos, to: Nanos, service: Option<&str>) -> Self {
+        let values = |keys: &[&str], values: &[&str]| -> Vec<u32> {
+            let all = keys.iter().flat_map(|key| values.iter().map(move |value| (*key, *value)));
+            all.filter_map(|(key, value)| hash::of(key, &Value::Text(value.to_owned()))).collect()
+        };
+        let types = REJECTIONS.map(|(name, _)| name);
+        let hashes = [values(&TO_KEYS, &WRITTEN), values(&REJECTION_KEYS, &types)].concat();
+        Self {
+            from,
+            to,
+            service: service.map(str::to_owned),
+            text: format!("breakers {}", NUMBER.fetch_add(1, Ordering::Relaxed)),
+            plan: Plan::Attribute(hashes),
+            found: Mutex::default(),
+        }
+    }
+
+    fn take(&self) -> Evidence {
+        std::mem::take(&mut self.found.lock().expect("no holder panics"))
+    }
+}
+
+impl Selection for Collector {
+    fn text(&self) -> &str {
+        &self.text
+    }
+
+    fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    fn of_summary(&self, _: &TraceSummary) -> Verdict {
+        Verdict::Open
+    }
+
+    fn of_trace(&self, _: &TraceSummary, trace: &Trace) -> bool {
+        let mut found = self.found.lock().expect("no holder panics");
+        let before = (found.changes.len(), found.rejections.len());
+        for span in &trace.spans {
+            if self.service.as_ref().is_some_and(|service| service != span.service()) {
+                continue;
+            }
+            let inside = |time: Nanos| (self.from..=self.to).contains(&time);
+            let changes = span.events.iter().filter_map(|event| change(span, event));
+            let room = MOST_FOUND.saturating_sub(found.changes.len());
+            found.changes.extend(changes.filter(|change| inside(change.time)).take(room));
+            if found.rejections.len() < MOST_FOUND
+                && let Some(rejection) = rejection(span)
+            {
+                found.rejections.push(rejection);
+            }
+        }
+        before != (found.changes.len(), found.rejections.len())
+    }
+}
+
+fn text<'a>(attributes: &'a Attributes, keys: &[&str]) -> Option<&'a str> {
+    keys.iter().find_map(|key| find(attributes, key)?.as_str()).filter(|text| !text.is_empty())
+}
+
+/// A name as series have it: they keep its first 256 bytes.
+fn cut(name: &str) -> String {
+    name[..name.floor_char_boundary(256)].to_owned()
+}
+
+/// The change that an event of a span names.
+pub fn change(span: &Span, event: &Event) -> Option<Change> {
+    if event.name != STATE_CHANGE {
+        return None;
+    }
+    let time = if event.time == 0 { span.end } else { event.time };
+    let told = told(time, &event.attributes, &span.attributes, &span.resource)?;
+    Some(Change { trace: Some(span.trace_id), span: Some(span.span_id), ..told })
+}
+
+/// The change that a log names.
+pub fn change_of_log(log: &LogRecord) -> Option<Change> {
+    let named = log.event_name == STATE_CHANGE || find(&log.attributes, NAME_KEYS[0]).is_some();
+    let told = told(log.time, &log.attributes, &Vec::new(), &log.resource).filter(|_| named)?;
+    Some(Change { trace: log.trace_id, span: log.span_id, by_log: true, ..told })
+}
+
+fn told(time: Nanos, said: &Attributes, around: &Attributes, resource: &Resource) -> Option<Change> {
+    let to = State::named(text(said, &TO_KEYS)?)?;
+    let name = text(said, &NAME_KEYS).or_else(|| text(around, &NAME_KEYS[..1]));
+    let peer = text(said, &PEER_KEYS).or_else(|| text(around, &PEER_KEYS)).map(str::to_owned);
+    let known = |key: &str| {
+        [&NAME_KEYS[..], &FROM_KEYS, &TO_KEYS, &PEER_KEYS].iter().any(|keys| keys.contains(&key))
+    };
+    let details = said.iter().filter(|(key, _)| !known(key) && key.starts_with("circuit_breaker."));
+    Some(Change {
+        time,
+        service: cut(resource.service()),
+        instance: cut(&resource.instance()),
+        name: cut(name.or(peer.as_deref()).unwrap_or_default()),
+        from: text(said, &FROM_KEYS).and_then(State::named),
+        to,
+        peer,
+        trace: None,
+        span: None,
+        by_log: false,
+        details: details.map(|(key, value)| (key.clone(), value.to_text())).collect(),
+    })
+}
+
+/// The rejection that a span tells of: an exception of a known type, or that type as its error.
+pub fn rejection(span: &Span) -> Option<Rejection> {
+    let events = span.events.iter().map(|event| (event.time, &event.attributes));
+    let own = std::iter::once((span.end, &span.attributes));
+    let (time, said, library) = events.chain(own).find_map(|(time, said)| {
+        let told = REJECTION_KEYS[..2].iter().find_map(|key| find(said, key)?.as_str())?;
+        let (_, library) = REJECTIONS.iter().find(|(name, _)| *name == told)?;
+        let message = text(said, &["exception.message"]).unwrap_or_default();
+        // Hystrix throws one exception for whatever went wrong.
+        let is = *library != Library::Hystrix || message.contains("short-circuited");
+        is.then_some((time, said, *library))
+    })?;
+    let message = text(said, &["exception.message"]).unwrap_or(&span.status_message);
+    let name = text(said, &NAME_KEYS[..1]).or_else(|| text(&span.attributes, &NAME_KEYS[..1]));
+    let semantics = Semantics(span);
+    let status = semantics.http_status().map(|status| status.to_string()).or_else(|| semantics.rpc_status());
+    Some(Rejection {
+        time: if time == 0 { span.start } else { time },
+        service: cut(span.service()),
+        name: name.or_else(|| quoted(message)).map(cut),
+        library,
+        trace: Some(span.trace_id),
+        span: Some(span.span_id),
+        what: span.name.clone(),
+        answered: status,
+    })
+}
+
+fn rejection_of_log(log: &LogRecord) -> Rejection {
+    Rejection {
+        time: log.time,
+        service: cut(log.service()),
+        name: text(&log.attributes, &["circuit_breaker.name", "breaker", "circuit"]).map(cut),
+        library: Library::Opossum,
+        trace: log.trace_id,
+        span: log.span_id,
+        what: crate::dashboard::query::logs::text(log),
+        answered: None,
+    }
+}
+
+/// The name in "CircuitBreaker 'payments' is OPEN and does not permit further calls".
+fn quoted(message: &str) -> Option<&str> {
+    let (before, rest) = message.split_once('\'')?;
+    let (name, _) = rest.split_once("' ")?;
+    (before.trim() == "CircuitBreaker" && !name.is_empty()).then_some(name)
+}
+
+/// What finds the rejected calls of a service in the list of traces.
+pub fn query(service: &str, library: Library) -> String {
+    use crate::dashboard::query::language::value;
+    let types = REJECTIONS.iter().filter(|(_, of)| *of == library);
+    let types: Vec<String> = types
+        .flat_map(|(name, _)| ["event.exception.type", "error.type"].map(|key| format!("{key} = {}", value(name))))
+        .collect();
+    format!("service.name = {} and ({})", value(service), types.join(" or "))
+}
