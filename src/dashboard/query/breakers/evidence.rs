@@ -19,14 +19,12 @@ use crate::dashboard::store::{LogFilter, Plan, Reader, Selection, StoreError, Tr
 /// The event that names a change, on spans and logs.
 pub const STATE_CHANGE: &str = "circuit_breaker.state_change";
 const NAME_KEYS: [&str; 2] = ["circuit_breaker.name", "name"];
-const FROM_KEYS: [&str; 5] = [
-    "circuit_breaker.state.from",
-    "circuit_breaker.from",
-    "circuit_breaker.previous_state",
-    "circuit_breaker.state.previous",
-    "from",
-];
-const TO_KEYS: [&str; 4] = ["circuit_breaker.state.to", "circuit_breaker.to", "circuit_breaker.state", "to"];
+const FROM_KEYS: [&str; 3] = ["from", "circuit_breaker.state.from", "circuit_breaker.from"];
+/// Never `circuit_breaker.state`: each guarded call may have it, and would be read.
+const TO_KEYS: [&str; 3] = ["to", "circuit_breaker.state.to", "circuit_breaker.to"];
+const REASON: &str = "circuit_breaker.reason";
+/// The span event of a call that was turned away.
+pub const REJECTED: &str = "circuit_breaker.rejected";
 const PEER_KEYS: [&str; 2] = ["service.peer.name", "peer.service"];
 /// States as they are written in events; an index finds them as they stand.
 const WRITTEN: [&str; 9] =
@@ -71,7 +69,9 @@ pub struct Change {
     pub span: Option<SpanId>,
     /// Told by a log, and not by an event of a span.
     pub by_log: bool,
-    /// What else the event says, as text: thresholds, reasons.
+    /// Why, in the sender's words.
+    pub reason: Option<String>,
+    /// What else the event says, as text: the breaker's settings.
     pub details: Vec<(String, String)>,
 }
 
@@ -252,7 +252,7 @@ fn told(time: Nanos, said: &Attributes, around: &Attributes, resource: &Resource
     let name = text(said, &NAME_KEYS).or_else(|| text(around, &NAME_KEYS[..1]));
     let peer = text(said, &PEER_KEYS).or_else(|| text(around, &PEER_KEYS)).map(str::to_owned);
     let known = |key: &str| {
-        [&NAME_KEYS[..], &FROM_KEYS, &TO_KEYS, &PEER_KEYS].iter().any(|keys| keys.contains(&key))
+        key == REASON || [&NAME_KEYS[..], &FROM_KEYS, &TO_KEYS, &PEER_KEYS].iter().any(|keys| keys.contains(&key))
     };
     let details = said.iter().filter(|(key, _)| !known(key) && key.starts_with("circuit_breaker."));
     Some(Change {
@@ -266,6 +266,7 @@ fn told(time: Nanos, said: &Attributes, around: &Attributes, resource: &Resource
         trace: None,
         span: None,
         by_log: false,
+        reason: text(said, &[REASON]).map(str::to_owned),
         details: details.map(|(key, value)| (key.clone(), value.to_text())).collect(),
     })
 }
@@ -274,14 +275,16 @@ fn told(time: Nanos, said: &Attributes, around: &Attributes, resource: &Resource
 pub fn rejection(span: &Span) -> Option<Rejection> {
     let events = span.events.iter().map(|event| (event.time, &event.attributes));
     let own = std::iter::once((span.end, &span.attributes));
-    let (time, said, library) = events.chain(own).find_map(|(time, said)| {
+    let refused = span.events.iter().find(|event| event.name == REJECTED);
+    let refused = refused.map(|event| (event.time, &event.attributes, Library::Convention));
+    let (time, said, library) = refused.or_else(|| events.chain(own).find_map(|(time, said)| {
         let told = REJECTION_KEYS[..2].iter().find_map(|key| find(said, key)?.as_str())?;
         let (_, library) = REJECTIONS.iter().find(|(name, _)| *name == told)?;
         let message = text(said, &["exception.message"]).unwrap_or_default();
         // Hystrix throws one exception for whatever went wrong.
         let is = *library != Library::Hystrix || message.contains("short-circuited");
         is.then_some((time, said, *library))
-    })?;
+    }))?;
     let message = text(said, &["exception.message"]).unwrap_or(&span.status_message);
     let name = text(said, &NAME_KEYS[..1]).or_else(|| text(&span.attributes, &NAME_KEYS[..1]));
     let semantics = Semantics(span);

@@ -134,22 +134,26 @@ impl Parts<'_> {
         for change in &self.changes {
             by_instance.entry(&change.instance).or_default().push(change);
         }
-        // Micrometer's registry says no instance where the spans of the same process do.
-        let nameless = self.tracks.len() == 1 && self.tracks.contains_key("");
+        // Micrometer's registry names no instance where the spans of the same process do, and a span may name another
+        // than metrics: such changes are no instances of their own, they say when.
+        let strange: Vec<&Change> = by_instance
+            .iter()
+            .filter(|(name, _)| !self.tracks.contains_key(*name))
+            .flat_map(|(_, changes)| changes.iter().copied())
+            .collect();
+        if self.tracks.is_empty() {
+            let told = by_instance.iter();
+            self.instances.extend(told.map(|(name, changes)| by_changes(name, changes, 0, range)));
+        }
         for (name, track) in &self.tracks {
-            let changes = match by_instance.remove(name) {
-                None if nameless => std::mem::take(&mut by_instance).into_values().flatten().collect(),
-                changes => changes.unwrap_or_default(),
-            };
-            let is_better = track.known > Known::Log && !changes.is_empty();
-            self.instances.push(if is_better {
-                by_changes(name, &changes, track.heard, range)
+            let changes = by_instance.get(*name).unwrap_or(&strange);
+            let own = by_instance.contains_key(*name) || self.tracks.len() == 1;
+            self.instances.push(if own && track.known > Known::Log && !changes.is_empty() {
+                by_changes(name, changes, track.heard, range)
             } else {
-                by_track(name, track, &changes, range)
+                by_track(name, track, changes, range)
             });
         }
-        let told = by_instance.into_iter();
-        self.instances.extend(told.map(|(name, changes)| by_changes(name, &changes, 0, range)));
         self.instances.sort_by(|a, b| (a.state, &a.name).cmp(&(b.state, &b.name)));
     }
 }

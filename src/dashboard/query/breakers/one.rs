@@ -57,6 +57,8 @@ pub struct Transition {
     pub told: Option<(TraceId, SpanId)>,
     /// Whether a span or log told of it, so that the moment is exact.
     pub exact: bool,
+    /// What whoever named the change said of it.
+    pub reason: Option<String>,
     pub because: Because,
 }
 
@@ -151,6 +153,7 @@ fn transitions(breaker: &Breaker, changes: &[Change], from: Nanos) -> Vec<Transi
                     instances: vec![instance.name.clone()],
                     told: None,
                     exact: false,
+                    reason: None,
                     because: Because::Untold,
                 });
             }
@@ -168,6 +171,7 @@ fn transitions(breaker: &Breaker, changes: &[Change], from: Nanos) -> Vec<Transi
                 instances: vec![change.instance.clone()],
                 told: None,
                 exact: true,
+                reason: change.reason.clone(),
                 because: Because::Untold,
             });
         }
@@ -201,6 +205,7 @@ fn sharpen(transitions: &mut [Transition], changes: &[Change]) {
         if let Some(change) = near.min_by_key(|change| one.at.abs_diff(change.time)) {
             one.at = change.time;
             one.exact = true;
+            one.reason = change.reason.as_ref().map(|reason| redact::shown("", reason).0);
             one.told = change.trace.zip(change.span);
         }
     }
@@ -240,6 +245,7 @@ async fn in_logs(reader: &dyn Reader, key: &Key, transitions: &[Transition]) -> 
                     trace: row.log.trace_id,
                     span: row.log.span_id,
                     by_log: true,
+                    reason: None,
                     details: Vec::new(),
                 });
             }

@@ -38,8 +38,8 @@ pub enum Says {
     Moved(State),
     /// Counts calls that ended so.
     Calls(Outcome),
-    /// Share of failed calls in percent; below 0 there were too few.
-    FailureRate,
+    /// Share of failed calls, 1 of what is all of them; below 0 there were too few.
+    FailureRate(u8),
     /// Only that the breaker is there.
     There,
 }
@@ -119,7 +119,7 @@ fn resilience4j(rest: &str, identity: &Identity) -> Option<Told> {
     } else if is(rest, "not.permitted.calls") {
         Says::Calls(Outcome::Rejected)
     } else if is(rest, "failure.rate") {
-        Says::FailureRate
+        Says::FailureRate(100)
     } else {
         Says::There
     };
@@ -179,13 +179,16 @@ fn convention(rest: &str, identity: &Identity) -> Option<Told> {
         Says::Is(State::named(state)?)
     } else if is(rest, "calls") {
         match first(identity, &results)? {
-            "success" | "succeeded" | "ok" => Says::Calls(Outcome::Succeeded),
+            // Slow ones succeeded, too late.
+            "success" | "succeeded" | "ok" | "slow" => Says::Calls(Outcome::Succeeded),
             "failure" | "failed" | "error" | "timeout" => Says::Calls(Outcome::Failed),
             "rejected" | "reject" | "not_permitted" => Says::Calls(Outcome::Rejected),
             _ => Says::There,
         }
     } else if is(rest, "rejected") || is(rest, "rejections") || is(rest, "calls.rejected") {
         Says::Calls(Outcome::Rejected)
+    } else if is(rest, "failure.rate") {
+        Says::FailureRate(1)
     } else {
         Says::There
     };

@@ -84,7 +84,7 @@ pub fn go_on(tracks: &mut Tracks, found: &[Series], from: Nanos, now: Nanos) {
                 let moved = grown.iter().filter(|growth| growth.value > 0.0);
                 place.list.extend(moved.map(|growth| (growth.time, Told::Moved(state, growth.value))));
             }
-            Says::Calls(_) | Says::FailureRate | Says::There => {
+            Says::Calls(_) | Says::FailureRate(_) | Says::There => {
                 place.list.extend(series.samples.iter().map(|sample| (sample.time, Told::There)));
             }
         }
@@ -280,9 +280,11 @@ fn interval(points: &[(Nanos, Told)], before: Nanos) -> Nanos {
     let mut between: Vec<Nanos> = exports.windows(2).map(|pair| pair[1] - pair[0]).collect();
     between.sort_unstable();
     // Two exports may lie apart for any reason; what was seen before weighs more than that.
-    match between.get(between.len() / 2) {
-        Some(usual) if between.len() >= 2 || before == 0 => *usual,
-        _ => before,
+    match (between.len(), before) {
+        (0, _) => before,
+        (1 | 2, 0) => between[0],
+        (1 | 2, _) => before,
+        (many, _) => between[many / 2],
     }
 }
 
@@ -293,7 +295,7 @@ pub struct Calls {
     pub succeeded: Option<f64>,
     pub failed: Option<f64>,
     pub rejected: Option<f64>,
-    /// Sum of the newest failure rates in percent, and how many told one.
+    /// Sum of the newest failure rates, 0 to 1, and how many told one.
     rates: (f64, u32),
 }
 
@@ -302,7 +304,7 @@ impl Calls {
     pub fn failing(&self) -> Option<f64> {
         let tried = self.failed.unwrap_or(0.0) + self.succeeded.unwrap_or(0.0);
         let told = self.failed.is_some() || self.succeeded.is_some();
-        let rate = (self.rates.1 > 0).then(|| self.rates.0 / f64::from(self.rates.1) / 100.0);
+        let rate = (self.rates.1 > 0).then(|| self.rates.0 / f64::from(self.rates.1));
         (told && tried > 0.0).then(|| self.failed.unwrap_or(0.0) / tried).or(rate)
     }
 }
@@ -324,11 +326,11 @@ pub fn calls(found: &[Series], from: Nanos, since: Nanos) -> HashMap<Key, Calls>
                 let lately = grown.iter().filter(|one| one.time >= since).map(|one| one.value).sum::<f64>();
                 *sum = Some(sum.unwrap_or(0.0) + lately);
             }
-            Says::FailureRate => {
+            Says::FailureRate(whole) => {
                 let newest: Option<&Sample> = series.samples.last().filter(|sample| sample.time >= since);
                 if let Some(sample) = newest.filter(|sample| sample.value >= 0.0) {
                     let rates = &mut all.entry(signal.key).or_default().rates;
-                    *rates = (rates.0 + sample.value, rates.1 + 1);
+                    *rates = (rates.0 + sample.value / f64::from(whole), rates.1 + 1);
                 }
             }
             _ => {}

@@ -107,6 +107,7 @@ fn transition(one: &Transition) -> Value {
         "traceId": one.told.map(|(trace, _)| trace.to_string()),
         "spanId": one.told.map(|(_, span)| span.to_string()),
         "because": because,
+        "reason": one.reason,
         "failedSpans": causes.iter().map(cause).collect::<Vec<_>>(),
     })
 }

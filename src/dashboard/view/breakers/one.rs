@@ -143,15 +143,19 @@ fn line(frame: &Frame, transition: &Transition, heard: usize) -> Line1 {
         at,
         from: badge(frame, transition.from),
         to: badge(frame, transition.to),
-        because: because(frame, &transition.because),
+        because: because(frame, transition),
         instances: format!("{} of {}", transition.instances.len(), heard.max(transition.instances.len())),
         told: transition.told.map(|(trace, span)| frame.span_link(&trace, &span)),
     }
 }
 
 /// Why it changed, with links to the spans and stories.
-fn because(frame: &Frame, because: &Because) -> Html {
-    let text = match because {
+fn because(frame: &Frame, transition: &Transition) -> Html {
+    let said = transition.reason.as_ref().map(|reason| escaped(&format::shortened(reason, 160)));
+    let text = match &transition.because {
+        Because::Untold | Because::TrialFailed | Because::TrialsPassed | Because::Waited(_) if said.is_some() => {
+            said.clone().unwrap_or_default()
+        }
         Because::Waited(time) => format!("{} had passed", escaped(&format::duration(*time))),
         Because::TrialsPassed => "trial calls passed".to_owned(),
         Because::TrialFailed => "a trial call failed".to_owned(),
@@ -176,7 +180,10 @@ fn because(frame: &Frame, because: &Because) -> Html {
                     break;
                 }
             }
-            text
+            match said {
+                Some(said) => format!("{said}; {text}"),
+                None => text,
+            }
         }
     };
     askama::filters::Safe(text)

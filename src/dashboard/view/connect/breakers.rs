@@ -35,7 +35,7 @@ static LIBRARIES: [Language; 7] = [
         name: "opossum (Node)",
         steps: &[
             (SEND, "export OTEL_EXPORTER_OTLP_ENDPOINT=http://{http}\nexport OTEL_METRICS_EXPORTER=otlp"),
-            (TELL, "const events = metrics.getMeter(\"opossum-metrics\").createCounter(\"circuit\");\nfor (const event of breaker.eventNames())\n  breaker.on(event, () => events.add(1, { name: breaker.name, event }));"),
+            (TELL, "const events = metrics.getMeter(\"opossum-metrics\").createCounter(\"circuit\");\nfor (const event of [\"fire\", \"success\", \"failure\", \"reject\", \"open\", \"halfOpen\", \"close\"])\n  breaker.on(event, () => events.add(1, { name: breaker.name, event }));"),
         ],
         note: "opossum has no OpenTelemetry plugin of its own; these are the names of its Prometheus plugin.",
     },
@@ -65,7 +65,7 @@ static LIBRARIES: [Language; 7] = [
         name: "Anything else",
         steps: &[
             ("A gauge that names the state", "circuit_breaker.state{circuit_breaker.name=\"payments\", circuit_breaker.state=\"open\"} 1\ncircuit_breaker.state{circuit_breaker.name=\"payments\", circuit_breaker.state=\"closed\"} 0"),
-            ("An event when it changes", "span.addEvent(\"circuit_breaker.state_change\", {\n  \"circuit_breaker.name\": \"payments\", \"service.peer.name\": \"payments\",\n  \"circuit_breaker.state.from\": \"closed\", \"circuit_breaker.state.to\": \"open\" })"),
+            ("An event when it changes", "span.addEvent(\"circuit_breaker.state_change\", {\n  \"circuit_breaker.name\": \"payments\", \"service.peer.name\": \"payments\",\n  \"from\": \"closed\", \"to\": \"open\" })"),
         ],
         note: "Either is enough; with both, the page knows the moment and the span. States are closed, open and half_open.",
     },
