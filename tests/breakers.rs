@@ -5,6 +5,7 @@
 
 mod common;
 
+use common::breakers::{Kind, attributes, metric, own, request, resilience4j, together};
 use common::otlp::{self, TestSpan, span};
 use common::{Running, client};
 use serde_json::{Value, json};
@@ -12,7 +13,8 @@ use serde_json::{Value, json};
 const S: u64 = 1_000_000_000;
 
 async fn post(server: &Running, signal: &str, body: Value) {
-    let request = client().post(server.otlp(&format!("/v1/{signal}"))).header("content-type", "application/json");
+    let request =
+        client().post(server.otlp(&format!("/v1/{signal}"))).header("content-type", "application/json");
     let answer = request.body(body.to_string()).send().await.expect("an answer");
     assert_eq!(answer.status(), 200, "{:?}", answer.text().await);
 }
@@ -34,81 +36,6 @@ async fn api(server: &Running, path: &str) -> Value {
     serde_json::from_str(&text).expect("JSON")
 }
 
-fn attributes(pairs: &[(&str, &str)]) -> Value {
-    pairs.iter().map(|(key, value)| json!({ "key": key, "value": { "stringValue": value } })).collect()
-}
-
-/// What a metric measures.
-#[derive(Clone, Copy)]
-enum Kind {
-    Gauge,
-    Counter,
-    Histogram,
-}
-
-/// A metric of one point.
-fn metric(name: &str, kind: Kind, pairs: &[(&str, &str)], time: u64, value: f64) -> Value {
-    let mut point = json!({ "attributes": attributes(pairs), "timeUnixNano": time.to_string() });
-    match kind {
-        Kind::Gauge => {
-            point["asDouble"] = json!(value);
-            json!({ "name": name, "gauge": { "dataPoints": [point] } })
-        }
-        Kind::Counter => {
-            point["asDouble"] = json!(value);
-            point["startTimeUnixNano"] = json!((time - 3_000 * S).to_string());
-            json!({ "name": name, "sum": { "aggregationTemporality": 2, "isMonotonic": true, "dataPoints": [point] } })
-        }
-        Kind::Histogram => {
-            point["count"] = json!((value as u64).to_string());
-            point["startTimeUnixNano"] = json!((time - 3_000 * S).to_string());
-            json!({ "name": name, "histogram": { "aggregationTemporality": 2, "dataPoints": [point] } })
-        }
-    }
-}
-
-/// A request of metrics of one process.
-fn request(service: &str, instance: &str, metrics: Vec<Value>) -> Value {
-    let mut resource = vec![("service.name", service)];
-    resource.extend((!instance.is_empty()).then_some(("service.instance.id", instance)));
-    json!({ "resourceMetrics": [{
-        "resource": { "attributes": attributes(&resource) },
-        "scopeMetrics": [{ "scope": { "name": "test" }, "metrics": metrics }],
-    }] })
-}
-
-/// What resilience4j sends by Micrometer's registry at one export: six states, calls, rejections, the failure rate. Each
-/// series has its own time.
-fn resilience4j(name: &str, state: &str, time: u64, calls: [f64; 3], rate: f64) -> Vec<Value> {
-    let states = ["closed", "open", "half_open", "forced_open", "disabled", "metrics_only"];
-    let mut all: Vec<Value> = (0u64..)
-        .zip(states)
-        .map(|(number, one)| {
-            let value = f64::from(u8::from(one == state));
-            let time = time + number * 4_000_000;
-            metric("resilience4j.circuitbreaker.state", Kind::Gauge, &[("name", name), ("state", one)], time, value)
-        })
-        .collect();
-    for (kind, count) in [("successful", calls[0]), ("failed", calls[1])] {
-        let pairs = [("name", name), ("kind", kind)];
-        all.push(metric("resilience4j.circuitbreaker.calls", Kind::Histogram, &pairs, time, count));
-    }
-    let pairs = [("name", name), ("kind", "not_permitted")];
-    all.push(metric("resilience4j.circuitbreaker.not.permitted.calls", Kind::Counter, &pairs, time, calls[2]));
-    all.push(metric("resilience4j.circuitbreaker.failure.rate", Kind::Gauge, &[("name", name)], time, rate));
-    all
-}
-
-/// The gauge of the convention at one export.
-fn own(name: &str, state: &str, time: u64) -> Vec<Value> {
-    let states = ["closed", "open", "half_open"];
-    let one = |one: &str| {
-        let pairs = [("circuit_breaker.name", name), ("circuit_breaker.state", one)];
-        metric("circuit_breaker.state", Kind::Gauge, &pairs, time, f64::from(u8::from(one == state)))
-    };
-    states.map(one).into()
-}
-
 fn breaker<'a>(list: &'a Value, name: &str) -> &'a Value {
     let found = list["breakers"].as_array().and_then(|all| all.iter().find(|one| one["name"] == name));
     found.unwrap_or_else(|| panic!("{name} in {list}"))
@@ -118,12 +45,38 @@ fn breaker<'a>(list: &'a Value, name: &str) -> &'a Value {
 async fn each_library_is_known_by_what_it_sends() {
     let server = Running::start().await;
     let now = otlp::now();
-    for (number, at) in (0u64..).zip([now - 30 * S, now - 20 * S, now - 10 * S, now - S]) {
+    for (number, at) in (0u64..).zip([now - 181 * S, now - 121 * S, now - 61 * S, now - S]) {
         let (old, late) = (number as f64, number == 3);
         let moved = |count: f64| if late { count } else { 0.0 };
-        post(&server, "metrics", request("java", "", resilience4j("pay", if late { "open" } else { "closed" }, at, [old * 10.0, old * 30.0, old * 4.0], 75.0))).await;
-        let polly = [("event.name", "OnCircuitOpened"), ("pipeline.name", "card"), ("strategy.name", "CircuitBreaker"), ("exception.type", "System.TimeoutException")];
-        let mut dotnet = vec![metric("resilience.polly.strategy.events", Kind::Counter, &[("event.name", "OnRetry"), ("pipeline.name", "card")], at, old)];
+        post(
+            &server,
+            "metrics",
+            request(
+                "java",
+                "",
+                resilience4j(
+                    "pay",
+                    if late { "open" } else { "closed" },
+                    at,
+                    [old * 10.0, old * 30.0, old * 4.0],
+                    75.0,
+                ),
+            ),
+        )
+        .await;
+        let polly = [
+            ("event.name", "OnCircuitOpened"),
+            ("pipeline.name", "card"),
+            ("strategy.name", "CircuitBreaker"),
+            ("exception.type", "System.TimeoutException"),
+        ];
+        let mut dotnet = vec![metric(
+            "resilience.polly.strategy.events",
+            Kind::Counter,
+            &[("event.name", "OnRetry"), ("pipeline.name", "card")],
+            at,
+            old,
+        )];
         if late {
             dotnet.push(metric("resilience.polly.strategy.events", Kind::Counter, &polly, at, 1.0));
         }
@@ -132,13 +85,27 @@ async fn each_library_is_known_by_what_it_sends() {
             let pairs = [("failsafe.circuit_breaker.state", state), ("failsafe.circuit_breaker.name", "tax")];
             metric("failsafe.circuit_breaker.state_change.count", Kind::Counter, &pairs, at, count)
         };
-        post(&server, "metrics", request("jvm", "j1", vec![failsafe("open", 1.0), failsafe("half_open", moved(1.0))])).await;
-        let circuit = |event: &str, count: f64| metric("circuit", Kind::Counter, &[("name", "charge"), ("event", event)], at, count);
-        let mut node = vec![circuit("fire", old * 7.0), circuit("success", old), circuit("failure", old * 3.0)];
+        post(
+            &server,
+            "metrics",
+            request("jvm", "j1", vec![failsafe("open", 1.0), failsafe("half_open", moved(1.0))]),
+        )
+        .await;
+        let circuit = |event: &str, count: f64| {
+            metric("circuit", Kind::Counter, &[("name", "charge"), ("event", event)], at, count)
+        };
+        let mut node =
+            vec![circuit("fire", old * 7.0), circuit("success", old), circuit("failure", old * 3.0)];
         node.extend(late.then(|| circuit("open", 1.0)));
         node.push(metric("circuit", Kind::Counter, &[("name", "quiet"), ("event", "fire")], at, old));
         post(&server, "metrics", request("node", "n1", node)).await;
-        let hystrix = metric("hystrix.circuit.breaker.open", Kind::Gauge, &[("group", "g"), ("key", "Lookup")], at, moved(1.0));
+        let hystrix = metric(
+            "hystrix.circuit.breaker.open",
+            Kind::Gauge,
+            &[("group", "g"), ("key", "Lookup")],
+            at,
+            moved(1.0),
+        );
         post(&server, "metrics", request("netflix", "h1", vec![hystrix])).await;
         let envoy = |name: &str, value: f64| metric(name, Kind::Gauge, &[], at, value);
         let envoy = vec![
@@ -146,7 +113,12 @@ async fn each_library_is_known_by_what_it_sends() {
             envoy("cluster.stock.outlier_detection.ejections_active", moved(2.0)),
         ];
         post(&server, "metrics", request("mesh", "e1", envoy)).await;
-        post(&server, "metrics", request("rust", "r1", own("users", if late { "half_open" } else { "open" }, at))).await;
+        post(
+            &server,
+            "metrics",
+            request("rust", "r1", own("users", if late { "half_open" } else { "open" }, at)),
+        )
+        .await;
         // A gauge of numbers, whatever they mean: no state is made of it.
         let bare = metric("circuit_breaker.state", Kind::Gauge, &[("circuit_breaker.name", "bare")], at, 2.0);
         post(&server, "metrics", request("bare", "b1", vec![bare])).await;
@@ -171,7 +143,11 @@ async fn each_library_is_known_by_what_it_sends() {
             "{one}"
         );
     }
-    assert_eq!(list["breakers"].as_array().map(Vec::len), Some(9), "nothing is made of a bare number: {list}");
+    assert_eq!(
+        list["breakers"].as_array().map(Vec::len),
+        Some(9),
+        "nothing is made of a bare number: {list}"
+    );
     assert_eq!(breaker(&list, "pay")["failureShare"], 0.75);
     assert_eq!(breaker(&list, "charge")["failureShare"], 0.75);
     assert!(breaker(&list, "pay")["rejectedPerSecond"].as_f64().is_some_and(|rate| rate > 0.0));
@@ -191,25 +167,36 @@ async fn each_library_is_known_by_what_it_sends() {
 async fn instances_are_counted_and_a_silent_one_is_unknown() {
     let server = Running::start().await;
     let now = otlp::now();
+    let mut exports = Vec::new();
     for export in 0u64..30 {
-        let at = now - 301 * S + export * 10 * S;
+        // One a minute, so that a machine that is slow for a while does not make them silent.
+        let at = now - 1_741 * S + export * 60 * S;
         for number in 0u64..10 {
             // The last one falls silent half way; three open near the end.
             let state = if number < 3 && export >= 27 { "open" } else { "closed" };
             if number < 9 || export < 15 {
-                post(&server, "metrics", request("orders", &format!("o{number}"), own("payments", state, at + number * S / 10))).await;
+                exports.push(request(
+                    "orders",
+                    &format!("o{number}"),
+                    own("payments", state, at + number * S / 10),
+                ));
             }
         }
         if export < 20 {
-            post(&server, "metrics", request("batch", "b", own("lost", "open", at))).await;
+            exports.push(request("batch", "b", own("lost", "open", at)));
         }
     }
+    post(&server, "metrics", together(exports)).await;
     let list = api(&server, "/api/breakers").await;
     let one = breaker(&list, "payments");
-    assert_eq!((&one["state"], &one["instancesInState"], &one["instancesHeard"]), (&json!("open"), &json!(3), &json!(9)));
+    assert_eq!(
+        (&one["state"], &one["instancesInState"], &one["instancesHeard"]),
+        (&json!("open"), &json!(3), &json!(9))
+    );
     let since: u64 = one["since"].as_str().unwrap().parse().unwrap();
-    assert!((now - 32 * S..now - 30 * S).contains(&since), "{one}");
-    let states: Vec<_> = one["states"].as_array().unwrap().iter().map(|one| one["state"].as_str().unwrap()).collect();
+    assert!((now - 122 * S..now - 120 * S).contains(&since), "{one}");
+    let states: Vec<_> =
+        one["states"].as_array().unwrap().iter().map(|one| one["state"].as_str().unwrap()).collect();
     assert_eq!(states, ["closed", "open"]);
     let lost = breaker(&list, "lost");
     assert_eq!((&lost["state"], &lost["instancesHeard"]), (&json!("unknown"), &json!(0)), "{lost}");
@@ -218,16 +205,19 @@ async fn instances_are_counted_and_a_silent_one_is_unknown() {
     assert_eq!(gone["state"], "unknown");
     assert_eq!(one["transitions"][0]["instances"].as_array().map(Vec::len), Some(3), "they opened together");
     let (_, html) = page(&server, "/breakers").await;
-    assert!(html.contains("payments is open in 3 of 9 instances of orders") && html.contains("silent for"), "{html}");
+    assert!(
+        html.contains("payments is open in 3 of 9 instances of orders") && html.contains("silent for"),
+        "{html}"
+    );
 
     // What comes late is in the past of the page all the same.
-    let at = now - 2_000 * S;
+    let at = now - 3_000 * S;
     post(&server, "metrics", request("late", "l", own("late", "open", at))).await;
     let list = api(&server, "/api/breakers").await;
     assert_eq!(breaker(&list, "late")["states"][0]["state"], "open", "{list}");
     // A range that is past shows the state at its end, and the shorter page does not forget what the longer one knew.
     let then = |at: u64| jiff::Timestamp::from_nanosecond(at.into()).unwrap();
-    let past = format!("/api/breakers?from={}&to={}", then(now - 300 * S), then(now - 60 * S));
+    let past = format!("/api/breakers?from={}&to={}", then(now - 1_500 * S), then(now - 180 * S));
     assert_eq!(breaker(&api(&server, &past).await, "payments")["state"], "closed");
     assert_eq!(breaker(&api(&server, "/api/breakers?last=5m").await, "payments")["state"], "open");
     assert_eq!(breaker(&api(&server, "/api/breakers?last=24h").await, "payments")["state"], "open");
@@ -235,10 +225,9 @@ async fn instances_are_counted_and_a_silent_one_is_unknown() {
 }
 
 /// A span with an event.
-fn with_event(trace: u64, number: u64, name: &str, ago_ms: u64, event: &str, pairs: &[(&str, &str)]) -> Value {
-    let time = otlp::now() - ago_ms * 1_000_000;
+fn with_event(trace: u64, name: &str, time: u64, event: &str, pairs: &[(&str, &str)]) -> Value {
     json!({
-        "traceId": otlp::trace_hex(trace), "spanId": format!("{:016x}", number + 1), "name": name, "kind": 2,
+        "traceId": otlp::trace_hex(trace), "spanId": format!("{trace:016x}"), "name": name, "kind": 2,
         "startTimeUnixNano": (time - S / 100).to_string(), "endTimeUnixNano": (time + S / 100).to_string(),
         "attributes": attributes(&[("http.response.status_code", "503"), ("correlation.id", "order-7")]),
         "events": [{ "timeUnixNano": time.to_string(), "name": event, "attributes": attributes(pairs) }],
@@ -254,8 +243,12 @@ async fn spans(server: &Running, service: &str, spans: Vec<Value>) {
 async fn spans_and_logs_tell_of_changes_and_of_rejected_calls() {
     let server = Running::start().await;
     let failed = |number: u64, peer: &str| {
-        let call = span(number, 2, "POST", 42_000).parent(1).with("service.peer.name", peer).failed("timed out");
-        vec![span(number, 1, "POST /orders", 42_000).with("correlation.id", "order-6"), TestSpan { kind: 3, ..call }]
+        let call =
+            span(number, 2, "POST", 42_000).parent(1).with("service.peer.name", peer).failed("timed out");
+        vec![
+            span(number, 1, "POST /orders", 42_000).with("correlation.id", "order-6"),
+            TestSpan { kind: 3, ..call },
+        ]
     };
     for number in 1..=3 {
         traces(&server, "orders", &failed(number, "payments")).await;
@@ -264,44 +257,88 @@ async fn spans_and_logs_tell_of_changes_and_of_rejected_calls() {
     let change = |from: &'static str, to: &'static str| {
         [("circuit_breaker.name", "payments"), ("service.peer.name", "payments"), ("from", from), ("to", to)]
     };
-    let name = "circuit_breaker.state_change";
-    spans(&server, "orders", vec![with_event(11, 1, "POST /orders", 40_000, name, &change("closed", "open"))]).await;
-    let log = |to: &str, from: &str, at: u64| json!({
-        "timeUnixNano": at.to_string(), "severityNumber": 13, "eventName": name, "body": { "stringValue": "changed" },
-        "attributes": attributes(&[("circuit_breaker.name", "payments"), ("from", from), ("to", to)]),
-    });
-    let now = otlp::now();
+    let (name, now) = ("circuit_breaker.state_change", otlp::now());
+    spans(
+        &server,
+        "orders",
+        vec![with_event(11, "POST /orders", now - 40 * S, name, &change("closed", "open"))],
+    )
+    .await;
+    let log = |to: &str, from: &str, at: u64| {
+        json!({
+            "timeUnixNano": at.to_string(), "severityNumber": 13, "eventName": name, "body": { "stringValue": "changed" },
+            "attributes": attributes(&[("circuit_breaker.name", "payments"), ("from", from), ("to", to)]),
+        })
+    };
     let resource = attributes(&[("service.name", "orders"), ("service.instance.id", "i1")]);
     post(&server, "logs", json!({ "resourceLogs": [{ "resource": { "attributes": resource }, "scopeLogs": [{ "logRecords": [log("half_open", "open", now - 10 * S)] }] }] })).await;
     // resilience4j's exception names the breaker, Polly's does not, and of neither is there a metric.
-    let refused = [("exception.type", "io.github.resilience4j.circuitbreaker.CallNotPermittedException"),
-        ("exception.message", "CircuitBreaker 'card/1' is OPEN and does not permit further calls")];
-    spans(&server, "java", vec![with_event(21, 1, "POST /pay", 9_000, "exception", &refused)]).await;
-    let broken = [("exception.type", "Polly.CircuitBreaker.BrokenCircuitException"), ("exception.message", "The circuit is now open")];
-    spans(&server, "dotnet", vec![with_event(22, 1, "POST /buy", 8_000, "exception", &broken)]).await;
+    let refused = [
+        ("exception.type", "io.github.resilience4j.circuitbreaker.CallNotPermittedException"),
+        ("exception.message", "CircuitBreaker 'card/1' is OPEN and does not permit further calls"),
+    ];
+    spans(&server, "java", vec![with_event(21, "POST /pay", now - 9 * S, "exception", &refused)]).await;
+    let broken = [
+        ("exception.type", "Polly.CircuitBreaker.BrokenCircuitException"),
+        ("exception.message", "The circuit is now open"),
+    ];
+    spans(&server, "dotnet", vec![with_event(22, "POST /buy", now - 8 * S, "exception", &broken)]).await;
     let rejected = [("circuit_breaker.name", "payments"), ("circuit_breaker.state", "open")];
-    spans(&server, "orders", vec![with_event(23, 1, "charge", 20_000, "circuit_breaker.rejected", &rejected)]).await;
+    spans(
+        &server,
+        "orders",
+        vec![with_event(23, "charge", now - 20 * S, "circuit_breaker.rejected", &rejected)],
+    )
+    .await;
     // Another library's event of the same name and no state, and an attribute that only looks like one.
-    spans(&server, "noise", vec![with_event(24, 1, "x", 7_000, name, &[("circuit_breaker.name", "n"), ("to", "7")]),
-        with_event(25, 1, "x", 7_000, "moved", &[("from", "closed"), ("to", "open")])]).await;
+    spans(
+        &server,
+        "noise",
+        vec![
+            with_event(24, "x", now - 7 * S, name, &[("circuit_breaker.name", "n"), ("to", "7")]),
+            with_event(25, "x", now - 7 * S, "moved", &[("from", "closed"), ("to", "open")]),
+        ],
+    )
+    .await;
 
     let list = api(&server, "/api/breakers").await;
     assert_eq!(list["breakers"].as_array().map(Vec::len), Some(3), "{list}");
     let one = breaker(&list, "payments");
-    assert_eq!((&one["state"], &one["knownFrom"], &one["guards"]), (&json!("half_open"), &json!("log"), &json!("payments")), "{one}");
+    assert_eq!(
+        (&one["state"], &one["knownFrom"], &one["guards"]),
+        (&json!("half_open"), &json!("log"), &json!("payments")),
+        "{one}"
+    );
     let card = breaker(&list, "card/1");
-    assert_eq!((&card["state"], &card["knownFrom"]), (&json!("unknown"), &json!("rejected calls")), "evidence, not state: {card}");
+    assert_eq!(
+        (&card["state"], &card["knownFrom"]),
+        (&json!("unknown"), &json!("rejected calls")),
+        "evidence, not state: {card}"
+    );
     assert_eq!(breaker(&list, "")["library"], "polly");
 
     let one = api(&server, "/api/breakers/one?service=orders&name=payments&library=convention").await;
     let opened = one["transitions"].as_array().unwrap().iter().find(|one| one["to"] == "open").unwrap();
-    assert_eq!((&opened["because"]["failedCalls"], &opened["traceId"]), (&json!(3), &json!(otlp::trace_hex(11))), "{opened}");
-    assert!(opened["failedSpans"].as_array().unwrap().iter().all(|span| span["peer"] == "payments"), "{opened}");
+    assert_eq!(
+        (&opened["because"]["failedCalls"], &opened["traceId"]),
+        (&json!(3), &json!(otlp::trace_hex(11))),
+        "{opened}"
+    );
+    assert!(
+        opened["failedSpans"].as_array().unwrap().iter().all(|span| span["peer"] == "payments"),
+        "{opened}"
+    );
     assert_eq!(opened["failedSpans"][0]["correlation"], "order-6");
     assert_eq!(one["rejectedCalls"][0]["traceId"], otlp::trace_hex(23));
     let (status, html) = page(&server, "/breakers/one?service=orders&name=payments").await;
     assert_eq!(status, 200);
-    for text in ["payments is half-open in orders", "3 calls failed just before", "timed out", "/correlations/order-6", "30.0 s had passed"] {
+    for text in [
+        "payments is half-open in orders",
+        "3 calls failed just before",
+        "timed out",
+        "/correlations/order-6",
+        "30.0 s had passed",
+    ] {
         assert!(html.contains(text), "{text} in {}", &html[html.find("<main").unwrap_or(0)..]);
     }
     let (status, html) = page(&server, "/breakers/one?service=java&name=card%2F1").await;
@@ -314,7 +351,17 @@ async fn spans_and_logs_tell_of_changes_and_of_rejected_calls() {
 async fn any_name_has_a_page() {
     let server = Running::start().await;
     let long = "größe/大 ".repeat(120);
-    let names = ["a/b/../c", "..", "?x=1&y=2#z", "<script>alert(1)</script>", "größe 大", "\u{202e}evil", "with\0nul", "%2F%00", &long];
+    let names = [
+        "a/b/../c",
+        "..",
+        "?x=1&y=2#z",
+        "<script>alert(1)</script>",
+        "größe 大",
+        "\u{202e}evil",
+        "with\0nul",
+        "%2F%00",
+        &long,
+    ];
     let now = otlp::now();
     for (number, name) in (0..).zip(names) {
         let service = if number == 0 { "s/1?" } else { "s" };

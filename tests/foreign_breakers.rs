@@ -34,7 +34,11 @@ async fn seen(dashboard: &Dashboard, process: &Process, name: &str, state: &str)
             }
             last = one.clone();
         }
-        assert!(std::time::Instant::now() < deadline, "not within 30 s: {what}; it is {last}\n{}", process.output());
+        assert!(
+            std::time::Instant::now() < deadline,
+            "not within 30 s: {what}; it is {last}\n{}",
+            process.output()
+        );
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
 }
@@ -68,7 +72,10 @@ async fn open_and_close(dashboard: &Dashboard, process: &Process, address: &str,
     assert!(known.contains(&open["knownFrom"].as_str().unwrap_or_default()), "{open}");
     let list = text(dashboard, "/breakers?last=15m").await;
     assert!(list.contains(&format!("{name} is open in")), "the list begins with it: {list}");
-    assert!(text(dashboard, "/?last=15m").await.contains(&format!("{name} is open in")), "and so does the Overview");
+    assert!(
+        text(dashboard, "/?last=15m").await.contains(&format!("{name} is open in")),
+        "and so does the Overview"
+    );
 
     set(address, "/processor/up").await;
     seen(dashboard, process, name, "half_open").await;
@@ -77,7 +84,8 @@ async fn open_and_close(dashboard: &Dashboard, process: &Process, address: &str,
         ask(address, "/charge", 200).await;
     }
     let closed = seen(dashboard, process, name, "closed").await;
-    let states: Vec<_> = closed["states"].as_array().unwrap().iter().map(|one| one["state"].as_str().unwrap()).collect();
+    let states: Vec<_> =
+        closed["states"].as_array().unwrap().iter().map(|one| one["state"].as_str().unwrap()).collect();
     assert_eq!(states[states.len() - 3..], ["open", "half_open", "closed"], "{closed}");
 }
 
@@ -92,7 +100,8 @@ async fn assert_explained(dashboard: &Dashboard, service: &str, name: &str) {
         (explained && rejected).then_some(one)
     })
     .await;
-    let results: Vec<_> = one["calls"].as_array().unwrap().iter().map(|calls| calls["result"].as_str().unwrap()).collect();
+    let results: Vec<_> =
+        one["calls"].as_array().unwrap().iter().map(|calls| calls["result"].as_str().unwrap()).collect();
     assert_eq!(results, ["succeeded", "failed", "rejected"]);
     let html = text(dashboard, &format!("/breakers/one?{path}")).await;
     for shown in ["just before", "trial calls passed", "had passed", "/traces/", "503"] {
@@ -133,7 +142,9 @@ async fn resilience4j_in_java() {
     let lib = tool(java.join("lib"), "run scripts/prepare, with a JDK 17 or newer and Maven installed");
     let agent = std::fs::read_dir(&lib).expect("lib").filter_map(|entry| Some(entry.ok()?.path()));
     let agent = agent
-        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("opentelemetry-javaagent")))
+        .filter(|path| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("opentelemetry-javaagent"))
+        })
         .next()
         .expect("the agent is in lib");
     let mut command = Command::new("java");

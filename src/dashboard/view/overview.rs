@@ -189,12 +189,15 @@ impl OverviewPage {
 
     /// Calls that an open breaker turns away a second.
     fn turned_away(&self, breaker: &Breaker) -> String {
-        breaker.rejected.map_or_else(|| "—".to_owned(), |rate| format!("{}{}/s", format::rate(rate), format::NBSP))
+        breaker
+            .rejected
+            .map_or_else(|| "—".to_owned(), |rate| format!("{}{}/s", format::rate(rate), format::NBSP))
     }
 
     /// Whether anything is wrong beyond refused calls.
     fn is_wrong(&self) -> bool {
-        self.open().next().is_some() || self.overview.troubles.iter().any(|trouble| !matches!(trouble, Trouble::Refused(_)))
+        self.open().next().is_some()
+            || self.overview.troubles.iter().any(|trouble| !matches!(trouble, Trouble::Refused(_)))
     }
 
     /// The share of an error row, `9.80 %`.

@@ -1,12 +1,9 @@
 //! What spans and logs tell of breakers: changes of state by name, and calls that were turned away.
 //!
-//! One reading of the store for both: the selection that judges a trace notes what it finds, so that no trace is opened
-//! twice.
+//! The selection that judges a trace notes what it finds, so that no trace is opened twice.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::{Library, State};
 use crate::dashboard::model::value::{Attributes, find};
@@ -20,7 +17,6 @@ use crate::dashboard::store::{LogFilter, Plan, Reader, Selection, StoreError, Tr
 pub const STATE_CHANGE: &str = "circuit_breaker.state_change";
 const NAME_KEYS: [&str; 2] = ["circuit_breaker.name", "name"];
 const FROM_KEYS: [&str; 3] = ["from", "circuit_breaker.state.from", "circuit_breaker.from"];
-/// Never `circuit_breaker.state`: each guarded call may have it, and would be read.
 const TO_KEYS: [&str; 3] = ["to", "circuit_breaker.state.to", "circuit_breaker.to"];
 const REASON: &str = "circuit_breaker.reason";
 /// The span event of a call that was turned away.
@@ -48,11 +44,15 @@ const REJECTIONS: [(&str, Library); 12] = [
 /// Where those stand.
 const REJECTION_KEYS: [&str; 3] = ["exception.type", "error.type", "code"];
 
-/// Traces looked at for one reading, and logs for each kind of log.
+/// Traces with changes of one reading, and those with rejected calls, of which there may be very many.
 const MOST_TRACES: usize = 200;
+const MOST_REJECTING: usize = 50;
+/// Logs of one reading for each state.
 const MOST_LOGS: usize = 200;
-/// Changes and rejections of one reading.
-const MOST_FOUND: usize = 2_000;
+/// Changes or rejections of one trace.
+const MOST_FOUND: usize = 500;
+/// How long before a change its trace may have begun.
+const UNDER_WAY: Nanos = 600_000_000_000;
 
 /// A change of state that somebody named.
 #[derive(Debug, Clone, PartialEq)]
@@ -91,46 +91,42 @@ pub struct Rejection {
     pub answered: Option<String>,
 }
 
-/// Both.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Evidence {
-    /// By time.
-    pub changes: Vec<Change>,
-    pub rejections: Vec<Rejection>,
-    /// False where there was more than one reading takes.
-    pub complete: bool,
-}
-
-/// Reads what spans and logs of `from..=to` tell; of one service, or of all.
-pub async fn read(
+/// Reads the changes of `from..=to` that spans and logs name, by time; of one service, or of all. False where there were
+/// more than one reading takes.
+pub async fn changes(
     reader: &dyn Reader,
     from: Nanos,
     to: Nanos,
     service: Option<&str>,
-) -> Result<Evidence, StoreError> {
-    let collector = Arc::new(Collector::new(from, to, service));
-    let filter = TraceFilter {
-        from: Some(from),
-        to: Some(to),
-        service: service.map(str::to_owned),
-        select: Some(collector.clone()),
-        limit: MOST_TRACES,
-        ..TraceFilter::default()
-    };
-    let page = reader.traces(&filter).await?;
-    let mut evidence = collector.take();
-    evidence.complete = page.complete && page.next.is_none();
-    for state in ["open", "half_open", "closed"] {
+) -> Result<(Vec<Change>, bool), StoreError> {
+    let collector = Arc::new(Collector::of_changes(from, to, service));
+    // A trace that is under way may have begun long before the change.
+    let complete = collector.read(reader, from.saturating_sub(UNDER_WAY), to, MOST_TRACES).await?;
+    let mut changes = std::mem::take(&mut collector.found().changes);
+    for state in ["open", "half_open", "closed", "forced_open"] {
         for log in logs(reader, from, to, service, (TO_KEYS[0], state)).await? {
-            evidence.changes.extend(change_of_log(&log));
+            changes.extend(change_of_log(&log));
         }
     }
+    changes.sort_by_key(|change| change.time);
+    Ok((changes, complete))
+}
+
+/// Reads the newest rejected calls of `from..=to` that spans and logs tell of, by time; of one service, or of all.
+pub async fn rejections(
+    reader: &dyn Reader,
+    from: Nanos,
+    to: Nanos,
+    service: Option<&str>,
+) -> Result<Vec<Rejection>, StoreError> {
+    let collector = Arc::new(Collector::of_rejections(from, to, service));
+    collector.read(reader, from, to, MOST_REJECTING).await?;
+    let mut rejections = std::mem::take(&mut collector.found().rejections);
     for log in logs(reader, from, to, service, ("code", "EOPENBREAKER")).await? {
-        evidence.rejections.push(rejection_of_log(&log));
+        rejections.push(rejection_of_log(&log));
     }
-    evidence.changes.sort_by_key(|change| change.time);
-    evidence.rejections.sort_by_key(|rejection| rejection.time);
-    Ok(evidence)
+    rejections.sort_by_key(|rejection| rejection.time);
+    Ok(rejections)
 }
 
 async fn logs(
@@ -156,35 +152,75 @@ struct Collector {
     from: Nanos,
     to: Nanos,
     service: Option<String>,
+    /// Whether changes are wanted, else rejections.
+    changes: bool,
     text: String,
     plan: Plan,
-    found: Mutex<Evidence>,
+    found: Mutex<Found>,
+}
+
+#[derive(Default)]
+struct Found {
+    changes: Vec<Change>,
+    rejections: Vec<Rejection>,
 }
 
 /// Selections are the same where their texts are; no two of these are.
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
 impl Collector {
-    fn new(from: Nanos, to: Nanos, service: Option<&str>) -> Self {
-        let values = |keys: &[&str], values: &[&str]| -> Vec<u32> {
-            let all = keys.iter().flat_map(|key| values.iter().map(move |value| (*key, *value)));
-            all.filter_map(|(key, value)| hash::of(key, &Value::Text(value.to_owned()))).collect()
-        };
-        let types = REJECTIONS.map(|(name, _)| name);
-        let hashes = [values(&TO_KEYS, &WRITTEN), values(&REJECTION_KEYS, &types)].concat();
+    fn of_changes(from: Nanos, to: Nanos, service: Option<&str>) -> Self {
+        Self::new((from, to), service, true, hashes(&TO_KEYS, &WRITTEN))
+    }
+
+    fn of_rejections(from: Nanos, to: Nanos, service: Option<&str>) -> Self {
+        let types = hashes(&REJECTION_KEYS, &REJECTIONS.map(|(name, _)| name));
+        // On a call that was turned away; on those that were not it says closed.
+        let turned_away = hashes(&["circuit_breaker.state"], &["open", "forced_open"]);
+        Self::new((from, to), service, false, [types, turned_away].concat())
+    }
+
+    fn new((from, to): (Nanos, Nanos), service: Option<&str>, changes: bool, hashes: Vec<u32>) -> Self {
         Self {
             from,
             to,
             service: service.map(str::to_owned),
+            changes,
             text: format!("breakers {}", NUMBER.fetch_add(1, Ordering::Relaxed)),
             plan: Plan::Attribute(hashes),
             found: Mutex::default(),
         }
     }
 
-    fn take(&self) -> Evidence {
-        std::mem::take(&mut self.found.lock().expect("no holder panics"))
+    /// Lets the store show it the traces; false where there were more.
+    async fn read(
+        self: &Arc<Self>,
+        reader: &dyn Reader,
+        from: Nanos,
+        to: Nanos,
+        limit: usize,
+    ) -> Result<bool, StoreError> {
+        let filter = TraceFilter {
+            from: Some(from),
+            to: Some(to),
+            service: self.service.clone(),
+            select: Some(self.clone()),
+            limit,
+            ..TraceFilter::default()
+        };
+        let page = reader.traces(&filter).await?;
+        Ok(page.complete && page.next.is_none())
     }
+
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().expect("no holder panics")
+    }
+}
+
+/// What an index finds attributes by that have one of the keys and one of the values.
+fn hashes(keys: &[&str], values: &[&str]) -> Vec<u32> {
+    let all = keys.iter().flat_map(|key| values.iter().map(move |value| (*key, *value)));
+    all.filter_map(|(key, value)| hash::of(key, &Value::Text(value.to_owned()))).collect()
 }
 
 impl Selection for Collector {
@@ -201,23 +237,23 @@ impl Selection for Collector {
     }
 
     fn of_trace(&self, _: &TraceSummary, trace: &Trace) -> bool {
-        let mut found = self.found.lock().expect("no holder panics");
-        let before = (found.changes.len(), found.rejections.len());
-        for span in &trace.spans {
-            if self.service.as_ref().is_some_and(|service| service != span.service()) {
-                continue;
+        let mut found = self.found();
+        let before = found.changes.len() + found.rejections.len();
+        let of_service = |span: &&Span| self.service.as_ref().is_none_or(|service| service == span.service());
+        for span in trace.spans.iter().filter(of_service) {
+            if before + MOST_FOUND <= found.changes.len() + found.rejections.len() {
+                break;
             }
-            let inside = |time: Nanos| (self.from..=self.to).contains(&time);
-            let changes = span.events.iter().filter_map(|event| change(span, event));
-            let room = MOST_FOUND.saturating_sub(found.changes.len());
-            found.changes.extend(changes.filter(|change| inside(change.time)).take(room));
-            if found.rejections.len() < MOST_FOUND
-                && let Some(rejection) = rejection(span)
-            {
-                found.rejections.push(rejection);
+            if self.changes {
+                let inside = |change: &Change| (self.from..=self.to).contains(&change.time);
+                found
+                    .changes
+                    .extend(span.events.iter().filter_map(|event| change(span, event)).filter(inside));
+            } else {
+                found.rejections.extend(rejection(span));
             }
         }
-        before != (found.changes.len(), found.rejections.len())
+        before != found.changes.len() + found.rejections.len()
     }
 }
 
@@ -252,7 +288,8 @@ fn told(time: Nanos, said: &Attributes, around: &Attributes, resource: &Resource
     let name = text(said, &NAME_KEYS).or_else(|| text(around, &NAME_KEYS[..1]));
     let peer = text(said, &PEER_KEYS).or_else(|| text(around, &PEER_KEYS)).map(str::to_owned);
     let known = |key: &str| {
-        key == REASON || [&NAME_KEYS[..], &FROM_KEYS, &TO_KEYS, &PEER_KEYS].iter().any(|keys| keys.contains(&key))
+        key == REASON
+            || [&NAME_KEYS[..], &FROM_KEYS, &TO_KEYS, &PEER_KEYS].iter().any(|keys| keys.contains(&key))
     };
     let details = said.iter().filter(|(key, _)| !known(key) && key.starts_with("circuit_breaker."));
     Some(Change {
@@ -277,14 +314,16 @@ pub fn rejection(span: &Span) -> Option<Rejection> {
     let own = std::iter::once((span.end, &span.attributes));
     let refused = span.events.iter().find(|event| event.name == REJECTED);
     let refused = refused.map(|event| (event.time, &event.attributes, Library::Convention));
-    let (time, said, library) = refused.or_else(|| events.chain(own).find_map(|(time, said)| {
-        let told = REJECTION_KEYS[..2].iter().find_map(|key| find(said, key)?.as_str())?;
-        let (_, library) = REJECTIONS.iter().find(|(name, _)| *name == told)?;
-        let message = text(said, &["exception.message"]).unwrap_or_default();
-        // Hystrix throws one exception for whatever went wrong.
-        let is = *library != Library::Hystrix || message.contains("short-circuited");
-        is.then_some((time, said, *library))
-    }))?;
+    let (time, said, library) = refused.or_else(|| {
+        events.chain(own).find_map(|(time, said)| {
+            let told = REJECTION_KEYS[..2].iter().find_map(|key| find(said, key)?.as_str())?;
+            let (_, library) = REJECTIONS.iter().find(|(name, _)| *name == told)?;
+            let message = text(said, &["exception.message"]).unwrap_or_default();
+            // Hystrix throws one exception for whatever went wrong.
+            let is = *library != Library::Hystrix || message.contains("short-circuited");
+            is.then_some((time, said, *library))
+        })
+    })?;
     let message = text(said, &["exception.message"]).unwrap_or(&span.status_message);
     let name = text(said, &NAME_KEYS[..1]).or_else(|| text(&span.attributes, &NAME_KEYS[..1]));
     let semantics = Semantics(span);
@@ -326,7 +365,9 @@ pub fn query(service: &str, library: Library) -> String {
     use crate::dashboard::query::language::value;
     let types = REJECTIONS.iter().filter(|(_, of)| *of == library);
     let types: Vec<String> = types
-        .flat_map(|(name, _)| ["event.exception.type", "error.type"].map(|key| format!("{key} = {}", value(name))))
+        .flat_map(|(name, _)| {
+            ["event.exception.type", "error.type"].map(|key| format!("{key} = {}", value(name)))
+        })
         .collect();
     format!("service.name = {} and ({})", value(service), types.join(" or "))
 }

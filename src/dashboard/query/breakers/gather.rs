@@ -163,7 +163,9 @@ fn by_track(name: &str, track: &Track, changes: &[&Change], range: Range) -> Ins
     // A span or log says to the millisecond what an export told later.
     let late = track.interval.max(SAME) + SAME;
     let exact = changes.iter().rev().find(|change| {
-        change.to == state && change.time <= since.saturating_add(SAME) && since.saturating_sub(change.time) <= late
+        change.to == state
+            && change.time <= since.saturating_add(SAME)
+            && since.saturating_sub(change.time) <= late
     });
     if let Some(change) = exact {
         since = change.time;
@@ -173,7 +175,14 @@ fn by_track(name: &str, track: &Track, changes: &[&Change], range: Range) -> Ins
             (before.to, last.from) = (since, since);
         }
     }
-    Instance { name: name.to_owned(), state, since: Some(since), known: track.known, heard: track.heard, strip }
+    Instance {
+        name: name.to_owned(),
+        state,
+        since: Some(since),
+        known: track.known,
+        heard: track.heard,
+        strip,
+    }
 }
 
 fn by_changes(name: &str, changes: &[&Change], heard: Nanos, range: Range) -> Instance {

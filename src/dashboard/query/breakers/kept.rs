@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
-use super::evidence::{self, Change, Evidence};
+use super::evidence::{self, Change};
 use super::gather::{self, Seen};
 use super::track::{self, MOST_TRACKS, Tracks};
 use super::{Breaker, signal};
@@ -63,12 +63,14 @@ impl Breakers {
 
     async fn read(&self, reader: &dyn Reader, from: Nanos, to: Nanos) -> Result<Listed, StoreError> {
         let real_now = now();
+        // Nothing is known of what is to come, and nothing of it is kept.
+        let to = to.min(real_now).max(from);
         // What changed shortly before the range is the state in which it begins.
         let base = from.saturating_sub(BEFORE);
         let mut recent = to.saturating_sub(RECENT).max(base);
         let (tracks, changes, complete) = {
             let mut past = self.past.lock().await;
-            if base.saturating_add(MOST_KEPT) >= real_now && past.until <= to {
+            if base.saturating_add(MOST_KEPT) >= real_now && past.until <= to && to <= real_now {
                 // Somebody who came a moment later was faster.
                 recent = recent.max(past.until);
                 past.cover(reader, base, recent, real_now).await?;
@@ -111,8 +113,9 @@ async fn finish(
     track::go_on(&mut tracks, &found, recent, real_now);
     let lately = to.saturating_sub(LATELY).max(recent).max(from);
     let calls = track::calls(&found, recent, lately);
-    let Evidence { changes: new, rejections, complete: told } = evidence::read(reader, recent, to, None).await?;
+    let (new, told) = evidence::changes(reader, recent, to, None).await?;
     add_changes(&mut changes, new);
+    let rejections = evidence::rejections(reader, from, to, None).await?;
     let mut seen = Seen { tracks, changes, rejections, calls, callees: HashMap::new() };
     if !seen.tracks.is_empty() || !seen.changes.is_empty() || !seen.rejections.is_empty() {
         seen.callees = gather::callees(&reader.calls(to.saturating_sub(H).max(from), to).await?);
@@ -126,8 +129,8 @@ async fn finish(
 fn add_changes(changes: &mut Vec<Change>, new: Vec<Change>) {
     for change in new {
         let same = |known: &Change| {
-            (known.time, &known.service, &known.name, known.to, known.by_log)
-                == (change.time, &change.service, &change.name, change.to, change.by_log)
+            (known.time, &known.service, &known.instance, &known.name, known.to, known.by_log)
+                == (change.time, &change.service, &change.instance, &change.name, change.to, change.by_log)
         };
         if !changes.iter().rev().take_while(|known| known.time >= change.time).any(same) {
             changes.push(change);
@@ -176,7 +179,13 @@ struct Past {
 
 impl Past {
     /// Reads what is missing of `from..until`.
-    async fn cover(&mut self, reader: &dyn Reader, from: Nanos, until: Nanos, now: Nanos) -> Result<(), StoreError> {
+    async fn cover(
+        &mut self,
+        reader: &dyn Reader,
+        from: Nanos,
+        until: Nanos,
+        now: Nanos,
+    ) -> Result<(), StoreError> {
         let late = reader.late_samples();
         let apart = from > self.until.saturating_add(PART);
         if self.from == self.until || from < self.from || apart || late != self.late {
@@ -194,9 +203,9 @@ impl Past {
             self.incomplete |= !whole;
             self.until = to;
         }
-        let evidence = evidence::read(reader, begun, until - 1, None).await?;
-        self.incomplete |= !evidence.complete;
-        add_changes(&mut self.changes, evidence.changes);
+        let (changes, whole) = evidence::changes(reader, begun, until - 1, None).await?;
+        self.incomplete |= !whole;
+        add_changes(&mut self.changes, changes);
         let oldest = now.saturating_sub(MOST_KEPT);
         if self.from < oldest {
             self.from = oldest.min(self.until);

@@ -10,7 +10,7 @@
 //!   export tells of.
 //! * [`evidence`]: changes and rejections out of spans and logs.
 //! * [`gather`]: instances into breakers; [`kept`]: what of the past is read once.
-//! * [`one`]: one breaker, with what tripped it.
+//! * [`one`]: one breaker, with what tripped it; [`words`]: changes and rejections as sentences.
 //!
 //! What must not live here: HTML, and what anything looks like.
 
@@ -21,6 +21,8 @@ pub mod one;
 pub mod order;
 pub mod signal;
 pub mod track;
+pub mod words;
+
 #[cfg(test)]
 mod tests;
 

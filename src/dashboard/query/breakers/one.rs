@@ -108,17 +108,25 @@ pub fn is_named(name: &str, asked: &str) -> bool {
 }
 
 /// The breaker that an address asks for. Without a library it is the first of that name.
-pub fn find<'a>(listed: &'a Listed, service: &str, name: &str, library: Option<Library>) -> Option<&'a Breaker> {
+pub fn find<'a>(
+    listed: &'a Listed,
+    service: &str,
+    name: &str,
+    library: Option<Library>,
+) -> Option<&'a Breaker> {
     listed.breakers.iter().find(|breaker| {
         let key = &breaker.key;
-        is_named(&key.service, service) && is_named(&key.name, name) && library.is_none_or(|one| key.library == one)
+        is_named(&key.service, service)
+            && is_named(&key.name, name)
+            && library.is_none_or(|one| key.library == one)
     })
 }
 
 /// Everything about one of the breakers listed.
 pub async fn one(reader: &dyn Reader, listed: &Listed, breaker: &Breaker) -> Result<One, StoreError> {
     let (from, to, key) = (listed.from, listed.to, &breaker.key);
-    let of_it = |change: &&Change| change.service == key.service && change.name == key.name && change.time >= from;
+    let of_it =
+        |change: &&Change| change.service == key.service && change.name == key.name && change.time >= from;
     let mut changes: Vec<Change> = listed.changes.iter().filter(of_it).cloned().collect();
     let mut transitions = transitions(breaker, &changes, from);
     if key.library == Library::Resilience4j && changes.is_empty() {
@@ -201,7 +209,9 @@ fn transitions(breaker: &Breaker, changes: &[Change], from: Nanos) -> Vec<Transi
 /// Takes the moment, and the span, from whoever named the change.
 fn sharpen(transitions: &mut [Transition], changes: &[Change]) {
     for one in transitions {
-        let near = changes.iter().filter(|change| change.to == one.to && one.at.abs_diff(change.time) <= 2 * TOGETHER);
+        let near = changes
+            .iter()
+            .filter(|change| change.to == one.to && one.at.abs_diff(change.time) <= 2 * TOGETHER);
         if let Some(change) = near.min_by_key(|change| one.at.abs_diff(change.time)) {
             one.at = change.time;
             one.exact = true;
@@ -213,7 +223,11 @@ fn sharpen(transitions: &mut [Transition], changes: &[Change]) {
 
 /// Changes that resilience4j's users log: `CircuitBreaker 'payments' changed state from CLOSED to OPEN`. Only around
 /// changes that are known already, since a text is looked for in each log.
-async fn in_logs(reader: &dyn Reader, key: &Key, transitions: &[Transition]) -> Result<Vec<Change>, StoreError> {
+async fn in_logs(
+    reader: &dyn Reader,
+    key: &Key,
+    transitions: &[Transition],
+) -> Result<Vec<Change>, StoreError> {
     let mut changes = Vec::new();
     for one in transitions.iter().take(EXPLAINED) {
         let filter = LogFilter {
@@ -254,7 +268,11 @@ async fn in_logs(reader: &dyn Reader, key: &Key, transitions: &[Transition]) -> 
     Ok(changes)
 }
 
-async fn explain(reader: &dyn Reader, breaker: &Breaker, transitions: &mut [Transition]) -> Result<(), StoreError> {
+async fn explain(
+    reader: &dyn Reader,
+    breaker: &Breaker,
+    transitions: &mut [Transition],
+) -> Result<(), StoreError> {
     let opened: Vec<Nanos> = transitions.iter().filter(|one| one.to.is_open()).map(|one| one.at).collect();
     for (number, one) in transitions.iter_mut().enumerate() {
         one.because = match (one.from, one.to) {
@@ -263,13 +281,11 @@ async fn explain(reader: &dyn Reader, breaker: &Breaker, transitions: &mut [Tran
                 let begin = opened.iter().find(|opened| **opened < one.at);
                 begin.map_or(Because::Untold, |begin| Because::Waited(one.at - begin))
             }
-            (_, to) if to.is_open() && number < 2 * EXPLAINED => {
-                match causes(reader, breaker, one).await? {
-                    (causes, _) if causes.is_empty() && one.from == State::HalfOpen => Because::TrialFailed,
-                    (causes, _) if causes.is_empty() => Because::Untold,
-                    (causes, count) => Because::Failures(causes, count),
-                }
-            }
+            (_, to) if to.is_open() && number < 2 * EXPLAINED => match causes(reader, breaker, one).await? {
+                (causes, _) if causes.is_empty() && one.from == State::HalfOpen => Because::TrialFailed,
+                (causes, _) if causes.is_empty() => Because::Untold,
+                (causes, count) => Because::Failures(causes, count),
+            },
             _ => Because::Untold,
         };
     }
@@ -319,7 +335,10 @@ async fn causes(
 fn nearness(breaker: &Breaker, span: &Span, trace: &Trace) -> u8 {
     let guards = |name: &str| breaker.peer.as_deref() == Some(name) || breaker.key.name == name;
     let peer = Semantics(span).peer();
-    let called = trace.spans.iter().find(|other| other.parent == Some(span.span_id) && other.service() != span.service());
+    let called = trace
+        .spans
+        .iter()
+        .find(|other| other.parent == Some(span.span_id) && other.service() != span.service());
     if peer.is_some_and(guards) || called.is_some_and(|other| guards(other.service())) {
         0
     } else if matches!(span.kind, Kind::Client | Kind::Producer) {
@@ -380,7 +399,7 @@ async fn rejected(
     to: Nanos,
 ) -> Result<Vec<Rejected>, StoreError> {
     let key = &breaker.key;
-    let found = evidence::read(reader, from, to, Some(&key.service)).await?.rejections;
+    let found = evidence::rejections(reader, from, to, Some(&key.service)).await?;
     let fits = |rejection: &&Rejection| match &rejection.name {
         Some(name) => *name == key.name,
         None => rejection.library == key.library,

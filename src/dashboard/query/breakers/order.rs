@@ -47,7 +47,11 @@ impl Moves {
         let preferred = [State::Closed, State::Open, State::HalfOpen];
         let ends = preferred.into_iter().filter(|end| left.ends_in(before, *end, false));
         let by_hand = preferred.into_iter().filter(|end| left.ends_in(before, *end, true));
-        ends.chain(by_hand).next().unwrap_or(if self.open + rests(State::Open) > self.half { State::Open } else { State::Closed })
+        ends.chain(by_hand).next().unwrap_or(if self.open + rests(State::Open) > self.half {
+            State::Open
+        } else {
+            State::Closed
+        })
     }
 
     /// Whether some order of exactly these changes leads from one state to another.
@@ -103,7 +107,11 @@ mod tests {
             (Closed, (900_000, 900_000, 900_000), Closed),
             (Closed, (900_001, 900_000, 900_000), Open),
         ] {
-            assert_eq!(Moves { open, half, closed }.settle(before), after, "{before:?} {open} {half} {closed}");
+            assert_eq!(
+                Moves { open, half, closed }.settle(before),
+                after,
+                "{before:?} {open} {half} {closed}"
+            );
         }
     }
 }

@@ -64,9 +64,12 @@ pub fn of(identity: &Identity) -> Option<Signal> {
         first(identity, &keys).map(str::to_owned)
     });
     let key = Key { service: identity.service.clone(), name: told.name, library };
-    let slot = BuildHasherDefault::<DefaultHasher>::default().hash_one((&identity.name, &identity.attributes));
+    let slot =
+        BuildHasherDefault::<DefaultHasher>::default().hash_one((&identity.name, &identity.attributes));
     let mut instance = identity.instance.clone();
-    if let Some(part) = first(identity, &["pipeline.instance", "pipeline_instance"]).filter(|_| library == Library::Polly) {
+    if let Some(part) =
+        first(identity, &["pipeline.instance", "pipeline_instance"]).filter(|_| library == Library::Polly)
+    {
         instance = if instance.is_empty() { part.to_owned() } else { format!("{instance}/{part}") };
     }
     Some(Signal { key, instance, peer, says: told.says, slot })
@@ -97,7 +100,10 @@ fn read(dotted: &str, identity: &Identity) -> Option<(Library, Told)> {
     }
     if let Some(rest) = dotted.strip_prefix("hystrix.circuit.breaker.") {
         let name = first(identity, &["key", "name", "commandkey"])?;
-        return Some((Library::Hystrix, told(name, if is(rest, "open") { Says::Flag(State::Open) } else { Says::There })));
+        return Some((
+            Library::Hystrix,
+            told(name, if is(rest, "open") { Says::Flag(State::Open) } else { Says::There }),
+        ));
     }
     if let Some(rest) = dotted.strip_prefix("circuit.breaker.") {
         return Some((Library::Convention, convention(rest, identity)?));
@@ -146,9 +152,11 @@ fn polly(identity: &Identity) -> Option<Told> {
 }
 
 fn failsafe(dotted: &str, identity: &Identity) -> Option<Told> {
-    let names = ["failsafe.circuit_breaker.name", "failsafe.policy.name", "failsafe_circuit_breaker_name", "name"];
+    let names =
+        ["failsafe.circuit_breaker.name", "failsafe.policy.name", "failsafe_circuit_breaker_name", "name"];
     let name = first(identity, &names).unwrap_or("circuit breaker");
-    let state = first(identity, &["failsafe.circuit_breaker.state", "failsafe_circuit_breaker_state", "state"]);
+    let state =
+        first(identity, &["failsafe.circuit_breaker.state", "failsafe_circuit_breaker_state", "state"]);
     let counts = dotted.contains(".state.change");
     let moved = state.and_then(State::named).filter(|_| counts);
     Some(told(name, moved.map_or(Says::There, Says::Moved)))
@@ -173,7 +181,8 @@ fn opossum(dotted: &str, identity: &Identity) -> Option<Told> {
 
 fn convention(rest: &str, identity: &Identity) -> Option<Told> {
     let name = first(identity, &["circuit_breaker.name", "circuit_breaker_name", "name"])?;
-    let results = ["circuit_breaker.result", "circuit_breaker.outcome", "circuit_breaker_result", "result", "outcome"];
+    let results =
+        ["circuit_breaker.result", "circuit_breaker.outcome", "circuit_breaker_result", "result", "outcome"];
     let says = if is(rest, "state") {
         let state = first(identity, &["circuit_breaker.state", "circuit_breaker_state", "state"])?;
         Says::Is(State::named(state)?)
@@ -214,7 +223,8 @@ fn envoy(dotted: &str, identity: &Identity) -> Option<Told> {
     };
     // Istio: `outbound|8080|v1|payments.shop.svc.cluster.local`.
     let peer = cluster.rsplit('|').next().filter(|peer| !peer.is_empty());
-    Some(Told { name: cluster.to_owned(), peer: peer.map(str::to_owned), says }).filter(|told| !told.name.is_empty())
+    Some(Told { name: cluster.to_owned(), peer: peer.map(str::to_owned), says })
+        .filter(|told| !told.name.is_empty())
 }
 
 /// Whether a name ends as `wanted`, or with the `total` that Prometheus adds.

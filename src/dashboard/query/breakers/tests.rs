@@ -33,32 +33,116 @@ fn each_library_is_read_by_its_own_names() {
     use Library::{Convention, Envoy, Failsafe, Hystrix, Opossum, Polly, Resilience4j};
     type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], Option<(Library, &'a str, Says)>);
     let cases: [Case<'_>; 27] = [
-        ("resilience4j.circuitbreaker.state", &[("name", "pay"), ("state", "half_open")], Some((Resilience4j, "pay", Says::Is(State::HalfOpen)))),
-        ("resilience4j_circuitbreaker_state", &[("name", "pay"), ("state", "forced_open"), ("group", "none")], Some((Resilience4j, "pay", Says::Is(State::ForcedOpen)))),
+        (
+            "resilience4j.circuitbreaker.state",
+            &[("name", "pay"), ("state", "half_open")],
+            Some((Resilience4j, "pay", Says::Is(State::HalfOpen))),
+        ),
+        (
+            "resilience4j_circuitbreaker_state",
+            &[("name", "pay"), ("state", "forced_open"), ("group", "none")],
+            Some((Resilience4j, "pay", Says::Is(State::ForcedOpen))),
+        ),
         ("resilience4j.circuitbreaker.state", &[("name", "pay"), ("state", "2")], None),
         ("resilience4j.circuitbreaker.state", &[("name", "pay")], None),
-        ("resilience4j.circuitbreaker.calls", &[("name", "pay"), ("kind", "failed")], Some((Resilience4j, "pay", Says::Calls(Outcome::Failed)))),
-        ("resilience4j_circuitbreaker_calls_seconds", &[("name", "pay"), ("kind", "successful")], Some((Resilience4j, "pay", Says::Calls(Outcome::Succeeded)))),
-        ("resilience4j.circuitbreaker.calls.max", &[("name", "pay"), ("kind", "failed")], Some((Resilience4j, "pay", Says::There))),
-        ("resilience4j.circuitbreaker.not.permitted.calls", &[("name", "pay"), ("kind", "not_permitted")], Some((Resilience4j, "pay", Says::Calls(Outcome::Rejected)))),
-        ("resilience4j_circuitbreaker_not_permitted_calls_total", &[("name", "pay")], Some((Resilience4j, "pay", Says::Calls(Outcome::Rejected)))),
-        ("resilience4j.circuitbreaker.failure.rate", &[("name", "pay")], Some((Resilience4j, "pay", Says::FailureRate(100)))),
-        ("resilience4j.circuitbreaker.slow.call.rate", &[("name", "pay")], Some((Resilience4j, "pay", Says::There))),
-        ("resilience.polly.strategy.events", &[("event.name", "OnCircuitOpened"), ("pipeline.name", "card"), ("strategy.name", "CircuitBreaker")], Some((Polly, "card", Says::Moved(State::Open)))),
-        ("resilience.polly.strategy.events", &[("event.name", "OnCircuitHalfOpened"), ("pipeline.name", "card"), ("strategy.name", "cb")], Some((Polly, "card/cb", Says::Moved(State::HalfOpen)))),
+        (
+            "resilience4j.circuitbreaker.calls",
+            &[("name", "pay"), ("kind", "failed")],
+            Some((Resilience4j, "pay", Says::Calls(Outcome::Failed))),
+        ),
+        (
+            "resilience4j_circuitbreaker_calls_seconds",
+            &[("name", "pay"), ("kind", "successful")],
+            Some((Resilience4j, "pay", Says::Calls(Outcome::Succeeded))),
+        ),
+        (
+            "resilience4j.circuitbreaker.calls.max",
+            &[("name", "pay"), ("kind", "failed")],
+            Some((Resilience4j, "pay", Says::There)),
+        ),
+        (
+            "resilience4j.circuitbreaker.not.permitted.calls",
+            &[("name", "pay"), ("kind", "not_permitted")],
+            Some((Resilience4j, "pay", Says::Calls(Outcome::Rejected))),
+        ),
+        (
+            "resilience4j_circuitbreaker_not_permitted_calls_total",
+            &[("name", "pay")],
+            Some((Resilience4j, "pay", Says::Calls(Outcome::Rejected))),
+        ),
+        (
+            "resilience4j.circuitbreaker.failure.rate",
+            &[("name", "pay")],
+            Some((Resilience4j, "pay", Says::FailureRate(100))),
+        ),
+        (
+            "resilience4j.circuitbreaker.slow.call.rate",
+            &[("name", "pay")],
+            Some((Resilience4j, "pay", Says::There)),
+        ),
+        (
+            "resilience.polly.strategy.events",
+            &[
+                ("event.name", "OnCircuitOpened"),
+                ("pipeline.name", "card"),
+                ("strategy.name", "CircuitBreaker"),
+            ],
+            Some((Polly, "card", Says::Moved(State::Open))),
+        ),
+        (
+            "resilience.polly.strategy.events",
+            &[("event.name", "OnCircuitHalfOpened"), ("pipeline.name", "card"), ("strategy.name", "cb")],
+            Some((Polly, "card/cb", Says::Moved(State::HalfOpen))),
+        ),
         ("resilience.polly.strategy.events", &[("event.name", "OnRetry"), ("pipeline.name", "card")], None),
         ("resilience.polly.pipeline.duration", &[("pipeline.name", "card")], None),
-        ("failsafe.circuit_breaker.state_change.count", &[("failsafe.circuit_breaker.state", "half_open"), ("failsafe.circuit_breaker.name", "tax")], Some((Failsafe, "tax", Says::Moved(State::HalfOpen)))),
-        ("failsafe.circuit_breaker.state_change.count", &[("failsafe.circuit_breaker.state", "open")], Some((Failsafe, "circuit breaker", Says::Moved(State::Open)))),
-        ("circuit", &[("name", "charge"), ("event", "halfOpen")], Some((Opossum, "charge", Says::Moved(State::HalfOpen)))),
+        (
+            "failsafe.circuit_breaker.state_change.count",
+            &[("failsafe.circuit_breaker.state", "half_open"), ("failsafe.circuit_breaker.name", "tax")],
+            Some((Failsafe, "tax", Says::Moved(State::HalfOpen))),
+        ),
+        (
+            "failsafe.circuit_breaker.state_change.count",
+            &[("failsafe.circuit_breaker.state", "open")],
+            Some((Failsafe, "circuit breaker", Says::Moved(State::Open))),
+        ),
+        (
+            "circuit",
+            &[("name", "charge"), ("event", "halfOpen")],
+            Some((Opossum, "charge", Says::Moved(State::HalfOpen))),
+        ),
         ("circuit", &[("name", "charge"), ("event", "timeout")], Some((Opossum, "charge", Says::There))),
         ("circuit_perf", &[("name", "charge"), ("event", "open")], Some((Opossum, "charge", Says::There))),
-        ("hystrix.circuit.breaker.open", &[("group", "g"), ("key", "Charge")], Some((Hystrix, "Charge", Says::Flag(State::Open)))),
-        ("cluster.payments.eu.circuit_breakers.default.rq_open", &[], Some((Envoy, "payments.eu", Says::Flag(State::Saturated)))),
-        ("cluster.payments.circuit_breakers.default.remaining_rq", &[], Some((Envoy, "payments", Says::There))),
-        ("envoy_cluster_outlier_detection_ejections_active", &[("envoy_cluster_name", "pay_eu")], Some((Envoy, "pay_eu", Says::Flag(State::Partly)))),
-        ("circuit_breaker.state", &[("circuit_breaker.name", "pay"), ("circuit_breaker.state", "open")], Some((Convention, "pay", Says::Is(State::Open)))),
-        ("circuit_breaker.calls", &[("circuit_breaker.name", "pay"), ("circuit_breaker.result", "rejected")], Some((Convention, "pay", Says::Calls(Outcome::Rejected)))),
+        (
+            "hystrix.circuit.breaker.open",
+            &[("group", "g"), ("key", "Charge")],
+            Some((Hystrix, "Charge", Says::Flag(State::Open))),
+        ),
+        (
+            "cluster.payments.eu.circuit_breakers.default.rq_open",
+            &[],
+            Some((Envoy, "payments.eu", Says::Flag(State::Saturated))),
+        ),
+        (
+            "cluster.payments.circuit_breakers.default.remaining_rq",
+            &[],
+            Some((Envoy, "payments", Says::There)),
+        ),
+        (
+            "envoy_cluster_outlier_detection_ejections_active",
+            &[("envoy_cluster_name", "pay_eu")],
+            Some((Envoy, "pay_eu", Says::Flag(State::Partly))),
+        ),
+        (
+            "circuit_breaker.state",
+            &[("circuit_breaker.name", "pay"), ("circuit_breaker.state", "open")],
+            Some((Convention, "pay", Says::Is(State::Open))),
+        ),
+        (
+            "circuit_breaker.calls",
+            &[("circuit_breaker.name", "pay"), ("circuit_breaker.result", "rejected")],
+            Some((Convention, "pay", Says::Calls(Outcome::Rejected))),
+        ),
         ("circuit_breaker.state", &[("circuit_breaker.state", "open")], None),
     ];
     for (name, attributes, expected) in cases {
@@ -134,7 +218,10 @@ fn counters_tell_by_growing_and_are_assumed_closed_before() {
     let counter = |event: &str, values: &[(u64, f64)]| Series {
         identity: Arc::new(identity("circuit", COUNTER, &[("name", "charge"), ("event", event)])),
         before: None,
-        samples: values.iter().map(|(at, value)| Sample::of(BEGIN + at * 10 * S, BEGIN - S, *value)).collect(),
+        samples: values
+            .iter()
+            .map(|(at, value)| Sample::of(BEGIN + at * 10 * S, BEGIN - S, *value))
+            .collect(),
     };
     let every = |until: u64| (0..until).map(|at| (at, at as f64)).collect::<Vec<_>>();
     let mut tracks = Tracks::new();
@@ -160,7 +247,8 @@ fn counters_tell_by_growing_and_are_assumed_closed_before() {
 #[test]
 fn a_short_opening_is_not_lost_where_samples_became_one() {
     let mut found = gauge(&[Some(State::Closed); 8]);
-    let open = found.iter_mut().find(|series| series.identity.attribute("circuit_breaker.state") == Some("open"));
+    let open =
+        found.iter_mut().find(|series| series.identity.attribute("circuit_breaker.state") == Some("open"));
     let open = open.unwrap();
     (open.samples[4].min, open.samples[4].max) = (Some(0.0), Some(1.0));
     let mut tracks = Tracks::new();

@@ -168,7 +168,7 @@ impl Track {
             _ => moves.settle(self.state),
         };
         if time.saturating_sub(self.heard) > self.tolerance(time, now) {
-            self.close(self.heard.saturating_add(self.interval));
+            self.close(self.heard.saturating_add(self.lasts()));
             self.stretches.push(Stretch { from: self.since, to: time, state: State::Unknown });
             self.since = time;
             self.state = state;
@@ -207,11 +207,17 @@ impl Track {
             on.max_by_key(|level| level.3 / ONE_EXPORT).map_or(State::Unknown, |level| level.1)
         } else {
             let one = on.map(|level| level.1).min();
-            let named = |level: &(u64, State, f64, Nanos)| matches!(level.1, State::HalfOpen | State::Disabled);
+            let named =
+                |level: &(u64, State, f64, Nanos)| matches!(level.1, State::HalfOpen | State::Disabled);
             // A set whose part for closed is not sent is not closed because the others are 0.
             let off = if self.levels.iter().any(named) { State::Unknown } else { State::Closed };
             one.unwrap_or(off)
         }
+    }
+
+    /// How long what an export tells is taken to last.
+    fn lasts(&self) -> Nanos {
+        if self.interval == 0 { USUAL_INTERVAL } else { self.interval.min(USUAL_INTERVAL) }
     }
 
     /// How long nothing may be heard before the state is unknown.
@@ -227,7 +233,7 @@ impl Track {
         let mut strip: Vec<Stretch> = self.stretches.iter().filter(|one| one.to > from).copied().collect();
         let silent = now.saturating_sub(self.heard) > self.tolerance(self.heard, real_now);
         let (state, since) = if silent {
-            let quiet = self.heard.saturating_add(self.interval.min(USUAL_INTERVAL)).min(now);
+            let quiet = self.heard.saturating_add(self.lasts()).min(now);
             strip.push(Stretch { from: self.since, to: quiet, state: self.state });
             strip.push(Stretch { from: quiet, to: now, state: State::Unknown });
             (State::Unknown, self.heard)

@@ -42,7 +42,12 @@ pub async fn show(From(state): From<PageState>, visit: Visit) -> Result<Json<Val
         .iter()
         .map(|(outcome, values)| json!({ "result": outcome.word(), "perSecond": values }))
         .collect();
-    out["settings"] = one.settings.iter().map(|(key, value)| (key.clone(), json!(value))).collect::<serde_json::Map<_, _>>().into();
+    out["settings"] = one
+        .settings
+        .iter()
+        .map(|(key, value)| (key.clone(), json!(value)))
+        .collect::<serde_json::Map<_, _>>()
+        .into();
     out["rejectedCalls"] = one.rejected.iter().map(rejected).collect();
     out["from"] = json!(time(listed.from));
     out["to"] = json!(time(listed.to));

@@ -197,7 +197,12 @@ fn since(frame: &Frame, breaker: &Breaker) -> Html {
         true => (">\u{a0}", "longer than was looked back".to_owned()),
         false => ("", format!("since {}", frame.visit.zone.moment(since, frame.visit.now))),
     };
-    askama::filters::Safe(format!(r#"<span title="{}">{}{}</span>"#, escaped(&title), escaped(before), escaped(&age)))
+    askama::filters::Safe(format!(
+        r#"<span title="{}">{}{}</span>"#,
+        escaped(&title),
+        escaped(before),
+        escaped(&age)
+    ))
 }
 
 /// How the state is known, in a few words.
@@ -243,7 +248,11 @@ fn headline(all: &[Breaker]) -> String {
     match (all.first().filter(|first| first.state.is_trouble()), open) {
         (Some(first), 0 | 1) => finding(first),
         (Some(first), open) => {
-            format!("{open} breakers are open, {} of {} first", shown(&first.key), format::shortened(&first.key.service, 60))
+            format!(
+                "{open} breakers are open, {} of {} first",
+                shown(&first.key),
+                format::shortened(&first.key.service, 60)
+            )
         }
         (None, _) if all.is_empty() => "No breakers".to_owned(),
         (None, _) if all.iter().all(|breaker| breaker.state == State::Unknown) => {

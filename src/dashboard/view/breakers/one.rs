@@ -6,7 +6,9 @@ use axum::extract::State as From;
 use super::{badge, finding, period, shown, strip};
 use crate::dashboard::model::Nanos;
 use crate::dashboard::query::breakers::kept::Listed;
-use crate::dashboard::query::breakers::one::{self as query, Because, MOST_TRANSITIONS, One, Rejected, Transition};
+use crate::dashboard::query::breakers::one::{
+    self as query, Because, MOST_TRANSITIONS, One, Rejected, Transition,
+};
 use crate::dashboard::query::breakers::{Breaker, Known, Library, Outcome, State, evidence};
 use crate::dashboard::query::language;
 use crate::dashboard::view::PageState;
@@ -58,8 +60,10 @@ struct InstanceRow {
 
 /// What the address asks for.
 pub fn asked(visit: &Visit) -> Result<(String, String, Option<Library>), PageError> {
-    let missing = |key: &str| PageError::bad(format!("“{key}” is missing: the address of a breaker names its {key}."));
-    let service = visit.params.get("service").filter(|text| !text.is_empty()).ok_or_else(|| missing("service"))?;
+    let missing =
+        |key: &str| PageError::bad(format!("“{key}” is missing: the address of a breaker names its {key}."));
+    let service =
+        visit.params.get("service").filter(|text| !text.is_empty()).ok_or_else(|| missing("service"))?;
     let name = visit.params.get("name").ok_or_else(|| missing("name"))?;
     let library = match visit.params.text("library") {
         None => None,
@@ -153,7 +157,9 @@ fn line(frame: &Frame, transition: &Transition, heard: usize) -> Line1 {
 fn because(frame: &Frame, transition: &Transition) -> Html {
     let said = transition.reason.as_ref().map(|reason| escaped(&format::shortened(reason, 160)));
     let text = match &transition.because {
-        Because::Untold | Because::TrialFailed | Because::TrialsPassed | Because::Waited(_) if said.is_some() => {
+        Because::Untold | Because::TrialFailed | Because::TrialsPassed | Because::Waited(_)
+            if said.is_some() =>
+        {
             said.clone().unwrap_or_default()
         }
         Because::Waited(time) => format!("{} had passed", escaped(&format::duration(*time))),
@@ -161,7 +167,10 @@ fn because(frame: &Frame, transition: &Transition) -> Html {
         Because::TrialFailed => "a trial call failed".to_owned(),
         Because::Untold => r#"<span class="none" title="nothing that is stored tells">—</span>"#.to_owned(),
         Because::Failures(causes, count) => {
-            let mut text = format!("{} just before", escaped(&format::counted(*count as u64, "call failed", "calls failed")));
+            let mut text = format!(
+                "{} just before",
+                escaped(&format::counted(*count as u64, "call failed", "calls failed"))
+            );
             for (number, cause) in causes.iter().enumerate() {
                 let why = if cause.why.is_empty() { &cause.name } else { &cause.why };
                 text.push_str(if number == 0 { ": " } else { ", " });
@@ -173,7 +182,10 @@ fn because(frame: &Frame, transition: &Transition) -> Html {
                     escaped(&format::shortened(why, 80))
                 ));
                 if let Some(id) = &cause.correlation {
-                    text.push_str(&format!(r#" (<a href="{}">story</a>)"#, escaped(&frame.correlation_link(id))));
+                    text.push_str(&format!(
+                        r#" (<a href="{}">story</a>)"#,
+                        escaped(&frame.correlation_link(id))
+                    ));
                 }
                 // One reason said five times is said once.
                 if causes.iter().all(|other| other.why == cause.why) {
@@ -190,7 +202,11 @@ fn because(frame: &Frame, transition: &Transition) -> Html {
 }
 
 /// The legend with the newest rates, and the chart, where anything is told of calls.
-fn calls(frame: &Frame, one: &One, range: (Nanos, Nanos)) -> (Vec<(&'static str, &'static str, String)>, Option<Html>) {
+fn calls(
+    frame: &Frame,
+    one: &One,
+    range: (Nanos, Nanos),
+) -> (Vec<(&'static str, &'static str, String)>, Option<Html>) {
     let per_second = |value: f64| format!("{} /s", format::rate(value));
     let class = |outcome: Outcome| match outcome {
         Outcome::Succeeded => "",
@@ -206,10 +222,16 @@ fn calls(frame: &Frame, one: &One, range: (Nanos, Nanos)) -> (Vec<(&'static str,
     });
     let lines: Vec<Line<'_>> = filled
         .iter()
-        .map(|(outcome, values)| Line { label: outcome.word(), values, class: class(*outcome), unit: per_second })
+        .map(|(outcome, values)| Line {
+            label: outcome.word(),
+            values,
+            class: class(*outcome),
+            unit: per_second,
+        })
         .collect();
-    let chart = (!lines.is_empty())
-        .then(|| chart::lines(&frame.visit, range, "Calls a second by result: succeeded, failed, rejected", &lines));
+    let chart = (!lines.is_empty()).then(|| {
+        chart::lines(&frame.visit, range, "Calls a second by result: succeeded, failed, rejected", &lines)
+    });
     (legend.collect(), chart)
 }
 
@@ -227,11 +249,20 @@ impl OnePage {
         let breaker = &self.one.breaker;
         match breaker.state {
             State::Unknown if breaker.known == Known::Rejections => {
-                format!("{} of {} turned calls away", self.name(), format::shortened(&breaker.key.service, 60))
+                format!(
+                    "{} of {} turned calls away",
+                    self.name(),
+                    format::shortened(&breaker.key.service, 60)
+                )
             }
             State::Unknown => format!("Nothing is heard of {} in {}", self.name(), breaker.key.service),
             state if state.is_trouble() => finding(breaker),
-            state => format!("{} is {} in {}", self.name(), state.word(), format::shortened(&breaker.key.service, 60)),
+            state => format!(
+                "{} is {} in {}",
+                self.name(),
+                state.word(),
+                format::shortened(&breaker.key.service, 60)
+            ),
         }
     }
 
@@ -252,9 +283,14 @@ impl OnePage {
             parts.push(format!("It guards calls to {}.", format::shortened(peer, 80)));
         }
         match breaker.since {
-            Some(since) if breaker.state == State::Unknown => parts.push(format!("It was last heard {} ago.", frame.age(&since))),
+            Some(since) if breaker.state == State::Unknown => {
+                parts.push(format!("It was last heard {} ago.", frame.age(&since)))
+            }
             Some(since) if breaker.older => {
-                parts.push(format!("It has been so for longer than was looked back, {} at least.", frame.age(&since)));
+                parts.push(format!(
+                    "It has been so for longer than was looked back, {} at least.",
+                    frame.age(&since)
+                ));
             }
             Some(since) => parts.push(format!("It has been so for {}.", frame.age(&since))),
             None => {}

@@ -17,10 +17,8 @@ const LEAST: f64 = 0.25;
 /// Draws the states of the visit's range.
 pub fn strip(visit: &Visit, states: &[Stretch], class: &str) -> Html {
     let (from, length) = (visit.range.from, visit.range.length() as f64);
-    let mut out = format!(
-        r#"<svg class="strip {class}" role="img" aria-label="{}">"#,
-        escaped(&words(visit, states))
-    );
+    let mut out =
+        format!(r#"<svg class="strip {class}" role="img" aria-label="{}">"#, escaped(&words(visit, states)));
     let share = |at: Nanos| at.saturating_sub(from) as f64 / length * 100.0;
     for one in thinned(states) {
         let (x, end) = (share(one.from).clamp(0.0, 100.0), share(one.to).clamp(0.0, 100.0));

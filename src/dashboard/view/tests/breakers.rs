@@ -9,17 +9,38 @@ use crate::dashboard::view;
 async fn get(path: &str) -> Answer {
     let now = now();
     let mut failed = TraceBuilder::new(900, now - 175_000 * MS);
-    failed.span(1, 0, "gateway", "POST /orders", Kind::Server, 0.0, 900.0).attr("correlation.id", "order-42").fail("");
-    failed.span(2, 1, "orders", "POST", Kind::Client, 10.0, 800.0).attr("service.peer.name", "payments").fail("payments timed out");
-    failed.span(3, 1, "orders", "SELECT", Kind::Client, 10.0, 20.0).attr("service.peer.name", "db").fail("not the cause");
+    failed
+        .span(1, 0, "gateway", "POST /orders", Kind::Server, 0.0, 900.0)
+        .attr("correlation.id", "order-42")
+        .fail("");
+    failed
+        .span(2, 1, "orders", "POST", Kind::Client, 10.0, 800.0)
+        .attr("service.peer.name", "payments")
+        .fail("payments timed out");
+    failed
+        .span(3, 1, "orders", "SELECT", Kind::Client, 10.0, 20.0)
+        .attr("service.peer.name", "db")
+        .fail("not the cause");
     let mut refused = TraceBuilder::new(901, now - 60_000 * MS);
     let attributes = [("circuit_breaker.name", "payments"), ("circuit_breaker.state", "open")];
     refused.span(4, 0, "gateway", "POST /orders", Kind::Server, 0.0, 9.0).http("POST", "/orders", 503);
-    refused.span(5, 4, "orders", "charge", Kind::Client, 1.0, 2.0).event(0.5, "circuit_breaker.rejected", &attributes).fail("");
-    let change = [("circuit_breaker.name", "payments"), ("from", "closed"), ("to", "open"),
-        ("circuit_breaker.reason", "11 of 20 calls failed"), ("circuit_breaker.policy", "opens at 50 % of 20 calls")];
+    refused
+        .span(5, 4, "orders", "charge", Kind::Client, 1.0, 2.0)
+        .event(0.5, "circuit_breaker.rejected", &attributes)
+        .fail("");
+    let change = [
+        ("circuit_breaker.name", "payments"),
+        ("from", "closed"),
+        ("to", "open"),
+        ("circuit_breaker.reason", "11 of 20 calls failed"),
+        ("circuit_breaker.policy", "opens at 50 % of 20 calls"),
+    ];
     let mut told = TraceBuilder::new(902, now - 168_000 * MS);
-    told.span(6, 0, "orders", "POST /v1/orders", Kind::Server, 0.0, 900.0).event(500.0, "circuit_breaker.state_change", &change);
+    told.span(6, 0, "orders", "POST /v1/orders", Kind::Server, 0.0, 900.0).event(
+        500.0,
+        "circuit_breaker.state_change",
+        &change,
+    );
     let mut memory = Memory::new(vec![failed.build(), refused.build(), told.build()]);
     memory.series = breakers::series(now);
     let mut state = super::serve::state(Vec::new());
@@ -48,13 +69,22 @@ async fn the_list_says_first_what_is_open_and_how_it_is_known() {
     // Open ones stand before half-open ones, and those before closed ones.
     let at = |text: &str| page.text.find(text).unwrap_or_else(|| panic!("{text}"));
     let row = |state: &str| at(&format!("/></svg>{state}</span></td>"));
-    assert!(row("open") < row("half-open") && row("half-open") < row("saturated") && row("saturated") < row("closed"));
+    assert!(
+        row("open") < row("half-open")
+            && row("half-open") < row("saturated")
+            && row("saturated") < row("closed")
+    );
 
     let closed = get("/breakers?state=closed&service=gateway").await;
     closed.has(&["2 breakers", "größe/大"]);
     closed.lacks("card-processor");
     get("/breakers?state=open&service=nobody").await.has(&["No breaker is like that in the last hour"]);
-    for bad in ["/breakers?state=ajar", "/breakers?limit=0", "/breakers/one", "/breakers/one?service=a&name=b&library=c"] {
+    for bad in [
+        "/breakers?state=ajar",
+        "/breakers?limit=0",
+        "/breakers/one",
+        "/breakers/one?service=a&name=b&library=c",
+    ] {
         let page = get(bad).await;
         assert_eq!(page.status, StatusCode::BAD_REQUEST, "{bad}");
     }
