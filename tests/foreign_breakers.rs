@@ -154,6 +154,8 @@ async fn resilience4j_in_java() {
         ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", dashboard.http)),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf".into()),
         ("OTEL_METRICS_EXPORTER", "none".into()),
+        // The agent takes a program that is started as a source file for a tool.
+        ("OTEL_JAVAAGENT_ENABLED", "true".into()),
         ("OTEL_BSP_SCHEDULE_DELAY", "200".into()),
     ]);
     let mut process = Process::start("billing", &mut command);

@@ -23,7 +23,10 @@ async fn get(path: &str) -> Answer {
         .fail("not the cause");
     let mut refused = TraceBuilder::new(901, now - 60_000 * MS);
     let attributes = [("circuit_breaker.name", "payments"), ("circuit_breaker.state", "open")];
-    refused.span(4, 0, "gateway", "POST /orders", Kind::Server, 0.0, 9.0).http("POST", "/orders", 503);
+    refused
+        .span(4, 0, "gateway", "POST /orders", Kind::Server, 0.0, 9.0)
+        .http("POST", "/orders", 503)
+        .attr("correlation.id", "order-43");
     refused
         .span(5, 4, "orders", "charge", Kind::Client, 1.0, 2.0)
         .event(0.5, "circuit_breaker.rejected", &attributes)
@@ -36,11 +39,9 @@ async fn get(path: &str) -> Answer {
         ("circuit_breaker.policy", "opens at 50 % of 20 calls"),
     ];
     let mut told = TraceBuilder::new(902, now - 168_000 * MS);
-    told.span(6, 0, "orders", "POST /v1/orders", Kind::Server, 0.0, 900.0).event(
-        500.0,
-        "circuit_breaker.state_change",
-        &change,
-    );
+    told.span(6, 0, "orders", "POST /v1/orders", Kind::Server, 0.0, 900.0)
+        .attr("correlation.id", "order-43")
+        .event(500.0, "circuit_breaker.state_change", &change);
     let mut memory = Memory::new(vec![failed.build(), refused.build(), told.build()]);
     memory.series = breakers::series(now);
     let mut state = super::serve::state(Vec::new());
@@ -127,6 +128,21 @@ async fn one_breaker_shows_what_tripped_it_and_what_it_turned_away() {
         assert_eq!(page.status, StatusCode::OK, "{link}");
         page.lacks("<script>alert");
     }
+}
+
+#[tokio::test]
+async fn stories_and_spans_tell_of_changes_and_rejected_calls() {
+    let story = get("/correlations/order-43").await;
+    story.has(&[
+        r#"The breaker <b class="strong">payments</b> of"#,
+        " opened: 11 of 20 calls failed.",
+        " turned this call away.",
+        r#"<a href="/breakers/one?service=orders&amp;name=payments">breaker</a>"#,
+    ]);
+    let span = get(&format!("/traces/{}?span=a000000000000005", trace_id(901))).await;
+    span.has(&["<h3>Breaker</h3>", " turned this call away.", "/breakers/one?service=orders"]);
+    let span = get(&format!("/traces/{}?span=a000000000000006", trace_id(902))).await;
+    span.has(&[" opened: 11 of 20 calls failed."]);
 }
 
 #[tokio::test]
