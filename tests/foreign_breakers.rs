@@ -140,12 +140,11 @@ async fn resilience4j_in_java() {
     let dashboard = Dashboard::start(folder.path());
     let java = root().join("tests/foreign/java");
     let lib = tool(java.join("lib"), "run scripts/prepare, with a JDK 17 or newer and Maven installed");
-    let agent = std::fs::read_dir(&lib).expect("lib").filter_map(|entry| Some(entry.ok()?.path()));
-    let agent = agent
-        .filter(|path| {
-            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("opentelemetry-javaagent"))
-        })
-        .next()
+    let is_agent = |name: &str| name.starts_with("opentelemetry-javaagent");
+    let agent = std::fs::read_dir(&lib)
+        .expect("lib")
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.file_name().is_some_and(|name| is_agent(&name.to_string_lossy())))
         .expect("the agent is in lib");
     let mut command = Command::new("java");
     command.current_dir(&java).arg(format!("-javaagent:{}", agent.display()));

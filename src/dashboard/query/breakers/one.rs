@@ -28,8 +28,9 @@ pub const MOST_CAUSES: usize = 5;
 const MOST_REJECTED: usize = 20;
 /// Instances change together within this.
 const TOGETHER: Nanos = 10 * S;
-/// Steps of the chart.
-pub const STEPS: usize = 60;
+/// Steps of the chart, at most and at least.
+const STEPS: usize = 60;
+const LEAST_STEPS: u64 = 4;
 
 /// What a page about one breaker shows.
 #[derive(Debug, Clone, PartialEq)]
@@ -202,7 +203,7 @@ fn transitions(breaker: &Breaker, changes: &[Change], from: Nanos) -> Vec<Transi
     }
     merged.truncate(MOST_TRANSITIONS);
     sharpen(&mut merged, changes);
-    merged.sort_by(|a, b| b.at.cmp(&a.at));
+    merged.sort_by_key(|one| std::cmp::Reverse(one.at));
     merged
 }
 
@@ -372,6 +373,15 @@ async fn calls(
 ) -> Result<Vec<(Outcome, Vec<Option<f64>>)>, StoreError> {
     let (found, _) = kept::series(reader, from, to, Some(&key.service)).await?;
     let grown = growth::grown(&found, from);
+    // Each step holds an export or two: else every other one would look as if nothing were known.
+    let of_it =
+        found.iter().filter(|series| signal::of(&series.identity).is_some_and(|signal| signal.key == *key));
+    let between = of_it.filter_map(|series| match series.samples.as_slice() {
+        [first, .., last] => Some((last.time - first.time) / (series.samples.len() as u64 - 1)),
+        _ => None,
+    });
+    let between = between.min().unwrap_or(S).max(S);
+    let steps = ((to - from) / (between + between / 2)).clamp(LEAST_STEPS, STEPS as u64) as usize;
     let mut all = Vec::new();
     for outcome in Outcome::ALL {
         let mut sums: Option<Vec<Option<f64>>> = None;
@@ -380,8 +390,8 @@ async fn calls(
             if of_it.is_none_or(|signal| signal.says != Says::Calls(outcome)) {
                 continue;
             }
-            let rates = growth::per_second(grown, from, to, STEPS);
-            let sums = sums.get_or_insert_with(|| vec![None; STEPS]);
+            let rates = growth::per_second(grown, from, to, steps);
+            let sums = sums.get_or_insert_with(|| vec![None; steps]);
             for (sum, rate) in sums.iter_mut().zip(rates) {
                 *sum = rate.map(|rate| sum.unwrap_or(0.0) + rate).or(*sum);
             }

@@ -28,7 +28,7 @@ const MOST_INSTANCES: usize = 100;
 struct OnePage {
     frame: Frame,
     one: One,
-    transitions: Vec<Line1>,
+    transitions: Vec<TransitionRow>,
     instances: Vec<InstanceRow>,
     legend: Vec<(&'static str, &'static str, String)>,
     chart: Option<Html>,
@@ -40,7 +40,7 @@ struct OnePage {
 }
 
 /// A change as it is shown.
-struct Line1 {
+struct TransitionRow {
     at: Html,
     from: Html,
     to: Html,
@@ -134,7 +134,7 @@ fn draw(frame: Frame, one: One, range: (Nanos, Nanos)) -> OnePage {
     }
 }
 
-fn line(frame: &Frame, transition: &Transition, heard: usize) -> Line1 {
+fn line(frame: &Frame, transition: &Transition, heard: usize) -> TransitionRow {
     let at = frame.time(&transition.at);
     let at = match transition.exact {
         true => at,
@@ -143,7 +143,7 @@ fn line(frame: &Frame, transition: &Transition, heard: usize) -> Line1 {
             at.0
         )),
     };
-    Line1 {
+    TransitionRow {
         at,
         from: badge(frame, transition.from),
         to: badge(frame, transition.to),
@@ -213,14 +213,12 @@ fn calls(
         Outcome::Failed => "e",
         Outcome::Rejected => "q",
     };
-    // A step without an export is none without a call.
-    let filled: Vec<(Outcome, Vec<Option<f64>>)> =
-        one.calls.iter().map(|(outcome, values)| (*outcome, values.clone())).collect();
-    let legend = filled.iter().map(|(outcome, values)| {
+    let legend = one.calls.iter().map(|(outcome, values)| {
         let now = values.iter().rev().flatten().next();
         (class(*outcome), outcome.word(), now.map_or_else(|| "—".to_owned(), |now| per_second(*now)))
     });
-    let lines: Vec<Line<'_>> = filled
+    let lines: Vec<Line<'_>> = one
+        .calls
         .iter()
         .map(|(outcome, values)| Line {
             label: outcome.word(),
