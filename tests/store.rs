@@ -5,6 +5,8 @@ mod bad_input;
 mod common;
 #[path = "store/contract.rs"]
 mod contract;
+#[path = "store/damage.rs"]
+mod damage;
 #[path = "store/kinds.rs"]
 mod kinds;
 #[path = "store/logs.rs"]
@@ -62,6 +64,10 @@ contract! {
         a_search_that_ends_before_its_range_says_so_and_goes_on,
         logs_of_a_broken_block_are_counted_and_the_rest_stays_readable,
         logs_go_with_their_run,
+    }
+    damage {
+        damaged_pages_of_an_index_cost_nothing_that_is_known_elsewhere,
+        a_damaged_chunk_of_an_index_costs_its_own_traces_alone,
     }
     bad_input {
         ten_thousand_services_are_each_found,

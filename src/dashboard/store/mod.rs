@@ -12,8 +12,8 @@
 //! * [`tail`] and [`run`]: the unsealed and the sealed index; [`rollup`]: rates in time buckets; [`failing`]: which
 //!   services traces break in; [`rates`]: services, operations and calls.
 //! * [`series`]: samples of metrics.
-//! * [`location`]: where a store is; [`opening`]: why it cannot be opened; [`check`]: reads all of it; [`copy`]: takes
-//!   it elsewhere; [`compact`]: packs it tightly; [`side`]: what both see of it.
+//! * [`location`]: where a store is; [`opening`]: why it cannot be opened; [`damage`]: what of it could not be read.
+//! * [`check`]: reads all of it; [`copy`]: takes it elsewhere; [`compact`]: packs it tightly; [`side`]: what both see of it.
 //! * [`backend`]: what a database must do; [`sqlite`] and [`postgres`] do it.
 //!
 //! What must not live here: layout, words for a person, wire answers.
@@ -23,6 +23,7 @@ mod block;
 pub mod check;
 pub mod compact;
 pub mod copy;
+mod damage;
 mod engine;
 mod entry;
 mod failing;
@@ -172,6 +173,10 @@ pub trait Reader: Send + Sync {
 
     /// The metrics that are kept and came lately, and what of them was too much.
     async fn kept_metrics(&self) -> Result<KeptMetrics, StoreError>;
+
+    /// What was met that cannot be read and is left out of answers, each place in one line; since the start, or since
+    /// something was removed.
+    fn damage(&self) -> Vec<String>;
 
     /// What the store holds.
     async fn holdings(&self) -> Result<Holdings, StoreError>;

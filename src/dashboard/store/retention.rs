@@ -168,6 +168,7 @@ async fn by_size(shared: &Shared, most: usize) -> Result<(), StoreError> {
 async fn remove(shared: &Shared, run: &Arc<RunMeta>) -> Result<(), StoreError> {
     let keep = |runs: &mut Vec<Arc<RunMeta>>| runs.retain(|known| known.id != run.id);
     keep(Arc::make_mut(&mut shared.index.write().expect("no holder panics").runs));
+    shared.forget_read();
     let removed = shared.backend.drop_run(run).await;
     if removed.is_err() {
         // Back into the index: the next pass removes it. Readers cope with blocks that are gone already.
@@ -182,6 +183,7 @@ async fn remove(shared: &Shared, run: &Arc<RunMeta>) -> Result<(), StoreError> {
 /// Leads nobody to a run's spans or logs any more.
 async fn forget(shared: &Shared, run: &RunMeta, kind: ItemKind) -> Result<(), StoreError> {
     shared.backend.forget(run, kind).await?;
+    shared.forget_read();
     let mut index = shared.index.write().expect("no holder panics");
     if let Some(known) = Arc::make_mut(&mut index.runs).iter_mut().find(|known| known.id == run.id) {
         Arc::make_mut(known).forget(kind);

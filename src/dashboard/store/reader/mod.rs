@@ -24,7 +24,6 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use self::lookup::or_left_out;
 use super::block::ItemKind;
 use super::engine::QUEUE;
 use super::rates::BUCKET;
@@ -49,7 +48,7 @@ impl Reader for Store {
     async fn traces_of_span(&self, id: SpanId) -> Result<Vec<TraceId>, StoreError> {
         let mut found = Vec::new();
         for candidate in self.shared.with_span(id).await? {
-            let trace = or_left_out(self.shared.whole_trace(candidate).await)?;
+            let trace = self.shared.left_out(self.shared.whole_trace(candidate).await)?;
             if trace.is_some_and(|trace| trace.spans.iter().any(|span| span.span_id == id)) {
                 found.push(candidate);
             }
@@ -148,6 +147,10 @@ impl Reader for Store {
 
     async fn kept_metrics(&self) -> Result<KeptMetrics, StoreError> {
         Ok(self.shared.index.read().expect("no holder panics").live.metrics())
+    }
+
+    fn damage(&self) -> Vec<String> {
+        self.shared.damage.places()
     }
 
     async fn holdings(&self) -> Result<Holdings, StoreError> {
