@@ -84,5 +84,7 @@ contract! {
     kinds {
         logs_go_before_traces_and_traces_stay_whole,
         traces_go_before_logs_and_logs_stay_whole,
+        the_oldest_logs_go_by_their_size_and_traces_stay,
+        a_run_of_which_only_logs_are_left_goes_by_their_size,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
@@ -69,6 +70,8 @@ pub(super) struct Shared {
     pub limits: Limits,
     pub latency: super::Latency,
     pub damage: Damage,
+    /// Bytes of the logs of runs, where they are limited; as of the last look.
+    pub log_bytes: AtomicU64,
     chunks: Mutex<VecDeque<KeptChunk>>,
 }
 
@@ -118,6 +121,7 @@ impl Store {
             limits,
             latency: super::Latency::default(),
             damage: Damage::default(),
+            log_bytes: AtomicU64::default(),
             chunks: Mutex::default(),
         });
         retention::sweep(&shared, loaded.first_of_tail).await?;

@@ -5,7 +5,8 @@
 //!
 //! * [`filter`]: what a list of traces may be asked for, and what comes back; [`select`]: what a query asks.
 //! * [`engine`]: opens, reads; [`writer`]: the one task that writes and seals; [`follow`]: what other dashboards wrote;
-//!   [`retention`]: removes what is old, in steps of a [`pace`]; [`kinds`]: runs that lack one kind.
+//!   [`retention`]: removes what is old, in steps of a [`pace`]; [`kinds`]: runs that lack one kind;
+//!   [`log_bytes`]: how much logs take.
 //! * [`pack`]: batches into blocks, by trace ([`group`]); [`part`]: their entries and terms ([`block`], [`entry`],
 //!   [`term`], [`seen`], [`failure`]).
 //! * [`logs`]: logs by time, severity and service.
@@ -34,6 +35,7 @@ mod group;
 mod kinds;
 mod latency;
 mod location;
+mod log_bytes;
 mod logs;
 mod opening;
 mod pace;
@@ -244,6 +246,10 @@ pub struct Holdings {
     pub max_metrics_age_s: u64,
     /// The same for logs.
     pub max_log_age_s: u64,
+    /// Largest size of the logs before the oldest of them are removed; 0 is unlimited.
+    pub max_log_bytes: u64,
+    /// Bytes that sealed logs take, as of the last look; 0 where they are not limited.
+    pub log_bytes: u64,
     /// Whether the disk is full, so that nothing is taken in.
     pub is_full: bool,
     /// Start of the oldest span kept.

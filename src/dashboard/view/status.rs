@@ -128,6 +128,13 @@ impl StatusPage {
         }
     }
 
+    /// The same for logs, where they have a limit of their own.
+    fn disk_of_logs(&self) -> Option<String> {
+        let Holdings { log_bytes, max_log_bytes, .. } = self.holdings;
+        (max_log_bytes > 0)
+            .then(|| format!("{} of {}", format::bytes(log_bytes), format::bytes(max_log_bytes)))
+    }
+
     /// How long data is kept.
     fn keeps(&self) -> String {
         let Holdings { max_age_s, max_log_age_s, .. } = self.holdings;

@@ -150,6 +150,11 @@ impl Backend for Postgres {
         self.finish(KEEP, replaced).await
     }
 
+    async fn bytes_of(&self, blocks: &[u64]) -> Result<u64, StoreError> {
+        let ids: Vec<i64> = blocks.iter().map(|id| *id as i64).collect();
+        self.read(move |connection| Box::pin(reads::bytes_of(connection, ids.clone()))).await
+    }
+
     async fn bytes(&self) -> Result<u64, StoreError> {
         self.read(|connection| Box::pin(reads::bytes(connection))).await
     }

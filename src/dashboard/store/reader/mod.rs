@@ -20,6 +20,7 @@ mod search;
 mod series;
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -171,6 +172,8 @@ impl Reader for Store {
             max_age_s: shared.limits.max_age.as_secs(),
             max_metrics_age_s: shared.limits.metrics_age.as_secs(),
             max_log_age_s: shared.limits.age_of(ItemKind::Log).as_secs(),
+            max_log_bytes: shared.limits.max_log_bytes,
+            log_bytes: shared.log_bytes.load(Ordering::Relaxed),
             is_full: shared.backend.is_full(),
             oldest: starts.chain(index.tail.oldest()).min(),
             queued: self.queued(),

@@ -165,6 +165,10 @@ impl Backend for Sqlite {
         self.swap_samples(old, new).await.map_err(|error| self.error(error))
     }
 
+    async fn bytes_of(&self, blocks: &[u64]) -> Result<u64, StoreError> {
+        self.read_bytes_of(blocks).await.map_err(|error| self.error(error))
+    }
+
     async fn bytes(&self) -> Result<u64, StoreError> {
         self.read_size().await.map_err(|error| self.error(error))
     }
