@@ -12,7 +12,7 @@ use super::super::term::Term;
 use super::ahead::Pages;
 use super::closure::log_carries;
 use super::lookup::Sought;
-use super::needles::Needles;
+use super::needles::{Needles, common};
 use crate::dashboard::model::{LogRecord, Nanos, TraceId};
 
 /// A question, and what of it is the same for all runs.
@@ -146,7 +146,7 @@ impl Shared {
         };
         let entries = tail.entries();
         let lookups = ask.lookups();
-        let exact = lookups.iter().filter_map(|lookup| lookup.in_tail(tail)).reduce(|a, b| both(&a, &b));
+        let exact = lookups.iter().filter_map(|lookup| lookup.in_tail(tail)).reduce(|a, b| common(&a, &b));
         let attributes = ask.attributes.as_ref().and_then(|needles| needles.in_tail(tail));
         let found = join(exact, attributes, entries.len());
         let parts = found.map(|ordinals| {
@@ -175,7 +175,7 @@ impl Shared {
             let found = self.narrowing(&lookup, run, &Pages::default()).await?;
             // Rows do not tell it: where the index cannot, all entries are looked at.
             let found = found.unwrap_or_else(|| (0..run.entries).collect());
-            exact = Some(exact.map_or_else(|| found.clone(), |exact| both(&exact, &found)));
+            exact = Some(exact.map_or_else(|| found.clone(), |exact| common(&exact, &found)));
         }
         if exact.as_ref().is_some_and(Vec::is_empty) {
             return Ok(None);
@@ -212,12 +212,7 @@ fn narrowed(service: Option<u32>, least: u8, parts: Option<HashSet<Loc>>) -> Opt
 fn join(exact: Option<Vec<u32>>, attributes: Option<Vec<u32>>, entries: usize) -> Option<Vec<u32>> {
     let attributes = attributes.filter(|found| found.len() <= entries / 2 || found.len() <= CHUNK);
     match (exact, attributes) {
-        (Some(a), Some(b)) => Some(both(&a, &b)),
+        (Some(a), Some(b)) => Some(common(&a, &b)),
         (a, b) => a.or(b),
     }
-}
-
-/// What two ascending lists have in common.
-fn both(a: &[u32], b: &[u32]) -> Vec<u32> {
-    a.iter().copied().filter(|wanted| b.binary_search(wanted).is_ok()).collect()
 }

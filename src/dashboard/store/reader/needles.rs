@@ -193,7 +193,7 @@ fn union(lists: impl IntoIterator<Item = Vec<u32>>) -> Vec<u32> {
 }
 
 /// What two ascending lists have in common.
-fn common(a: &[u32], b: &[u32]) -> Vec<u32> {
+pub(super) fn common(a: &[u32], b: &[u32]) -> Vec<u32> {
     let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
     let mut rest = long;
     let mut found = Vec::with_capacity(short.len());
