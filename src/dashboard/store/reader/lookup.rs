@@ -86,7 +86,12 @@ impl Shared {
     /// Ordinals of a run's entries with a term, ascending.
     pub(super) async fn run_ordinals(&self, run: &RunMeta, term: Term) -> Result<Vec<u32>, StoreError> {
         let Some((first, last)) = run.pages_of(term) else { return Ok(Vec::new()) };
-        let mut pages = Vec::new();
+        let mut pages = if_readable(self.backend.pages(run.id, first, last).await)?;
+        if pages.len() > (last - first) as usize {
+            return self.find_in(run, term, &pages);
+        }
+        // One of them is damaged or missing: which one comes out one by one.
+        pages.clear();
         for number in first..=last {
             let Some(page) = self.run_page(run.id, number).await? else { return Ok(Vec::new()) };
             pages.push(page);
