@@ -1,13 +1,16 @@
-//! What removing the oldest tenth of a store costs whoever sends meanwhile.
+//! What removing the oldest tenth of a store costs whoever sends meanwhile, and what seals cost.
 //!
 //! `cargo bench --bench retention` fills a store in this process, then opens it with a limit of nine tenths of its
-//! size and sends on at an even pace. Prints how long the removal took, the longest step of it, and the longest that
-//! a commit waited, beside the longest one without a removal. Settings by variable: `BENCH_SPANS` (2000000),
-//! `BENCH_STORE` (a new file; `postgres://…` for an empty database).
+//! size and sends on at an even pace. Prints the statements of the seals while it was filled; then how long the removal
+//! took, the longest step of it, and the longest that a commit waited, beside the longest one without a removal.
+//! Settings by variable: `BENCH_SPANS` (2000000), `BENCH_STORE` (a new file; `postgres://…` for an empty database), and
+//! `BENCH_LOGS` (0): so many logs are sent too, 64 at a time one after the other, as a quiet system does, and it is
+//! they who are removed, by a limit of their own.
 
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use sqlx::sqlite::SqliteConnectOptions;
@@ -15,7 +18,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use throughline::dashboard::model::correlation::Keys;
 use throughline::dashboard::model::otlp::Batch;
 use throughline::dashboard::model::proto::{put_bytes, put_fixed64, put_message, put_uint};
-use throughline::dashboard::store::{Ingest, Limits, Location, Reader, Store};
+use throughline::dashboard::store::{Holdings, Ingest, Limits, Location, Reader, Store};
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -34,19 +37,28 @@ static LONGEST: AtomicU64 = AtomicU64::new(0);
 static STEPS: AtomicU64 = AtomicU64::new(0);
 /// Steps that took longer than a commit is to wait.
 static LONG: AtomicU64 = AtomicU64::new(0);
+/// Statements of seals by what they write: how many, the longest in microseconds, and how many were long.
+static SEALS: Mutex<BTreeMap<String, (u64, u64, u64)>> = Mutex::new(BTreeMap::new());
+/// Longer than this is long, in microseconds.
+const LIMIT: u64 = 50_000;
+/// Logs of a request.
+const LOGS_A_REQUEST: u64 = 64;
 
 fn main() {
     // `cargo test` runs benches too, to see that they build; measuring is for `cargo bench`.
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
-    let spans = std::env::var("BENCH_SPANS").ok().and_then(|value| value.parse().ok()).unwrap_or(2_000_000);
+    let number = |name: &str, usual: u64| {
+        std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(usual)
+    };
+    let (spans, logs) = (number("BENCH_SPANS", 2_000_000), number("BENCH_LOGS", 0));
     tracing_subscriber::registry().with(Steps).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(run(spans));
+    runtime.block_on(run(spans, logs));
 }
 
-async fn run(spans: u64) {
+async fn run(spans: u64, logs: u64) {
     let folder = tempfile::tempdir().expect("a folder");
     let file = format!("sqlite://{}", folder.path().join("bench.db").display());
     let location: Location =
@@ -56,10 +68,20 @@ async fn run(spans: u64) {
     let store = open(&location, limits).await;
     let started = Instant::now();
     fill(&store, spans / PER_TRACE).await;
+    for first in (0..logs).step_by(LOGS_A_REQUEST as usize) {
+        while store.ingest(batch_of_logs(first)).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
     let before = store.holdings().await.expect("holdings");
     println!("{:<46} {:>10}", "spans", before.spans);
     println!("{:<46} {:>10}", "runs", before.runs);
+    println!("{:<46} {:>10}", "logs", before.logs);
     println!("{:<46} {:>10.1} s", "filled in", started.elapsed().as_secs_f64());
+    for (what, (count, longest, long)) in SEALS.lock().expect("no holder panics").iter() {
+        let name = format!("seal, {what}: longest of {count}, {long} over 50 ms");
+        println!("{name:<46} {:>10.1} ms", *longest as f64 / 1e3);
+    }
     let next = Arc::new(AtomicU64::new(spans / PER_TRACE));
     let calm = {
         let sending = Sending::begin(&store, &next);
@@ -68,7 +90,10 @@ async fn run(spans: u64) {
     };
     close(store).await;
     let full = disk(folder.path()).await;
-    let limits = Limits { max_bytes: before.bytes / 10 * 9, ..limits };
+    let limits = match logs {
+        0 => Limits { max_bytes: before.bytes / 10 * 9, ..limits },
+        _ => Limits { max_log_bytes: 1, ..limits },
+    };
     LONGEST.store(0, Ordering::Relaxed);
     STEPS.store(0, Ordering::Relaxed);
     LONG.store(0, Ordering::Relaxed);
@@ -76,7 +101,11 @@ async fn run(spans: u64) {
     let started = Instant::now();
     let sending = Sending::begin(&store, &next);
     let mut after = store.holdings().await.expect("holdings");
-    while after.bytes > limits.max_bytes {
+    let is_over = |held: &Holdings| match logs {
+        0 => held.bytes > limits.max_bytes,
+        _ => held.logs >= before.logs,
+    };
+    while is_over(&after) {
         assert!(started.elapsed() < Duration::from_secs(300), "it does not come to an end");
         tokio::time::sleep(Duration::from_millis(10)).await;
         after = store.holdings().await.expect("holdings");
@@ -169,22 +198,70 @@ struct Steps;
 
 impl<S: tracing::Subscriber> Layer<S> for Steps {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-        event.record(&mut Step);
+        event.record(&mut Step::default());
     }
 }
 
-struct Step;
+/// What of an event was seen.
+#[derive(Default)]
+struct Step {
+    what: String,
+}
 
 impl Visit for Step {
     fn record_u64(&mut self, field: &Field, value: u64) {
-        if field.name() == "step_us" {
-            LONGEST.fetch_max(value, Ordering::Relaxed);
-            STEPS.fetch_add(1, Ordering::Relaxed);
-            LONG.fetch_add(u64::from(value > 50_000), Ordering::Relaxed);
+        match field.name() {
+            "step_us" => {
+                LONGEST.fetch_max(value, Ordering::Relaxed);
+                STEPS.fetch_add(1, Ordering::Relaxed);
+                LONG.fetch_add(u64::from(value > LIMIT), Ordering::Relaxed);
+            }
+            "statement_us" => {
+                let mut seals = SEALS.lock().expect("no holder panics");
+                let (count, longest, long) = seals.entry(std::mem::take(&mut self.what)).or_default();
+                *count += 1;
+                *longest = value.max(*longest);
+                *long += u64::from(value > LIMIT);
+            }
+            _ => {}
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "what" {
+            self.what = value.to_owned();
         }
     }
 
     fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
+}
+
+/// Logs of a service, about 300 bytes each.
+fn batch_of_logs(first: u64) -> Batch {
+    let mut out = Vec::new();
+    put_message(&mut out, 1, |out| {
+        put_message(out, 1, |out| text(out, 1, "service.name", "service-logs"));
+        put_message(out, 2, |out| {
+            for number in first..first + LOGS_A_REQUEST {
+                let random = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
+                put_message(out, 2, |out| {
+                    put_fixed64(out, 1, 1_790_000_000_000_000_000 + number * 1_000_000);
+                    put_uint(out, 2, 9 + number % 3 * 4);
+                    put_message(out, 5, |out| {
+                        put_bytes(
+                            out,
+                            1,
+                            format!("order {number} of user {random} was taken in {} ms", random % 997)
+                                .as_bytes(),
+                        );
+                    });
+                    text(out, 6, "user.id", &format!("user-{}", random % 50_000));
+                    text(out, 6, "thread.name", &format!("worker-{}", number % 16));
+                });
+            }
+        });
+    });
+    Batch::logs(out.into(), &Keys::default()).expect("a valid request")
 }
 
 /// A request of some whole traces, about 440 bytes a span, by twelve services.

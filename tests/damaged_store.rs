@@ -11,9 +11,9 @@ use std::process::Command;
 
 use common::client;
 use common::otlp::{request, span, trace_hex};
-use place::Place;
+use place::{Place, send};
 use process::{Dashboard, Process};
-use throughline::dashboard::store::Location;
+use throughline::dashboard::store::{Location, Reader as _};
 
 /// The store's address as a flag, and how it is named to people.
 fn named(place: &Place) -> (String, String) {
@@ -159,6 +159,72 @@ async fn a_store_of_another_version_or_program_is_left_alone_and_named_in_one_li
                 let [line] = lines.as_slice() else { panic!("{arguments:?}: one line names {name}: {said}") };
                 assert!(line.contains(word) && line.contains("--store"), "{arguments:?}: {line}");
             }
+        }
+    }
+}
+
+/// Damage of a run's index: a page of terms, or a chunk of entries.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_index_is_named_on_the_page_and_what_it_led_to_is_found_all_the_same() {
+    for place in places().await {
+        let store = place.open().await;
+        for first in (1..=17_000).step_by(1_000) {
+            let one = |number: u64| {
+                let span = span(number, 1, "GET /orders", 60_000 - number);
+                if number % 1_000 == 7 { span.with("color", "red") } else { span }
+            };
+            send(&store, "shop", &(first..first + 1_000).map(one).collect::<Vec<_>>()).await;
+        }
+        common::eventually("a run is sealed", 30, async || {
+            (store.holdings().await.unwrap().runs == 1).then_some(())
+        })
+        .await;
+        store.close().await;
+        drop(store);
+        let (flag, name) = named(&place);
+        for (what, sqlite, postgres, reds) in [
+            (
+                "page",
+                "UPDATE run_page SET data = x'ff'",
+                "UPDATE throughline.run_page SET data = '\\xff'",
+                17,
+            ),
+            (
+                "chunk 0",
+                "UPDATE run_chunk SET data = x'00' WHERE id & 16777215 = 0",
+                "UPDATE throughline.run_chunk SET data = '\\x00' WHERE number = 0",
+                16,
+            ),
+        ] {
+            place.change(sqlite, postgres).await;
+            let folder = tempfile::tempdir().unwrap();
+            let mut dashboard = Dashboard::with(folder.path(), &["--store", &flag]);
+            for path in [
+                "/traces?query=span.color%20%3D%20red",
+                "/traces?query=resource.service.name%20%3D%20shop&limit=17",
+            ] {
+                let (status, text) = page(&dashboard, path).await;
+                assert_eq!(status, 200, "{name}{path}: {text}");
+                let rows = text.matches("<tr role=\"row\"><th scope=\"row\"").count();
+                assert_eq!(rows, if path.contains("red") { reds } else { 17 }, "{name}{path}");
+                assert!(text.contains("cannot be read") && text.contains(what), "{name}{path}: {text}");
+            }
+            for path in [
+                format!("/traces/{}", trace_hex(16_007)),
+                "/search?q=0000000000000001".to_owned(),
+                "/correlations/nobody".to_owned(),
+                "/logs".to_owned(),
+                "/".to_owned(),
+            ] {
+                let (status, text) = page(&dashboard, &path).await;
+                assert!(status == 200 || path.contains("nobody") && status == 404, "{name}{path}: {text}");
+            }
+            let (_, text) = page(&dashboard, "/status").await;
+            assert!(text.contains("What cannot be read") && text.contains(what), "{name}: {text}");
+            assert_eq!(dashboard.process.terminate(20), Some(0));
+            let said = dashboard.process.output();
+            let line = said.lines().find(|line| line.contains("ERROR") && line.contains(what));
+            assert!(line.is_some_and(|line| line.contains(&name)), "{name} is not named: {said}");
         }
     }
 }

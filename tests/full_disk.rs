@@ -1,6 +1,7 @@
-//! A disk that is full, for real: a small file system of the test's own, in which the dashboard keeps its store.
+//! A disk that is full, for real: a small file system of the test's own, in which the dashboard keeps its store, or a
+//! PostgreSQL server its database.
 //!
-//! Mounts are seen by the dashboard alone (`unshare` of util-linux), and end with it.
+//! Mounts are seen by the dashboard or the server alone (`unshare` of util-linux), and end with it.
 
 mod common;
 mod process;
@@ -12,13 +13,14 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common::otlp::{request, span, trace_hex};
+use common::postgres::{Database, Server};
 use common::{binary, client, eventually};
-use process::Process;
+use process::{Dashboard, Process};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _};
 use throughline::dashboard::model::correlation::Keys;
 use throughline::dashboard::model::otlp::Batch;
-use throughline::dashboard::store::{Ingest as _, Limits, Reader as _, Store};
+use throughline::dashboard::store::{Ingest as _, Limits, Location, PostgresUrl, Reader as _, Store};
 
 const BALLAST: u64 = 16 << 20;
 
@@ -50,6 +52,14 @@ impl Small {
         // As the dashboard sees it.
         let disk = PathBuf::from(format!("/proc/{}/root{}", process.id(), disk.display()));
         Self { _process: process, disk, pages, http, client: client() }
+    }
+
+    /// Starts it on a database that lies on its server's small disk.
+    fn on(database: &Database, folder: &Path, flags: &[&str]) -> Self {
+        let url = database.url();
+        let flags: Vec<&str> = ["--store", &url].iter().chain(flags).copied().collect();
+        let Dashboard { process, pages, http, .. } = Dashboard::with(folder, &flags);
+        Self { _process: process, disk: database.server.disk(), pages, http, client: client() }
     }
 
     /// Fills the disk with another file up to so many bytes.
@@ -137,7 +147,8 @@ async fn senders_are_turned_away_until_there_is_room_again() {
     assert!(taken.len() > 50, "only {} fit in", taken.len());
     // Once the log is written back there may be some room more.
     while small.is_taken_within(Duration::from_secs(3), &mut taken).await {}
-    assert_eq!(ballast(), 0, "it is given up");
+    // Now and then it is tried to take it back.
+    eventually("it is given up", 10, async || (ballast() == 0).then_some(())).await;
     for number in [1, 2, taken[taken.len() - 1]] {
         assert!(small.has(number).await, "trace {number} can be read while the disk is full");
     }
@@ -157,9 +168,27 @@ async fn senders_are_turned_away_until_there_is_room_again() {
 async fn what_is_due_is_removed_from_a_disk_without_room() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("store.db");
+    let bytes = two_runs_and_a_tail(&Location::Sqlite(file.clone())).await;
+    write_log_back(&file).await;
+    let most = bytes + (1 << 20);
+    let mib = (bytes + BALLAST) / (1 << 20) + 12;
+    let small = Small::start(folder.path(), mib, &format!("--keep-size {most}"));
+    assert!(small.has(0).await && small.has(33_999).await);
+    small.fill(4 << 20);
+    let taken = small.send_until_full(100_000).await;
+    // What was taken makes the oldest run due, and there is no room to remove it in but for the ballast.
+    eventually("the oldest run goes", 20, async || (!small.has(0).await).then_some(())).await;
+    eventually("data is taken again", 20, async || (small.send(200_000).await == 200).then_some(())).await;
+    for number in taken.iter().chain(&[33_999, 200_000]) {
+        assert!(small.has(*number).await, "trace {number} stays");
+    }
+    assert_eq!(std::fs::metadata(small.disk.join("store.db.ballast")).unwrap().len(), BALLAST);
+}
+
+/// Traces with text that does not compress; gives their bytes in the store.
+async fn two_runs_and_a_tail(location: &Location) -> u64 {
     let limits = Limits { max_bytes: 0, ..Limits::default() };
-    let store = Store::open_sqlite(&file, limits, &Keys::default()).await.unwrap();
-    // Two runs and a tail.
+    let store = Store::open(location, limits, &Keys::default()).await.unwrap();
     for first in (0..34_000u64).step_by(500) {
         let spans: Vec<_> = (first..first + 500)
             .map(|number| span(number, 1, "old", 10_000).with("noise", &noise(number, 400)))
@@ -173,19 +202,58 @@ async fn what_is_due_is_removed_from_a_disk_without_room() {
     })
     .await;
     store.close().await;
-    drop(store);
-    write_log_back(&file).await;
-    let most = holdings.bytes + (1 << 20);
-    let mib = (holdings.bytes + BALLAST) / (1 << 20) + 12;
-    let small = Small::start(folder.path(), mib, &format!("--keep-size {most}"));
+    holdings.bytes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn senders_are_turned_away_until_postgresql_has_room_again() {
+    let (server, folder) = (Server::own_with_disk(48).await, tempfile::tempdir().unwrap());
+    let database = server.database_on_its_disk().await;
+    let small = Small::on(&database, folder.path(), &["--keep-size", "0"]);
+    assert_eq!(small.send(1).await, 200);
+    small.fill(2 << 20);
+    let mut taken = small.send_until_full(2).await;
+    assert!(taken.len() > 50, "only {} fit in", taken.len());
+    // What was written in vain is used again once the server has noticed.
+    while small.is_taken_within(Duration::from_secs(4), &mut taken).await {}
+    // A dashboard that starts just now shows the same.
+    let other = Small::on(&database, folder.path(), &["--keep-size", "0"]);
+    for dashboard in [&small, &other] {
+        for number in [1, 2, taken[taken.len() - 1]] {
+            assert!(dashboard.has(number).await, "trace {number} can be read while the disk is full");
+        }
+        assert_eq!(dashboard.send(30_000).await, 503);
+        for path in ["/", "/traces", "/logs"] {
+            assert_eq!(dashboard.get(path).await.0, 200, "{path}");
+        }
+        let (status, text) = dashboard.get("/status").await;
+        assert!(status == 200 && text.contains("The disk is full"), "{text}");
+    }
+    std::fs::remove_file(small.disk.join("others")).unwrap();
+    for (dashboard, number) in [(&small, 20_000), (&other, 20_001)] {
+        eventually("it is taken again", 10, async || (dashboard.send(number).await == 200).then_some(()))
+            .await;
+        assert!(!dashboard.get("/status").await.1.contains("The disk is full"));
+    }
+    for number in taken.iter().chain(&[1, 20_000, 20_001]) {
+        assert!(small.has(*number).await, "trace {number} was acknowledged");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_due_makes_room_in_postgresql() {
+    let (server, folder) = (Server::own_with_disk(128).await, tempfile::tempdir().unwrap());
+    let database = server.database_on_its_disk().await;
+    let bytes = two_runs_and_a_tail(&Location::Postgres(PostgresUrl::new(&database.url()))).await;
+    let most = (bytes + (1 << 20)).to_string();
+    let small = Small::on(&database, folder.path(), &["--keep-size", &most]);
     assert!(small.has(0).await && small.has(33_999).await);
-    small.fill(4 << 20);
+    small.fill(3 << 20);
     let taken = small.send_until_full(100_000).await;
-    // What was taken makes the oldest run due, and there is no room to remove it in but for the ballast.
-    eventually("the oldest run goes", 20, async || (!small.has(0).await).then_some(())).await;
-    eventually("data is taken again", 20, async || (small.send(200_000).await == 200).then_some(())).await;
+    // What was taken makes the oldest run due. Its rows go without a new page, and their room is used again.
+    eventually("the oldest run goes", 30, async || (!small.has(0).await).then_some(())).await;
+    eventually("data is taken again", 30, async || (small.send(200_000).await == 200).then_some(())).await;
     for number in taken.iter().chain(&[33_999, 200_000]) {
         assert!(small.has(*number).await, "trace {number} stays");
     }
-    assert_eq!(std::fs::metadata(small.disk.join("store.db.ballast")).unwrap().len(), BALLAST);
 }

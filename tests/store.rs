@@ -5,6 +5,8 @@ mod bad_input;
 mod common;
 #[path = "store/contract.rs"]
 mod contract;
+#[path = "store/damage.rs"]
+mod damage;
 #[path = "store/kinds.rs"]
 mod kinds;
 #[path = "store/logs.rs"]
@@ -63,6 +65,10 @@ contract! {
         logs_of_a_broken_block_are_counted_and_the_rest_stays_readable,
         logs_go_with_their_run,
     }
+    damage {
+        damaged_pages_of_an_index_cost_nothing_that_is_known_elsewhere,
+        a_damaged_chunk_of_an_index_costs_its_own_traces_alone,
+    }
     bad_input {
         ten_thousand_services_are_each_found,
         spans_of_another_time_are_found_where_the_rules_put_them,
@@ -78,5 +84,7 @@ contract! {
     kinds {
         logs_go_before_traces_and_traces_stay_whole,
         traces_go_before_logs_and_logs_stay_whole,
+        the_oldest_logs_go_by_their_size_and_traces_stay,
+        a_run_of_which_only_logs_are_left_goes_by_their_size,
     }
 }

@@ -37,6 +37,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         limits: Limits {
             max_age: given.keep,
             max_log_age: given.keep_logs,
+            max_log_bytes: given.keep_logs_size,
             max_bytes: given.keep_size,
             metrics_age: given.keep_metrics,
             metrics_bytes: given.keep_metrics_size,

@@ -50,6 +50,10 @@ pub struct DashboardSettings {
     #[arg(long, env = "THROUGHLINE_KEEP_LOGS", value_name = "AGE", value_parser = age)]
     pub keep_logs: Option<Duration>,
 
+    /// Size of the logs after which the oldest of them are removed and traces stay, such as 2GB or 0 for no limit of their own
+    #[arg(long, env = "THROUGHLINE_KEEP_LOGS_SIZE", value_name = "SIZE", default_value = "0", value_parser = size)]
+    pub keep_logs_size: u64,
+
     /// Size of the store after which the oldest data is removed, such as 500MB, 10GB or 0 for no limit
     #[arg(long, env = "THROUGHLINE_KEEP_SIZE", value_name = "SIZE", default_value = "10GB", value_parser = size)]
     pub keep_size: u64,

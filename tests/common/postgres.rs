@@ -5,7 +5,7 @@
 
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -22,6 +22,8 @@ pub struct Server {
     folder: tempfile::TempDir,
     child: Mutex<Option<Child>>,
     tcp: Option<Tcp>,
+    /// MiB of a disk of its own beside its data.
+    disk: Option<u64>,
 }
 
 /// How a server listens on loopback.
@@ -64,6 +66,17 @@ fn other_user() -> Option<(u32, u32)> {
     Some((id(&["-u", user])?, id(&["-g", user])?))
 }
 
+/// A program of a server with a small disk: it alone sees the disk, which ends with it. `unshare` of util-linux lets it
+/// mount one as root of its own world, and be somebody else afterwards, since the server refuses to run as root.
+fn command_beside(disk: &Path, mib: u64, name: &str) -> Command {
+    let mut command = Command::new("unshare");
+    let mount = format!("mount -t tmpfs -o size={mib}m none {} && exec \"$@\"", disk.display());
+    command.args(["-rm", "sh", "-c", &mount, "sh", "unshare", "-U", "--map-user=1000", "--map-group=1000"]);
+    command.arg("--").arg(program(name));
+    command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
 fn command(name: &str) -> Command {
     let mut command = Command::new(program(name));
     if let Some((user, group)) = other_user() {
@@ -81,7 +94,7 @@ impl Server {
             match shared.upgrade() {
                 Some(server) => (server, false),
                 None => {
-                    let server = Arc::new(Self::make(None));
+                    let server = Arc::new(Self::make(None, None));
                     *shared = Arc::downgrade(&server);
                     (server, true)
                 }
@@ -96,7 +109,14 @@ impl Server {
 
     /// A server for one test that does it harm.
     pub async fn own() -> Arc<Self> {
-        let server = Self::make(None);
+        let server = Self::make(None, None);
+        server.start().await;
+        Arc::new(server)
+    }
+
+    /// The same, with a disk of some MiB for [`Server::database_on_its_disk`]. What is on it ends with the server.
+    pub async fn own_with_disk(mib: u64) -> Arc<Self> {
+        let server = Self::make(None, Some(mib));
         server.start().await;
         Arc::new(server)
     }
@@ -106,21 +126,24 @@ impl Server {
         let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = free.local_addr().expect("it is bound").port();
         drop(free);
-        let server = Self::make(Some(Tcp { port, tls }));
+        let server = Self::make(Some(Tcp { port, tls }), None);
         server.start().await;
         Arc::new(server)
     }
 
-    fn make(tcp: Option<Tcp>) -> Self {
+    fn make(tcp: Option<Tcp>, disk: Option<u64>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let data = folder.path().join("data");
         std::fs::create_dir(&data).expect("a folder");
+        std::fs::create_dir(folder.path().join("disk")).expect("a folder");
         std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).expect("it is ours");
         std::fs::set_permissions(&data, PermissionsExt::from_mode(0o700)).expect("it is ours");
-        if let Some((user, group)) = other_user() {
+        if let Some((user, group)) = other_user().filter(|_| disk.is_none()) {
             chown(&data, Some(user), Some(group)).expect("we are root");
         }
-        let made = command("initdb")
+        let server = Self { folder, child: Mutex::new(None), tcp, disk };
+        let made = server
+            .command("initdb")
             .args(["--auth=trust", "--username=admin", "--encoding=UTF8", "--no-locale", "--no-sync", "-D"])
             .arg(&data)
             .stderr(Stdio::piped())
@@ -134,11 +157,17 @@ impl Server {
              {host} all guarded 127.0.0.1/32 scram-sha-256\n{host} all all 127.0.0.1/32 trust\n"
         );
         std::fs::write(data.join("pg_hba.conf"), who).expect("it is ours");
-        let server = Self { folder, child: Mutex::new(None), tcp };
         if tcp.is_some_and(|tcp| tcp.tls) {
             server.certify();
         }
         server
+    }
+
+    fn command(&self, name: &str) -> Command {
+        match self.disk {
+            Some(mib) => command_beside(&self.folder.path().join("disk"), mib, name),
+            None => command(name),
+        }
     }
 
     /// Makes an authority and, signed by it, the server's certificate for the name `localhost`.
@@ -186,12 +215,15 @@ impl Server {
                     format!("ssl={}", if tls { "on" } else { "off" }),
                 ],
             };
-            let child = command("postgres")
+            let child = self
+                .command("postgres")
                 .arg("-D")
                 .arg(&data)
                 .arg("-k")
                 .arg(&data)
                 .args(["-c", "fsync=on", "-c", "max_connections=80"])
+                // What was removed makes room once it was looked after, by default a minute later.
+                .args(if self.disk.is_some() { &["-c", "autovacuum_naptime=1s"][..] } else { &[] })
                 .args(listen.iter().flat_map(|setting| ["-c", setting]))
                 .stderr(log)
                 .spawn()
@@ -264,13 +296,33 @@ impl Server {
 
     /// Makes an empty database.
     pub async fn database(self: &Arc<Self>) -> Database {
+        self.make_database("").await
+    }
+
+    /// The same on the server's small disk.
+    pub async fn database_on_its_disk(self: &Arc<Self>) -> Database {
+        let disk = self.folder.path().join("disk");
+        self.run(format!("CREATE TABLESPACE small LOCATION '{}'", disk.display())).await;
+        self.make_database("TABLESPACE small").await
+    }
+
+    async fn make_database(self: &Arc<Self>, place: &str) -> Database {
         let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        let database = Database { server: self.clone(), name, over: None };
+        self.run(format!("CREATE DATABASE {name} {place}")).await;
+        Database { server: self.clone(), name, over: None }
+    }
+
+    async fn run(&self, statement: String) {
         let mut connection = PgConnection::connect(&self.url("postgres")).await.expect("it runs");
-        let statement = AssertSqlSafe(format!("CREATE DATABASE {}", database.name));
-        sqlx::query(statement).execute(&mut connection).await.expect("a database");
+        sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await.expect("it is done");
         connection.close().await.expect("it closes");
-        database
+    }
+
+    /// Its small disk, as it sees it.
+    pub fn disk(&self) -> PathBuf {
+        let child = self.child.lock().expect("no holder panics");
+        let id = child.as_ref().expect("it runs").id();
+        PathBuf::from(format!("/proc/{id}/root{}", self.folder.path().join("disk").display()))
     }
 }
 

@@ -24,6 +24,7 @@ const FOR_EVER: Limits = Limits {
     metrics_age: Duration::ZERO,
     metrics_bytes: 0,
     max_log_age: None,
+    max_log_bytes: 0,
 };
 
 /// The text of a trace's log, which does not compress.
@@ -41,7 +42,19 @@ fn text(number: u64) -> String {
 /// Gives its size in bytes.
 async fn fill(place: &Place) -> u64 {
     let store = place.open_with(FOR_EVER).await;
-    for first in (0..SEALED).step_by(1_000) {
+    fill_a_run(&store, 0).await;
+    send(&store, "orders", &[span(LATEST, 1, "late", 50)]).await;
+    send_logs(&store, "orders", &[("late", Some(LATEST), None), ("lost late", None, Some("c300"))]).await;
+    let holdings = store.holdings().await.unwrap();
+    assert_eq!((holdings.spans, holdings.logs), (SEALED + 1, SEALED / 100 + 17 + 2));
+    store.close().await;
+    holdings.bytes
+}
+
+/// A run of traces from a number on.
+async fn fill_a_run(store: &Store, first: u64) {
+    let runs = store.holdings().await.unwrap().runs;
+    for first in (first..first + SEALED).step_by(1_000) {
         let spans: Vec<_> = (first..first + 1_000)
             .map(|number| {
                 let root =
@@ -52,20 +65,14 @@ async fn fill(place: &Place) -> u64 {
         let texts: Vec<_> =
             (first..first + 1_000).step_by(100).map(|number| (number, text(number))).collect();
         let logs: Vec<_> = texts.iter().map(|(number, text)| (text.as_str(), Some(*number), None)).collect();
-        send_logs(&store, "orders", &logs).await;
-        send_logs(&store, "lost", &[("lost", None, Some("c300"))]).await;
-        send(&store, "orders", &spans).await;
+        send_logs(store, "orders", &logs).await;
+        send_logs(store, "lost", &[("lost", None, Some("c300"))]).await;
+        send(store, "orders", &spans).await;
     }
     common::eventually("a run is sealed", 30, async || {
-        (store.holdings().await.unwrap().runs == 1).then_some(())
+        (store.holdings().await.unwrap().runs > runs).then_some(())
     })
     .await;
-    send(&store, "orders", &[span(LATEST, 1, "late", 50)]).await;
-    send_logs(&store, "orders", &[("late", Some(LATEST), None), ("lost late", None, Some("c300"))]).await;
-    let holdings = store.holdings().await.unwrap();
-    assert_eq!((holdings.spans, holdings.logs), (SEALED + 1, SEALED / 100 + 17 + 2));
-    store.close().await;
-    holdings.bytes
 }
 
 async fn counts(store: &Store) -> (u64, u64, usize) {
@@ -159,5 +166,61 @@ pub async fn traces_go_before_logs_and_logs_stay_whole(place: &Place) {
             store = place.open_with(FOR_EVER).await;
         }
     }
+    store.close().await;
+}
+
+pub async fn the_oldest_logs_go_by_their_size_and_traces_stay(place: &Place) {
+    /// The first trace of the second run, and room for the logs of one run.
+    const SECOND: u64 = 100_000;
+    const ROOM: u64 = 200_000;
+    let store = place.open_with(FOR_EVER).await;
+    fill_a_run(&store, 0).await;
+    fill_a_run(&store, SECOND).await;
+    let (logs, before) = (SEALED / 100 + 17, store.holdings().await.unwrap());
+    assert_eq!((before.spans, before.logs, before.log_bytes), (2 * SEALED, 2 * logs, 0));
+    store.close().await;
+    drop(store);
+    for round in ["at once", "after a restart"] {
+        let store = place.open_with(Limits { max_log_bytes: ROOM, ..FOR_EVER }).await;
+        let holdings = common::eventually("the first run's logs go", 20, async || {
+            let holdings = store.holdings().await.unwrap();
+            let is_done = holdings.logs == logs && holdings.log_bytes > 0 && holdings.log_bytes <= ROOM;
+            (is_done && holdings.bytes + 100_000 < before.bytes).then_some(holdings)
+        })
+        .await;
+        assert_eq!((holdings.spans, holdings.runs), (2 * SEALED, 2), "{round}");
+        assert_eq!(holdings.max_log_bytes, ROOM);
+        for (number, left) in [(LOGGED, 0), (SECOND + LOGGED, 1)] {
+            let trace = store.trace(id(number)).await.unwrap().expect("its span stays");
+            assert_eq!((trace.spans.len(), trace.logs.len()), (1, left), "{round}: {number}");
+        }
+        store.close().await;
+    }
+    let checked = check(&place.location(), |_, _| {}).await.unwrap();
+    assert_eq!((checked.spans, checked.logs, checked.trouble_count), (2 * SEALED, logs, 0));
+    // No room at all: every log of a run goes. A run that has nothing else goes with its logs.
+    let store = place.open_with(Limits { max_log_bytes: 1, ..FOR_EVER }).await;
+    common::eventually("all logs go", 20, async || {
+        (counts(&store).await == (2 * SEALED, 0, 2)).then_some(())
+    })
+    .await;
+    fill_a_run(&store, 2 * SECOND).await;
+    common::eventually("new ones too", 20, async || {
+        (counts(&store).await == (3 * SEALED, 0, 3)).then_some(())
+    })
+    .await;
+    store.close().await;
+}
+
+pub async fn a_run_of_which_only_logs_are_left_goes_by_their_size(place: &Place) {
+    fill(place).await;
+    let limits = Limits { max_age: Duration::from_millis(1), max_log_age: Some(Duration::ZERO), ..FOR_EVER };
+    let store = place.open_with(limits).await;
+    common::eventually("the run's spans go", 20, async || (counts(&store).await.0 == 1).then_some(())).await;
+    store.close().await;
+    drop(store);
+    let store = place.open_with(Limits { max_log_bytes: 1, ..FOR_EVER }).await;
+    common::eventually("the run goes", 20, async || (counts(&store).await == (1, 2, 0)).then_some(())).await;
+    assert_eq!(store.trace(id(LATEST)).await.unwrap().expect("the tail stays").logs.len(), 1);
     store.close().await;
 }

@@ -133,6 +133,9 @@ pub trait Backend: Send + Sync {
     /// Puts chunks of samples in the place of others, all or nothing; nothing where one of the others is gone already.
     async fn replace_samples(&self, old: Vec<u64>, new: Vec<NewChunk>) -> Result<(), StoreError>;
 
+    /// Bytes of some blocks, without those that are not there.
+    async fn bytes_of(&self, blocks: &[u64]) -> Result<u64, StoreError>;
+
     /// Bytes on disk that hold data.
     async fn bytes(&self) -> Result<u64, StoreError>;
 }

@@ -11,11 +11,13 @@ use super::block::{Block, ItemKind, decompress, in_block};
 use super::entry::{Entry, Loc};
 use super::logs;
 use super::postgres::Postgres;
-use super::run::{CHUNK, Chunk, RunMeta, check_page};
+use super::rates;
+use super::run::{CHUNK, Chunk, RunMeta, check_page, resources_with};
 use super::series::chunk::Wanted;
 use super::series::code;
 use super::sqlite::Sqlite;
 use super::{Location, OpenError, StoreError};
+use crate::dashboard::model::Nanos;
 use crate::dashboard::model::correlation::Keys;
 use crate::dashboard::model::otlp::Batch;
 use crate::dashboard::model::series::{Identity, Sample};
@@ -84,39 +86,73 @@ impl Checking<'_> {
     async fn run(&mut self, run: &RunMeta) -> Result<(), StoreError> {
         self.checked.runs += 1;
         let places = self.blocks(run.first_block..run.last_block + 1, run.gone()).await?;
+        let unreadable = || StoreError::Damaged("its pairs cannot be read".into());
         for number in 0..run.resources_page() {
-            let pages = self.backend.pages(run.id, number, number).await?;
-            if !pages.first().is_some_and(|page| check_page(page)) {
-                self.checked.trouble(format!("run {}: page {number} is missing or cannot be read", run.id));
-            }
+            self.page(run, number, |page| check_page(page).then_some(()).ok_or_else(unreadable)).await?;
+        }
+        self.page(run, run.resources_page(), |page| resources_with(page, &[])).await?;
+        for number in run.rates.pages() {
+            self.page(run, number, |page| rates::read(page, &mut Nothing)).await?;
         }
         self.logs(run, &places).await?;
         let chunks = run.entries.div_ceil(CHUNK as u32);
         for number in 0..chunks {
-            let found = self.backend.chunks(run.id, number, number).await?;
-            let entries = found.first().map(|(_, data)| entries(data, run, number));
-            match entries {
+            let found = self.backend.chunks(run.id, number, number).await;
+            let what = || format!("run {}: chunk {number}", run.id);
+            let Some(found) = self.readable(what, found)? else { continue };
+            match found.first().map(|(_, data)| entries(data, run, number)) {
                 Some(Ok(entries)) => self.entries(run, &entries, &places),
-                Some(Err(error)) => {
-                    self.checked.trouble(format!("run {}: chunk {number}: {error}", run.id));
-                }
-                None => self.checked.trouble(format!("run {}: chunk {number} is missing", run.id)),
+                Some(Err(error)) => self.checked.trouble(format!("{}: {error}", what())),
+                None => self.checked.trouble(format!("{} is missing", what())),
             }
         }
         Ok(())
     }
 
+    /// What is read out of a page; `None` where that was a trouble.
+    async fn page<T>(
+        &mut self,
+        run: &RunMeta,
+        number: u32,
+        read: impl FnOnce(&[u8]) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        let what = || format!("run {}: page {number}", run.id);
+        let pages = self.backend.pages(run.id, number, number).await;
+        let Some(pages) = self.readable(what, pages)? else { return Ok(None) };
+        match pages.first() {
+            Some(page) => self.readable(what, read(page)),
+            None => {
+                self.checked.trouble(format!("{} is missing", what()));
+                Ok(None)
+            }
+        }
+    }
+
+    /// What was read; `None` where it is damaged, which is a trouble.
+    fn readable<T>(
+        &mut self,
+        what: impl Fn() -> String,
+        read: Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        match read {
+            Ok(read) => Ok(Some(read)),
+            Err(error @ StoreError::Damaged(_)) => {
+                self.checked.trouble(format!("{}: {error}", what()));
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// The index of its logs.
     async fn logs(&mut self, run: &RunMeta, places: &Places) -> Result<(), StoreError> {
         let Some(index) = &run.log_index else { return Ok(()) };
+        if !index.chunks.is_empty() {
+            self.page(run, index.services_page(), logs::read_services).await?;
+        }
         for chunk in 0..index.chunks.len() {
-            let number = index.page(chunk);
-            let pages = self.backend.pages(run.id, number, number).await?;
-            let rows = pages.first().map(|page| logs::read_chunk(page));
-            let Some(Ok(rows)) = rows else {
-                self.checked.trouble(format!("run {}: page {number} is missing or cannot be read", run.id));
-                continue;
-            };
+            let rows = self.page(run, index.page(chunk), logs::read_chunk).await?;
+            let Some(rows) = rows else { continue };
             let is_there = |loc: Loc| places.get(&loc.block).is_some_and(|parts| parts.contains(&loc.offset));
             if let Some((row, _)) = rows.iter().find(|(row, _)| !is_there(row.place.loc)) {
                 let block = row.place.loc.block;
@@ -142,7 +178,7 @@ impl Checking<'_> {
         let (mut places, mut from) = (Places::new(), ids.start);
         while from < ids.end {
             let last = (from + AT_ONCE).min(ids.end) - 1;
-            for (id, data) in self.backend.blocks(from, last).await? {
+            for (id, data) in self.some_blocks(from, last).await? {
                 let walked = decompress(&data).and_then(|raw| match code::holds_samples(&raw) {
                     true => self.count(|count| code::decode_raw(&raw, |_| true, count)).map(|()| None),
                     false => Block::of_raw(raw).and_then(|block| block.walk(&Keys::default())).map(Some),
@@ -169,6 +205,20 @@ impl Checking<'_> {
 }
 
 impl Checking<'_> {
+    /// Blocks of a range; one by one where they cannot be read together.
+    async fn some_blocks(&mut self, first: u64, last: u64) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        match self.backend.blocks(first, last).await {
+            Err(StoreError::Damaged(_)) => {}
+            read => return read,
+        }
+        let mut found = Vec::new();
+        for id in first..=last {
+            let read = self.backend.blocks(id, id).await;
+            found.extend(self.readable(|| format!("block {id}"), read)?.into_iter().flatten());
+        }
+        Ok(found)
+    }
+
     /// Every chunk of samples, window by window.
     async fn samples(&mut self) -> Result<(), StoreError> {
         let mut windows: BTreeMap<(u64, u64), Vec<u64>> = BTreeMap::new();
@@ -193,6 +243,19 @@ impl Checking<'_> {
         read: impl FnOnce(&mut dyn FnMut(Identity, Vec<Sample>)) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         read(&mut |_, samples| self.checked.samples += samples.len() as u64)
+    }
+}
+
+/// Takes nothing of a table of rates.
+struct Nothing;
+
+impl rates::Sink for Nothing {
+    fn series<'a>(&mut self, _: rates::Key, _: impl Fn(u32) -> &'a [u8]) -> Option<usize> {
+        None
+    }
+
+    fn slot(&mut self, _: usize, _: Nanos) -> Option<&mut rates::Sum> {
+        None
     }
 }
 

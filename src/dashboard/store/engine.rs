@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use async_trait::async_trait;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::backend::Backend;
+use super::damage::{Damage, if_readable};
 use super::pack::Incoming;
 use super::postgres::Postgres;
 use super::retention::{self, Limits};
@@ -67,6 +69,9 @@ pub(super) struct Shared {
     pub commits: watch::Sender<u64>,
     pub limits: Limits,
     pub latency: super::Latency,
+    pub damage: Damage,
+    /// Bytes of the logs of runs, where they are limited; as of the last look.
+    pub log_bytes: AtomicU64,
     chunks: Mutex<VecDeque<KeptChunk>>,
 }
 
@@ -115,6 +120,8 @@ impl Store {
             commits: watch::Sender::new(0),
             limits,
             latency: super::Latency::default(),
+            damage: Damage::default(),
+            log_bytes: AtomicU64::default(),
             chunks: Mutex::default(),
         });
         retention::sweep(&shared, loaded.first_of_tail).await?;
@@ -217,23 +224,38 @@ impl Shared {
     }
 
     /// A chunk of a run; `None` where the run was dropped meanwhile. With `dense` its older neighbours, which a
-    /// walk from the newest to the oldest wants next, are read with it.
+    /// walk from the newest to the oldest wants next, are read with it. One that is damaged has no entries.
     pub async fn chunk(&self, run: u64, number: u32, dense: bool) -> Result<Option<Arc<Chunk>>, StoreError> {
         if let Some(chunk) = self.kept_chunk((run, number)) {
             return Ok(Some(chunk));
         }
-        let first = if dense { number.saturating_sub(CHUNKS_AHEAD - 1) } else { number };
-        let mut wanted = None;
-        for (number_read, data) in self.backend.chunks(run, first, number).await? {
-            let chunk = Chunk::open(&data);
-            let chunk =
-                Arc::new(chunk.map_err(|error| self.at(&format!("run {run}, chunk {number_read}"), error))?);
-            if number_read == number {
-                wanted = Some(chunk.clone());
+        if dense {
+            let first = number.saturating_sub(CHUNKS_AHEAD - 1);
+            for (number, data) in if_readable(self.backend.chunks(run, first, number).await)? {
+                if let Ok(chunk) = Chunk::open(&data) {
+                    self.keep_chunk((run, number), Arc::new(chunk));
+                }
             }
-            self.keep_chunk((run, number_read), chunk);
+            if let Some(chunk) = self.kept_chunk((run, number)) {
+                return Ok(Some(chunk));
+            }
         }
-        Ok(wanted)
+        let chunk = match self.readable(self.read_chunk(run, number).await)? {
+            Some(None) => return Ok(None),
+            Some(Some(chunk)) => Arc::new(chunk),
+            None => Arc::new(Chunk::default()),
+        };
+        self.keep_chunk((run, number), chunk.clone());
+        Ok(Some(chunk))
+    }
+
+    async fn read_chunk(&self, run: u64, number: u32) -> Result<Option<Chunk>, StoreError> {
+        let at = |error| self.at(&format!("run {run}, chunk {number}"), error);
+        let read = self.backend.chunks(run, number, number).await.map_err(at)?;
+        match read.first() {
+            Some((_, data)) => Chunk::open(data).map(Some).map_err(at),
+            None => self.must_be_gone(run, &format!("chunk {number}")).await.map(|()| None),
+        }
     }
 
     /// Reads the chunks that hold entries, given by run and ordinal, in one statement where they are not kept already.
@@ -243,7 +265,7 @@ impl Shared {
         wanted.dedup();
         wanted.retain(|place| self.kept_chunk(*place).is_none());
         if wanted.len() > 1 {
-            for (place, data) in self.backend.chunks_at(&wanted).await? {
+            for (place, data) in if_readable(self.backend.chunks_at(&wanted).await)? {
                 // One that cannot be read is named by who needs it.
                 if let Ok(chunk) = Chunk::open(&data) {
                     self.keep_chunk(place, Arc::new(chunk));
@@ -253,14 +275,10 @@ impl Shared {
         Ok(())
     }
 
-    /// Says in which store something is damaged, and where in it.
-    pub fn at(&self, place: &str, error: StoreError) -> StoreError {
-        match error {
-            StoreError::Damaged(why) => {
-                StoreError::Damaged(format!("{}, {place}: {why}", self.backend.location()))
-            }
-            other => other,
-        }
+    /// Lets go of what was read of runs and of what is known of damage: something was removed.
+    pub fn forget_read(&self) {
+        self.chunks.lock().expect("no holder panics").clear();
+        self.damage.clear();
     }
 
     fn keep_chunk(&self, place: (u64, u32), chunk: Arc<Chunk>) {

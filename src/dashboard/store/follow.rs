@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::backend::{Head, STEP};
-use super::block::{Block, BlockKind, WalkedPart, decompress, in_block};
+use super::block::{Block, BlockKind, WalkedPart, decompress};
 use super::engine::Index;
 use super::logs::Gathered;
 use super::part::{self, Part, Sender};
@@ -144,6 +144,7 @@ impl Writer {
             let mut index = self.shared.index.write().expect("no holder panics");
             kinds::follow(Arc::make_mut(&mut index.runs), &kept);
             self.version = head.version;
+            self.shared.forget_read();
             return Ok(());
         };
         let (newest_run, first_of_tail) = (newest.id, newest.last_block + 1);
@@ -180,8 +181,8 @@ impl Writer {
                         read.parts.push(parts);
                     }
                     Err(error) => {
-                        let (error, store) = (in_block(id, error), self.shared.backend.location());
-                        tracing::error!(%error, store, "a block is left out; all others are readable");
+                        let error = self.shared.at(&format!("block {id}"), error);
+                        self.shared.left_out(Err::<(), _>(error))?;
                         // As full as can be: nobody tries to pack it anew.
                         read.blocks.push(TailBlock { id, kind: BlockKind::Spans, items: usize::MAX });
                     }

@@ -5,15 +5,16 @@
 //!
 //! * [`filter`]: what a list of traces may be asked for, and what comes back; [`select`]: what a query asks.
 //! * [`engine`]: opens, reads; [`writer`]: the one task that writes and seals; [`follow`]: what other dashboards wrote;
-//!   [`retention`]: removes what is old, in steps of a [`pace`]; [`kinds`]: runs that lack one kind.
+//!   [`retention`]: removes what is old, in steps of a [`pace`]; [`kinds`]: runs that lack one kind;
+//!   [`log_bytes`]: how much logs take.
 //! * [`pack`]: batches into blocks, by trace ([`group`]); [`part`]: their entries and terms ([`block`], [`entry`],
 //!   [`term`], [`seen`], [`failure`]).
 //! * [`logs`]: logs by time, severity and service.
 //! * [`tail`] and [`run`]: the unsealed and the sealed index; [`rollup`]: rates in time buckets; [`failing`]: which
 //!   services traces break in; [`rates`]: services, operations and calls.
 //! * [`series`]: samples of metrics.
-//! * [`location`]: where a store is; [`opening`]: why it cannot be opened; [`check`]: reads all of it; [`copy`]: takes
-//!   it elsewhere; [`compact`]: packs it tightly; [`side`]: what both see of it.
+//! * [`location`]: where a store is; [`opening`]: why it cannot be opened; [`damage`]: what of it could not be read.
+//! * [`check`]: reads all of it; [`copy`]: takes it elsewhere; [`compact`]: packs it tightly; [`side`]: what both see of it.
 //! * [`backend`]: what a database must do; [`sqlite`] and [`postgres`] do it.
 //!
 //! What must not live here: layout, words for a person, wire answers.
@@ -23,6 +24,7 @@ mod block;
 pub mod check;
 pub mod compact;
 pub mod copy;
+mod damage;
 mod engine;
 mod entry;
 mod failing;
@@ -33,6 +35,7 @@ mod group;
 mod kinds;
 mod latency;
 mod location;
+mod log_bytes;
 mod logs;
 mod opening;
 mod pace;
@@ -177,6 +180,10 @@ pub trait Reader: Send + Sync {
     /// The metrics that are kept and came lately, and what of them was too much.
     async fn kept_metrics(&self) -> Result<KeptMetrics, StoreError>;
 
+    /// What was met that cannot be read and is left out of answers, each place in one line; since the start, or since
+    /// something was removed.
+    fn damage(&self) -> Vec<String>;
+
     /// What the store holds.
     async fn holdings(&self) -> Result<Holdings, StoreError>;
 
@@ -243,6 +250,10 @@ pub struct Holdings {
     pub max_metrics_age_s: u64,
     /// The same for logs.
     pub max_log_age_s: u64,
+    /// Largest size of the logs before the oldest of them are removed; 0 is unlimited.
+    pub max_log_bytes: u64,
+    /// Bytes that sealed logs take, as of the last look; 0 where they are not limited.
+    pub log_bytes: u64,
     /// Whether the disk is full, so that nothing is taken in.
     pub is_full: bool,
     /// Start of the oldest span kept.

@@ -1,14 +1,16 @@
-//! What is removed, and when: by age, spans and logs each by their own; by size, all of the oldest.
+//! What is removed, and when: by age, spans and logs each by their own; by size, the oldest logs and all of the oldest.
 //!
 //! What is removed is always a run's: all of it, or all of one kind (see [`super::kinds`]). A clock that jumps must
 //! not empty the store: age is measured by the time since this process started, and a pass removes a few runs at most.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::StoreError;
 use super::block::ItemKind;
 use super::engine::Shared;
+use super::log_bytes::LogBytes;
 use super::run::RunMeta;
 use super::series;
 use crate::dashboard::model::now;
@@ -30,6 +32,8 @@ pub struct Limits {
     pub max_log_age: Option<Duration>,
     /// The oldest data is removed when the store holds more bytes; 0 is no limit.
     pub max_bytes: u64,
+    /// The oldest logs are removed when those of runs take more bytes; 0 is no limit of their own.
+    pub max_log_bytes: u64,
     /// Samples of metrics longer ago than this are removed; zero keeps them for ever.
     pub metrics_age: Duration,
     /// The oldest of them are removed when they take more bytes; 0 is no limit.
@@ -45,6 +49,7 @@ impl Default for Limits {
             max_age: Duration::from_secs(7 * 24 * 3600),
             max_log_age: None,
             max_bytes: 10_000_000_000,
+            max_log_bytes: 0,
             metrics_age: Duration::from_secs(30 * 24 * 3600),
             metrics_bytes: 1_000_000_000,
             every: Duration::from_secs(10),
@@ -72,7 +77,7 @@ pub async fn run(shared: Arc<Shared>) {
     let (started_at, started) = (now(), Instant::now());
     let mut interval = tokio::time::interval(shared.limits.every);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut swept = false;
+    let (mut swept, mut log_bytes) = (false, LogBytes::default());
     loop {
         tokio::select! {
             _ = interval.tick() => {}
@@ -80,7 +85,7 @@ pub async fn run(shared: Arc<Shared>) {
             () = tokio::time::sleep(FULL), if shared.backend.is_full() => {}
         }
         let now = started_at + started.elapsed().as_nanos() as u64;
-        let removed = pass(&shared, now, &mut swept).await;
+        let removed = pass(&shared, now, &mut swept, &mut log_bytes).await;
         // A pass that failed may have left blocks that nobody is led to.
         swept &= removed.is_ok();
         // Each on its own: trouble with the one kind of data keeps nobody from removing the other.
@@ -95,7 +100,15 @@ pub async fn run(shared: Arc<Shared>) {
     }
 }
 
-async fn pass(shared: &Shared, now: u64, swept: &mut bool) -> Result<(), StoreError> {
+async fn pass(
+    shared: &Shared,
+    now: u64,
+    swept: &mut bool,
+    log_bytes: &mut LogBytes,
+) -> Result<(), StoreError> {
+    if shared.limits.max_log_bytes > 0 {
+        shared.log_bytes.store(log_bytes.total(shared).await?, Ordering::Relaxed);
+    }
     if !shared.backend.is_keeper() {
         return Ok(());
     }
@@ -107,7 +120,8 @@ async fn pass(shared: &Shared, now: u64, swept: &mut bool) -> Result<(), StoreEr
             }
         }
     }
-    let removed = by_age(shared, now).await?;
+    let mut removed = by_age(shared, now).await?;
+    removed += by_log_size(shared, log_bytes, PER_PASS - removed).await?;
     by_size(shared, PER_PASS - removed).await
 }
 
@@ -124,6 +138,7 @@ async fn by_age(shared: &Shared, now: u64) -> Result<usize, StoreError> {
             [] => continue,
             [kind] if !left.is_empty() && run.is_parted() => {
                 forget(shared, run, kind).await?;
+                tracing::info!(run = run.id, ?kind, "removing a kind of a run that is too old");
                 forgotten.push((run.clone(), kind));
             }
             // An old run that holds both in the same blocks waits for the other kind.
@@ -140,14 +155,50 @@ async fn by_age(shared: &Shared, now: u64) -> Result<usize, StoreError> {
         }
         removed += 1;
     }
+    drop_forgotten(shared, forgotten).await?;
+    Ok(removed)
+}
+
+/// Removes the oldest logs while those of runs take too much, of some runs at most; gives of how many.
+async fn by_log_size(shared: &Shared, log_bytes: &mut LogBytes, most: usize) -> Result<usize, StoreError> {
+    let limit = shared.limits.max_log_bytes;
+    if limit == 0 || most == 0 || log_bytes.total(shared).await? <= limit {
+        return Ok(0);
+    }
+    // A compaction may have made them smaller since they were counted.
+    log_bytes.forget();
+    let (mut total, mut removed, mut forgotten) = (log_bytes.total(shared).await?, 0, Vec::new());
+    for run in shared.runs().iter().filter(|run| run.has(ItemKind::Log)) {
+        if total <= limit || removed == most {
+            break;
+        }
+        let bytes = log_bytes.of(shared, run).await?;
+        if !run.has(ItemKind::Span) {
+            remove(shared, run).await?;
+        } else if run.is_parted() {
+            forget(shared, run, ItemKind::Log).await?;
+            forgotten.push((run.clone(), ItemKind::Log));
+        } else {
+            // An old run that holds both in the same blocks.
+            continue;
+        }
+        tracing::info!(run = run.id, logs = run.logs, bytes, "removing the oldest logs");
+        (total, removed) = (total - bytes, removed + 1);
+    }
+    drop_forgotten(shared, forgotten).await?;
+    shared.log_bytes.store(total, Ordering::Relaxed);
+    Ok(removed)
+}
+
+/// Removes the blocks of kinds of runs that nobody is led to any more.
+async fn drop_forgotten(shared: &Shared, forgotten: Vec<(Arc<RunMeta>, ItemKind)>) -> Result<(), StoreError> {
     if !forgotten.is_empty() && shared.backend.is_shared() {
         tokio::time::sleep(FOLLOWED).await;
     }
     for (run, kind) in forgotten {
         drop_kind(shared, &run, kind).await?;
-        tracing::info!(run = run.id, ?kind, "removed a kind of a run that is too old");
     }
-    Ok(removed)
+    Ok(())
 }
 
 /// Removes the oldest runs while there is too much, some at most.
@@ -168,6 +219,7 @@ async fn by_size(shared: &Shared, most: usize) -> Result<(), StoreError> {
 async fn remove(shared: &Shared, run: &Arc<RunMeta>) -> Result<(), StoreError> {
     let keep = |runs: &mut Vec<Arc<RunMeta>>| runs.retain(|known| known.id != run.id);
     keep(Arc::make_mut(&mut shared.index.write().expect("no holder panics").runs));
+    shared.forget_read();
     let removed = shared.backend.drop_run(run).await;
     if removed.is_err() {
         // Back into the index: the next pass removes it. Readers cope with blocks that are gone already.
@@ -182,6 +234,7 @@ async fn remove(shared: &Shared, run: &Arc<RunMeta>) -> Result<(), StoreError> {
 /// Leads nobody to a run's spans or logs any more.
 async fn forget(shared: &Shared, run: &RunMeta, kind: ItemKind) -> Result<(), StoreError> {
     shared.backend.forget(run, kind).await?;
+    shared.forget_read();
     let mut index = shared.index.write().expect("no holder panics");
     if let Some(known) = Arc::make_mut(&mut index.runs).iter_mut().find(|known| known.id == run.id) {
         Arc::make_mut(known).forget(kind);

@@ -25,6 +25,9 @@ pub enum Rows {
     OfRun,
 }
 
+/// Sizes that are asked for at once.
+pub const SIZES_AT_ONCE: i64 = 256;
+
 /// Chunks of samples that are read at once; the largest has a few hundred kB.
 pub const SAMPLES_AT_ONCE: i64 = 16;
 

@@ -54,6 +54,18 @@ impl Frame {
         self
     }
 
+    /// What of the store cannot be read. Asked when the page is drawn, so that what it met itself is told.
+    pub fn damage(&self) -> Option<String> {
+        let places = self.visit.state.reader.damage();
+        let first = places.first()?;
+        let others = places.len() - 1;
+        let more = match others {
+            0 => String::new(),
+            _ => format!(" And {}.", format::counted(others as u64, "other part", "other parts")),
+        };
+        Some(format!("Part of the store cannot be read, so something may be missing here: {first}.{more}"))
+    }
+
     /// The pages of the navigation: address, name, whether it is this one.
     pub fn pages(&self) -> Vec<(String, &'static str, bool)> {
         [

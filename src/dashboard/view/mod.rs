@@ -9,7 +9,7 @@
 //! * [`chart`], [`bars`], [`dots`]: SVG drawn here.
 //! * [`overview`], [`traces`], [`logs`], [`trace`], [`download`], [`correlation`](mod@correlation), [`search`], [`status`],
 //!   [`breakers`], [`connect`]: the pages; [`series`]: metrics for programs.
-//! * [`assets`], [`live`]: embedded files and the stream of changes.
+//! * [`assets`], [`live`]: embedded files and the stream of changes; [`news`]: the row that counts what came since.
 //!
 //! A page is a file: its handler, with its template struct beside it; the template itself is in `templates/`.
 //! What must not live here: SQL, wire types, what a trace means (that is `query`).
@@ -32,6 +32,7 @@ pub mod html;
 pub mod live;
 pub mod login;
 pub mod logs;
+pub mod news;
 pub mod overview;
 pub mod range;
 pub mod search;

@@ -36,6 +36,7 @@ struct StatusPage {
     frame: Frame,
     status: ReceiveStatus,
     holdings: Holdings,
+    damage: Vec<String>,
     kept: KeptMetrics,
     accepted: Html,
     refused: Html,
@@ -64,7 +65,17 @@ pub async fn show(State(state): State<PageState>, visit: Visit) -> PageResult {
     let refused_in_hour = refused.iter().flatten().sum::<f64>() as u64;
     let mut frame = visit.frame(Nav::Status, "What Throughline receives");
     frame.refresh = true;
-    page(&StatusPage { frame, status, holdings, kept, accepted, refused: refused_chart, refused_in_hour })
+    let damage = state.reader.damage();
+    page(&StatusPage {
+        frame,
+        status,
+        holdings,
+        damage,
+        kept,
+        accepted,
+        refused: refused_chart,
+        refused_in_hour,
+    })
 }
 
 impl StatusPage {
@@ -72,6 +83,8 @@ impl StatusPage {
     fn verdict(&self) -> &'static str {
         if self.holdings.is_full {
             "The disk is full; senders are told to come again"
+        } else if !self.damage.is_empty() {
+            "Part of the store cannot be read"
         } else if self.status.sources.iter().any(|source| source.health == Health::Broken) {
             "A source does not work"
         } else if self.status.sources.iter().all(|source| source.last_heard.is_none()) {
@@ -113,6 +126,13 @@ impl StatusPage {
             0 => format!("{}, no limit set", format::bytes(self.holdings.bytes)),
             most => format!("{} of {}", format::bytes(self.holdings.bytes), format::bytes(most)),
         }
+    }
+
+    /// The same for logs, where they have a limit of their own.
+    fn disk_of_logs(&self) -> Option<String> {
+        let Holdings { log_bytes, max_log_bytes, .. } = self.holdings;
+        (max_log_bytes > 0)
+            .then(|| format!("{} of {}", format::bytes(log_bytes), format::bytes(max_log_bytes)))
     }
 
     /// How long data is kept.
@@ -191,6 +211,7 @@ impl StatusPage {
             self.lede(),
             format!("store: {} {}, {}", self.holdings.engine, self.holdings.location, self.disk()),
         ];
+        lines.extend(self.damage.iter().map(|place| format!("cannot be read: {place}")));
         lines.push(format!("metrics kept: {}; not kept: {}", self.kept_note(), self.passed_note()));
         lines.extend(self.status.sources.iter().map(|source| format!("{}: {}", source.name, source.note)));
         let refused = |refused: &super::Refused| {

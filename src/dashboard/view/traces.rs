@@ -11,12 +11,15 @@ use super::error::PageError;
 use super::escape::Html;
 use super::frame::{Frame, Nav};
 use super::html::{PageResult, page};
+use super::news::News;
 use super::visit::{Params, Visit};
 use super::{PageState, format};
-use crate::dashboard::model::{Nanos, TraceId, TraceSummary};
+use crate::dashboard::model::{TraceId, TraceSummary};
 use crate::dashboard::query::language::{self, Form, QueryError};
 use crate::dashboard::store::{Cursor, Order, TraceFilter, TracePage};
 
+/// The row that counts newer traces.
+const NEWS: News = News { path: "/traces", columns: 8, names: ("trace", "traces") };
 /// Rows of a page where the address does not say.
 const USUAL_LIMIT: usize = 50;
 /// What the language can do, where no query was asked yet.
@@ -129,7 +132,7 @@ fn draw(frame: Frame, visit: &Visit, asked: Asked, services: Vec<String>, found:
         chart: (!points.is_empty()).then(|| dots::dots(visit, &points, &says)),
         next: found.next.map(|cursor| frame.here(&[("after", Some(&write_cursor(cursor, filter.order)))])),
         first: filter.after.map(|_| frame.here(&[("after", None)])),
-        new_rows: live.then(|| new_rows_address(visit, newest.unwrap_or(visit.range.from))),
+        new_rows: live.then(|| NEWS.address(visit, newest.unwrap_or(visit.range.from))),
         query,
         form,
         bad_query,
@@ -255,38 +258,13 @@ fn check(cursor: Cursor, order: Order) -> u32 {
     xxhash_rust::xxh3::xxh3_64(text.as_bytes()) as u32
 }
 
-/// Where the count of newer traces comes from.
-fn new_rows_address(visit: &Visit, since: Nanos) -> String {
-    let params = visit.params.with(&[("since", Some(&since.to_string())), ("after", None)]);
-    format!("/traces/new{}", params.write())
-}
-
-#[derive(Template)]
-#[template(path = "traces_new.html")]
-struct NewRows {
-    count: u64,
-    number: String,
-    href: String,
-    again: String,
-}
-
 /// Handler of `GET /traces/new`: one row that says how many traces came since.
 pub async fn new_rows(State(state): State<PageState>, visit: Visit) -> PageResult {
-    let since: Nanos = visit
-        .params
-        .text("since")
-        .and_then(|text| text.parse().ok())
-        .ok_or_else(|| PageError::bad("“since” is a number of nanoseconds."))?;
+    let since = News::since(&visit)?;
     let mut asked = read(&visit)?;
     (asked.filter.from, asked.filter.to, asked.filter.limit) = (Some(since.saturating_add(1)), None, 1);
     let found = state.reader.traces(&asked.filter).await?;
-    let params: Params = visit.params.with(&[("since", None), ("after", None)]);
-    page(&NewRows {
-        count: found.matched,
-        number: format::count(found.matched),
-        href: format!("/traces{}", params.write()),
-        again: format!("/traces/new{}", visit.params.write()),
-    })
+    NEWS.row(&visit, found.matched, false)
 }
 
 /// Handler of `GET /traces/complete?line=…&at=…`: what can stand at that character of the line, as

@@ -80,7 +80,7 @@ pub struct LogPage {
     pub complete: bool,
     /// Logs in parts of the store that were sealed before there was an index of logs, and so were not looked at.
     pub not_indexed: u64,
-    /// Logs left out since their block cannot be read.
+    /// Logs left out since their block, or what leads to them, cannot be read; some of them may not match.
     pub unreadable: u64,
 }
 

@@ -17,6 +17,7 @@ mod url;
 mod writes;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -28,7 +29,7 @@ use tokio::runtime::Handle;
 use super::StoreError;
 use super::backend::{Backend, Head, Kept, Loaded, Part, Seal};
 use super::block::ItemKind;
-use super::pace::Pace;
+use super::pace::{Pace, timed};
 use super::run::RunMeta;
 use super::series::chunk::{ChunkInfo, NewChunk, Wanted};
 use keeper::Keeper;
@@ -55,6 +56,8 @@ pub struct Postgres {
     readers: PgPool,
     writers: PgPool,
     keeper: Keeper,
+    /// Set when the server had no room to write, until it has again.
+    full: AtomicBool,
     /// Connections live in the runtime that made them; the store's writer has another one.
     runtime: Handle,
 }
@@ -150,6 +153,11 @@ impl Backend for Postgres {
         self.finish(KEEP, replaced).await
     }
 
+    async fn bytes_of(&self, blocks: &[u64]) -> Result<u64, StoreError> {
+        let ids: Vec<i64> = blocks.iter().map(|id| *id as i64).collect();
+        self.read(move |connection| Box::pin(reads::bytes_of(connection, ids.clone()))).await
+    }
+
     async fn bytes(&self) -> Result<u64, StoreError> {
         self.read(|connection| Box::pin(reads::bytes(connection))).await
     }
@@ -158,7 +166,15 @@ impl Backend for Postgres {
         let writers = self.writers.clone();
         let commit =
             async move { with(&writers, |connection| Box::pin(writes::commit(connection, blocks))).await };
-        self.finish(WRITE, commit).await
+        let committed = self.finish(WRITE, commit).await;
+        if committed.is_ok() {
+            self.full.store(false, Ordering::Relaxed);
+        }
+        committed
+    }
+
+    fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
     }
 
     async fn seal(&self, seal: Seal) -> Result<(), StoreError> {
@@ -167,7 +183,7 @@ impl Backend for Postgres {
         let sealed = async move {
             keeper.with(move |connection| Box::pin(writes::seal(connection, seal, rest))).await
         };
-        self.finish(KEEP, sealed).await
+        timed("all of it", self.finish(KEEP, sealed)).await
     }
 
     async fn drop_run(&self, run: &RunMeta) -> Result<(), StoreError> {
@@ -270,7 +286,11 @@ impl Postgres {
         StoreError::Unavailable(format!("PostgreSQL at {} does not answer", self.location))
     }
 
+    /// SQLSTATE 53100 is a full disk.
     fn error(&self, error: &sqlx::Error) -> StoreError {
+        if code(error) == "53100" {
+            self.full.store(true, Ordering::Relaxed);
+        }
         match error {
             sqlx::Error::PoolTimedOut => self.silent(),
             _ => unusable(&self.location, error),

@@ -1,6 +1,7 @@
 //! Opening the database: reachable, new enough, ours, writable; and its tables brought up to date.
 
 use std::borrow::Cow;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
@@ -118,6 +119,7 @@ impl Postgres {
             // A commit is not tried twice, so its connection is looked at before.
             writers: pool(WRITERS, super::WRITE).test_before_acquire(true).connect_lazy_with(options.clone()),
             keeper: Keeper::new(options.clone()),
+            full: AtomicBool::new(false),
             runtime: Handle::current(),
             location,
         })

@@ -177,6 +177,17 @@ pub(super) async fn chunks(
     rows.iter().map(|row| Ok((row.try_get::<i32, _>(0)? as u32, row.try_get(1)?))).collect()
 }
 
+/// Bytes of some blocks. Those that were packed anew are no run's any more.
+pub(super) async fn bytes_of(connection: &mut PgConnection, ids: Vec<i64>) -> Result<u64, sqlx::Error> {
+    let bytes: i64 = sqlx::query_scalar(
+        "SELECT coalesce(sum(octet_length(data)), 0)::bigint FROM throughline.block WHERE id = ANY($1)",
+    )
+    .bind(ids)
+    .fetch_one(connection)
+    .await?;
+    Ok(bytes as u64)
+}
+
 /// Bytes of what is kept. The files are larger by what was removed and not used again yet, so they cannot tell
 /// whether enough was removed.
 pub(super) async fn bytes(connection: &mut PgConnection) -> Result<u64, sqlx::Error> {

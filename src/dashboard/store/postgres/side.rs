@@ -8,13 +8,11 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::super::StoreError;
 use super::super::series::chunk::NewChunk;
 use super::super::side::{
-    Before, Count, Key, Marks, RUN_COLUMNS, RUN_NUMBERS, Rows, RunRow, SAMPLES_AT_ONCE, Side, TABLES, Table,
+    Before, Count, Key, Marks, RUN_COLUMNS, RUN_NUMBERS, Rows, RunRow, SAMPLES_AT_ONCE, SIZES_AT_ONCE, Side,
+    TABLES, Table,
 };
 use super::open::{self, COMPACTED, FINISHED, UNFINISHED};
 use super::{Postgres, PostgresError, PostgresUrl, keeper, samples};
-
-/// Sizes that are asked for at once.
-const SIZES: i64 = 256;
 
 /// The database, over one connection.
 pub struct PostgresSide {
@@ -162,7 +160,7 @@ impl Side for PostgresSide {
     async fn sizes(&mut self, table: Table, first: Key, last: Key) -> Result<Vec<(Key, u64)>, StoreError> {
         let number = number_column(table);
         let what = format!("{number}::bigint, octet_length(data)::bigint");
-        let statement = format!("{} ORDER BY {number} LIMIT {SIZES}", over(table, &what));
+        let statement = format!("{} ORDER BY {number} LIMIT {SIZES_AT_ONCE}", over(table, &what));
         let [a, b, c] = bounds(table, first, last);
         let query = sqlx::query_as(AssertSqlSafe(statement)).bind(a).bind(b).bind(c);
         let rows: Result<Vec<(i64, i64)>, _> = query.fetch_all(&mut self.connection).await;

@@ -4,11 +4,9 @@ use sqlx::{Connection, PgConnection};
 
 use super::super::backend::{STEP, Seal};
 use super::super::block::ItemKind;
+use super::super::pace::{portion, timed};
 use super::super::run::RunMeta;
 use super::samples;
-
-/// Rows of one statement when a run is written.
-const INSERT_STEP: usize = 256;
 
 /// One statement, hence one transaction and one round trip; gives the first block's ID.
 pub(super) async fn commit(connection: &mut PgConnection, blocks: Vec<Vec<u8>>) -> Result<u64, sqlx::Error> {
@@ -50,18 +48,11 @@ pub(super) async fn seal(
     if moved.rows_affected() != 1 {
         return Err(sqlx::Error::Protocol("another dashboard has sealed the same tail".into()));
     }
-    let (ids, data): (Vec<i64>, Vec<Vec<u8>>) =
-        seal.blocks.into_iter().map(|(id, data)| (id as i64, data)).unzip();
-    sqlx::query("INSERT INTO throughline.block (id, data) SELECT * FROM unnest($1::bigint[], $2::bytea[])")
-        .bind(ids)
-        .bind(data)
-        .execute(&mut *tx)
-        .await?;
+    insert_blocks(&mut tx, seal.blocks).await?;
     let replaced: Vec<i64> = seal.replaced.iter().map(|id| *id as i64).collect();
-    sqlx::query("INSERT INTO throughline.replaced (id) SELECT unnest($1::bigint[])")
-        .bind(replaced)
-        .execute(&mut *tx)
-        .await?;
+    let replaced =
+        sqlx::query("INSERT INTO throughline.replaced (id) SELECT unnest($1::bigint[])").bind(replaced);
+    timed("replaced", replaced.execute(&mut *tx)).await?;
     let pages = "INSERT INTO throughline.run_page (run, number, data)
                  SELECT $1, $2 + place::integer - 1, data
                  FROM unnest($3::bytea[]) WITH ORDINALITY AS sent (data, place)";
@@ -71,10 +62,28 @@ pub(super) async fn seal(
     let own = [&seal.run.pages, &seal.run.chunks].into_iter().flatten().map(Vec::len).sum::<usize>();
     insert_parts(&mut tx, pages, meta.id, seal.run.pages).await?;
     insert_parts(&mut tx, chunks, meta.id, seal.run.chunks).await?;
-    samples::insert(&mut tx, seal.samples).await?;
-    insert_run(&mut tx, meta, own + rest.len(), rest).await?;
+    let mut chunks = seal.samples;
+    while !chunks.is_empty() {
+        let portion = portion(&mut chunks, |chunk| chunk.data.len());
+        timed("samples", samples::insert(&mut tx, portion)).await?;
+    }
+    timed("run", insert_run(&mut tx, meta, own + rest.len(), rest)).await?;
     next_version(&mut tx).await?;
-    tx.commit().await
+    timed("commit", tx.commit()).await
+}
+
+/// Blocks that were packed anew.
+async fn insert_blocks(tx: &mut PgConnection, mut blocks: Vec<(u64, Vec<u8>)>) -> Result<(), sqlx::Error> {
+    while !blocks.is_empty() {
+        let (ids, data): (Vec<i64>, Vec<Vec<u8>>) = portion(&mut blocks, |(_, data)| data.len())
+            .into_iter()
+            .map(|(id, data)| (id as i64, data))
+            .unzip();
+        let insert =
+            "INSERT INTO throughline.block (id, data) SELECT * FROM unnest($1::bigint[], $2::bytea[])";
+        timed("blocks", sqlx::query(insert).bind(ids).bind(data).execute(&mut *tx)).await?;
+    }
+    Ok(())
 }
 
 /// Pages or chunks of a run, under their numbers.
@@ -82,19 +91,17 @@ async fn insert_parts(
     tx: &mut PgConnection,
     statement: &'static str,
     run: u64,
-    parts: Vec<Vec<u8>>,
+    mut parts: Vec<Vec<u8>>,
 ) -> Result<(), sqlx::Error> {
-    let mut parts = parts.into_iter();
     let mut number = 0;
-    loop {
-        let step: Vec<Vec<u8>> = parts.by_ref().take(INSERT_STEP).collect();
-        if step.is_empty() {
-            return Ok(());
-        }
-        let count = step.len() as i32;
-        sqlx::query(statement).bind(run as i64).bind(number).bind(step).execute(&mut *tx).await?;
+    while !parts.is_empty() {
+        let portion = portion(&mut parts, Vec::len);
+        let count = portion.len() as i32;
+        let insert = sqlx::query(statement).bind(run as i64).bind(number).bind(portion);
+        timed("parts", insert.execute(&mut *tx)).await?;
         number += count;
     }
+    Ok(())
 }
 
 async fn insert_run(

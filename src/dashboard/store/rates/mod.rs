@@ -26,11 +26,12 @@ mod side;
 mod table;
 
 pub use fold::Fold;
-pub use gather::{Calls, Operations, Services, Sink, Steps};
+pub use gather::{Calls, Operations, Services, Sink, Steps, Sum};
 pub use histogram::Histogram;
 pub use names::ByHash;
 pub use pages::{Place, What, read};
 pub use side::Sides;
+pub use table::Key;
 
 use crate::dashboard::model::Nanos;
 

@@ -69,6 +69,12 @@ impl Place {
         self.first_page + what as u32 * PAGES + tier as u32
     }
 
+    /// The numbers of all its pages.
+    pub fn pages(&self) -> std::ops::Range<u32> {
+        let count = if self.from < self.to { 2 * PAGES } else { 0 };
+        self.first_page..self.first_page + count
+    }
+
     /// Appends the encoding.
     pub fn put(&self, out: &mut Vec<u8>) {
         [self.first_page, self.from, self.to].iter().for_each(|number| put_varint(out, u64::from(*number)));

@@ -5,9 +5,11 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::super::StoreError;
+use super::super::backend::Part;
 use super::super::block::Block;
+use super::super::damage::if_readable;
 use super::super::engine::Shared;
-use super::super::run::{RunMeta, find_in_pages};
+use super::super::run::RunMeta;
 use super::super::term::Term;
 use super::needles::Needles;
 
@@ -30,6 +32,11 @@ pub(super) struct Pages {
 }
 
 impl Pages {
+    /// Pages that were read elsewhere.
+    pub fn of_parts(parts: Vec<Part>) -> Self {
+        Self { read: parts.into_iter().collect(), runs: 0 }
+    }
+
     /// A page, if it was read.
     pub fn page(&self, run: &RunMeta, number: u32) -> Option<&[u8]> {
         self.read.get(&(run.id, number)).map(Vec::as_slice)
@@ -62,7 +69,7 @@ impl Shared {
             }
         }
         for wanted in wanted.chunks(PAGES_AT_ONCE) {
-            pages.read.extend(self.backend.pages_at(wanted).await?);
+            pages.read.extend(if_readable(self.backend.pages_at(wanted).await)?);
         }
         Ok(pages)
     }
@@ -75,7 +82,7 @@ impl Shared {
         pages: &Pages,
     ) -> Result<Vec<u32>, StoreError> {
         match pages.of(run, term) {
-            Some(pages) => find_in_pages(&pages, run.pairs, term, run.entries),
+            Some(pages) => self.find_in(run, term, &pages),
             None => self.run_ordinals(run, term).await,
         }
     }
@@ -117,7 +124,7 @@ impl Shared {
         if ids.len() < 2 {
             return Ok(());
         }
-        let found = self.backend.blocks_at(&ids).await?;
+        let found = if_readable(self.backend.blocks_at(&ids).await)?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let share = found.len().div_ceil(threads).max(BLOCKS_A_THREAD);
         let mut shares = Vec::new();
@@ -145,8 +152,9 @@ impl Shared {
         if let Some(block) = open.get(id) {
             return Ok(Some(block));
         }
-        let Some(data) = self.backend.block(id).await? else { return Ok(None) };
-        let block = Arc::new(Block::open(&data).map_err(|error| self.at(&format!("block {id}"), error))?);
+        let at = |error| self.at(&format!("block {id}"), error);
+        let Some(data) = self.backend.block(id).await.map_err(at)? else { return Ok(None) };
+        let block = Arc::new(Block::open(&data).map_err(at)?);
         open.put(id, block.clone());
         Ok(Some(block))
     }

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use super::super::engine::Shared;
 use super::super::entry::Entry as Stored;
 use super::super::{Correlated, CorrelatedTrace, StoreError};
-use super::lookup::{Contents, or_left_out};
+use super::lookup::{Contents, Sought};
 use crate::dashboard::model::correlation;
 use crate::dashboard::model::value::Attributes;
 use crate::dashboard::model::{LogRecord, Trace, TraceId, TraceSummary, Value};
@@ -24,7 +24,7 @@ impl Shared {
         let mut carriers: HashMap<TraceId, bool> = HashMap::new();
         let mut queue = VecDeque::new();
         let mut log_groups = Vec::new();
-        for entry in self.carriers(value).await? {
+        for entry in self.entries_in(Sought::Correlation(value)).await? {
             if entry.is_orphan_logs() {
                 log_groups.push(entry);
             } else if self.carries(&entry, value).await?
@@ -58,7 +58,7 @@ impl Shared {
         if let Some(sure) = entry.carries(value) {
             return Ok(sure);
         }
-        let trace = or_left_out(self.whole_trace(entry.summary.trace_id).await)?;
+        let trace = self.left_out(self.whole_trace(entry.summary.trace_id).await)?;
         Ok(trace.is_some_and(|trace| trace_carries(&trace, value)))
     }
 
@@ -71,7 +71,7 @@ impl Shared {
         answer.truncated |= groups.len() > MAX_LOG_GROUPS;
         for group in groups.into_iter().take(MAX_LOG_GROUPS) {
             let read = self.contents(&group.locs).await.map(Some);
-            if let Some(Contents::Read(_, logs)) = or_left_out(read)? {
+            if let Some(Contents::Read(_, logs)) = self.left_out(read)? {
                 answer.logs.extend(logs.into_iter().filter(|log| log_carries(log, value)));
             }
         }
@@ -83,7 +83,7 @@ impl Shared {
     async fn tied(&self, id: TraceId, entry: &Stored) -> Result<Vec<TraceId>, StoreError> {
         let mut tied: Vec<TraceId> = Vec::new();
         if entry.summary.spans > 0
-            && let Some(trace) = or_left_out(self.whole_trace(id).await)?
+            && let Some(trace) = self.left_out(self.whole_trace(id).await)?
         {
             tied.extend(trace.spans.iter().flat_map(|span| &span.links).map(|link| link.trace_id));
         }
@@ -99,7 +99,7 @@ impl Shared {
             if candidate == id || !known.insert(candidate) || found.len() >= Correlated::MAX_TRACES {
                 continue;
             }
-            let trace = or_left_out(self.whole_trace(candidate).await)?;
+            let trace = self.left_out(self.whole_trace(candidate).await)?;
             let links = |trace: &Trace| {
                 trace.spans.iter().flat_map(|span| &span.links).any(|link| link.trace_id == id)
             };

@@ -7,7 +7,7 @@ use super::super::engine::Shared;
 use super::super::entry::Entry;
 use super::super::run::{CHUNK, RunMeta};
 use super::super::{Cursor, Order, StoreError, TraceFilter, TracePage, Verdict};
-use super::lookup::{Contents, or_left_out};
+use super::lookup::Contents;
 use super::search::{Search, dots, key};
 use crate::dashboard::model::{Trace, TraceId};
 
@@ -79,7 +79,7 @@ impl Shared {
         let mut lined_up = VecDeque::new();
         for run in newest_first.drain(..pages.runs) {
             let within = run.ordinals_in(search.from, search.to);
-            let mut found = self.in_run(&search.needles, run, &pages).await?;
+            let mut found = self.narrowing(&search.needles, run, &pages).await?;
             if let Some(found) = &mut found {
                 found.retain(|ordinal| within.contains(ordinal));
             }
@@ -189,8 +189,8 @@ impl Shared {
 
     /// What is left of an entry of a run.
     async fn run_entry(&self, run: &RunMeta, ordinal: u32, dense: bool) -> Result<Option<Entry>, StoreError> {
-        let chunk = or_left_out(self.chunk(run.id, (ordinal as usize / CHUNK) as u32, dense).await)?;
-        let entry = chunk.map_or(Ok(None), |chunk| chunk.entry(ordinal))?;
+        let chunk = self.chunk(run.id, (ordinal as usize / CHUNK) as u32, dense).await?;
+        let entry = self.left_out(chunk.map_or(Ok(None), |chunk| chunk.entry(ordinal)))?;
         Ok(entry.and_then(|entry| run.left_of(entry)))
     }
 
@@ -204,7 +204,7 @@ impl Shared {
         let mut traces = Vec::new();
         for (run, ordinal) in next.take(AT_ONCE) {
             let Some(chunk) = self.kept_chunk((run, (ordinal as usize / CHUNK) as u32)) else { break };
-            let Some(entry) = chunk.entry(ordinal)? else { continue };
+            let Ok(Some(entry)) = chunk.entry(ordinal) else { continue };
             if search.would_open(&entry) {
                 traces.push(entry);
             }
@@ -238,7 +238,7 @@ impl Shared {
             Ok(Contents::Moved) => self.whole_trace(id).await,
             Err(error) => Err(error),
         };
-        let trace = or_left_out(trace)?;
+        let trace = self.left_out(trace)?;
         let Some(trace) = trace else { return Ok(()) };
         search.opened += 1;
         search.spans += trace.spans.len().max(1);

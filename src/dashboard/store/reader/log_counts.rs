@@ -118,16 +118,15 @@ impl Shared {
                 counts.complete = false;
                 return Ok(());
             }
-            let page = index.page(number);
-            for page in self.backend.pages(run.id, page, page).await? {
-                for (row, _) in logs::read_chunk(&page)? {
-                    *examined += 1;
-                    if (from..=to).contains(&row.time)
-                        && wanted.has(&row)
-                        && let Some(counts) = counts.at(row.time)
-                    {
-                        counts[Severity::of(row.severity) as usize] += 1;
-                    }
+            let rows = self.readable(self.read_page(run.id, index.page(number), logs::read_chunk).await)?;
+            counts.complete &= rows.is_some();
+            for (row, _) in rows.flatten().into_iter().flatten() {
+                *examined += 1;
+                if (from..=to).contains(&row.time)
+                    && wanted.has(&row)
+                    && let Some(counts) = counts.at(row.time)
+                {
+                    counts[Severity::of(row.severity) as usize] += 1;
                 }
             }
         }

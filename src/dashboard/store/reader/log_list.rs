@@ -52,6 +52,7 @@ impl Shared {
         loop {
             let (candidates, end) = walk.take(portion).await?;
             page.examined = walk.examined;
+            page.unreadable += std::mem::take(&mut walk.unreadable);
             let mut wanted = vec![true; candidates.len()];
             if ask.has_to_read() {
                 let Some(read) = self.judge_logs(&ask, &candidates, &mut wanted, passed).await? else {

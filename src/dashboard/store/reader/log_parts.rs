@@ -11,7 +11,8 @@ use super::super::run::{CHUNK, RunMeta};
 use super::super::term::Term;
 use super::ahead::Pages;
 use super::closure::log_carries;
-use super::needles::Needles;
+use super::lookup::Sought;
+use super::needles::{Needles, common};
 use crate::dashboard::model::{LogRecord, Nanos, TraceId};
 
 /// A question, and what of it is the same for all runs.
@@ -120,7 +121,7 @@ impl Shared {
         };
         if let Some(value) = &filter.correlation {
             let mut carriers = HashSet::new();
-            for entry in self.carriers(value).await? {
+            for entry in self.entries_in(Sought::Correlation(value)).await? {
                 let id = entry.summary.trace_id;
                 if entry.is_orphan_logs() || carriers.contains(&id) || !self.carries(&entry, value).await? {
                     continue;
@@ -145,7 +146,7 @@ impl Shared {
         };
         let entries = tail.entries();
         let lookups = ask.lookups();
-        let exact = lookups.iter().filter_map(|lookup| lookup.in_tail(tail)).reduce(|a, b| both(&a, &b));
+        let exact = lookups.iter().filter_map(|lookup| lookup.in_tail(tail)).reduce(|a, b| common(&a, &b));
         let attributes = ask.attributes.as_ref().and_then(|needles| needles.in_tail(tail));
         let found = join(exact, attributes, entries.len());
         let parts = found.map(|ordinals| {
@@ -164,27 +165,23 @@ impl Shared {
     ) -> Result<Option<Wanted>, StoreError> {
         let mut service = None;
         if let Some(name) = &ask.filter.service {
-            let page = index.services_page();
-            let pages = self.backend.pages(run.id, page, page).await?;
-            let Some(names) = pages.first().map(|page| logs::read_services(page)).transpose()? else {
-                return Ok(None);
-            };
+            let names = self.read_page(run.id, index.services_page(), logs::read_services).await;
+            let Some(names) = self.left_out(names)? else { return Ok(None) };
             let Some(number) = names.iter().position(|known| known == name) else { return Ok(None) };
             service = Some(number as u32);
         }
         let mut exact: Option<Vec<u32>> = None;
         for lookup in ask.lookups() {
-            let found = self.in_run(&lookup, run, &Pages::default()).await?;
-            exact = match (exact, found) {
-                (Some(a), Some(b)) => Some(both(&a, &b)),
-                (a, b) => a.or(b),
-            };
+            let found = self.narrowing(&lookup, run, &Pages::default()).await?;
+            // Rows do not tell it: where the index cannot, all entries are looked at.
+            let found = found.unwrap_or_else(|| (0..run.entries).collect());
+            exact = Some(exact.map_or_else(|| found.clone(), |exact| common(&exact, &found)));
         }
         if exact.as_ref().is_some_and(Vec::is_empty) {
             return Ok(None);
         }
         let attributes = match &ask.attributes {
-            Some(needles) => self.in_run(needles, run, &Pages::default()).await?,
+            Some(needles) => self.narrowing(needles, run, &Pages::default()).await?,
             None => None,
         };
         let mut parts = None;
@@ -194,7 +191,7 @@ impl Shared {
                 let number = (ordinals[0] as usize / CHUNK) as u32;
                 let Some(chunk) = self.chunk(run.id, number, false).await? else { return Ok(None) };
                 for ordinal in ordinals {
-                    let entry = chunk.entry(*ordinal)?.filter(|entry| ask.may_be_in(entry));
+                    let entry = self.left_out(chunk.entry(*ordinal))?.filter(|entry| ask.may_be_in(entry));
                     parts.extend(entry.into_iter().flat_map(|entry| entry.locs));
                 }
             }
@@ -215,12 +212,7 @@ fn narrowed(service: Option<u32>, least: u8, parts: Option<HashSet<Loc>>) -> Opt
 fn join(exact: Option<Vec<u32>>, attributes: Option<Vec<u32>>, entries: usize) -> Option<Vec<u32>> {
     let attributes = attributes.filter(|found| found.len() <= entries / 2 || found.len() <= CHUNK);
     match (exact, attributes) {
-        (Some(a), Some(b)) => Some(both(&a, &b)),
+        (Some(a), Some(b)) => Some(common(&a, &b)),
         (a, b) => a.or(b),
     }
-}
-
-/// What two ascending lists have in common.
-fn both(a: &[u32], b: &[u32]) -> Vec<u32> {
-    a.iter().copied().filter(|wanted| b.binary_search(wanted).is_ok()).collect()
 }

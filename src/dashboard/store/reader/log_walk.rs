@@ -93,6 +93,8 @@ pub(super) struct Walk<'a> {
     pub examined: u64,
     /// Logs in runs that have no index of them.
     pub not_indexed: u64,
+    /// Logs whose rows cannot be read.
+    pub unreadable: u64,
 }
 
 impl<'a> Walk<'a> {
@@ -110,6 +112,7 @@ impl<'a> Walk<'a> {
             wanted_of_tail: Shared::wanted_of_tail(ask, &index),
             examined: 0,
             not_indexed: 0,
+            unreadable: 0,
         };
         if let Some(LogCursor { time, run, rank }) = ask.filter.after {
             let found = walk.runs.iter().map(|known| known.id).find(|id| *id >= run);
@@ -227,11 +230,14 @@ impl<'a> Walk<'a> {
             self.enqueue(number, chunk, below);
             return Ok(());
         }
-        let page = index.page(chunk);
-        let pages = self.shared.backend.pages(run.id, page, page).await?;
+        let rows = self.shared.read_page(run.id, index.page(chunk), logs::read_chunk).await;
+        let Some(rows) = self.shared.readable(rows)? else {
+            self.unreadable += index.chunks[chunk].counts.iter().map(|count| u64::from(*count)).sum::<u64>();
+            self.enqueue(number, chunk, below);
+            return Ok(());
+        };
         // Gone where the run was dropped meanwhile.
-        let Some(page) = pages.first() else { return Ok(()) };
-        let rows = logs::read_chunk(page)?;
+        let Some(rows) = rows else { return Ok(()) };
         let oldest = rows.first().map(|(row, rank)| (row.time, run.id, *rank));
         for (row, rank) in rows {
             self.offer((row.time, run.id, rank), row, |walk| walk.wanted[&number].as_ref());

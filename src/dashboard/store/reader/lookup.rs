@@ -1,16 +1,18 @@
 //! Entries by term, and the whole of a trace out of its parts.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::super::StoreError;
 use super::super::block::{Decoder, Item};
+use super::super::damage::if_readable;
 use super::super::engine::Shared;
 use super::super::entry::{Entry, Loc};
-use super::super::run::{CHUNK, RunMeta, find_in_pages};
+use super::super::run::{CHUNK, Chunk, RunMeta, check_page, find_in_pages, resources_with};
 use super::super::seen::{fingerprint, resource_seed};
 use super::super::term::Term;
-use super::ahead::{OpenBlocks, PAGES_AT_ONCE};
+use super::ahead::{OpenBlocks, PAGES_AT_ONCE, Pages};
+use super::needles::Needles;
 use crate::dashboard::model::{LogRecord, Span, SpanId, Trace, TraceId};
 
 /// Reads of a trace tried anew when its blocks were packed or dropped in between.
@@ -22,16 +24,61 @@ pub(super) enum Contents {
     Moved,
 }
 
+/// What entries are looked up by.
+pub(super) enum Sought<'a> {
+    Trace(TraceId),
+    Correlation(&'a str),
+    Span(SpanId),
+    LinkTo(TraceId),
+}
+
+impl Sought<'_> {
+    fn term(&self) -> Term {
+        match self {
+            Self::Trace(id) => Term::trace(*id),
+            Self::Correlation(value) => Term::correlation(value),
+            Self::Span(id) => Term::span(*id),
+            Self::LinkTo(id) => Term::link_to(*id),
+        }
+    }
+
+    /// False where a run has none for certain.
+    fn may_be_in(&self, run: &RunMeta) -> bool {
+        match self {
+            Self::Trace(id) => run.may_hold(*id),
+            Self::Correlation(value) => run.may_carry(value),
+            Self::Span(_) => true,
+            Self::LinkTo(id) => run.may_link(*id),
+        }
+    }
+
+    /// Whether an entry may be one of them, as far as it tells; `None` where entries do not tell.
+    fn may_be(&self, entry: &Entry) -> Option<bool> {
+        match self {
+            Self::Trace(id) => Some(entry.summary.trace_id == *id),
+            Self::Correlation(value) => Some(entry.carries(value) != Some(false)),
+            Self::Span(_) | Self::LinkTo(_) => None,
+        }
+    }
+}
+
 impl Shared {
-    /// The entries of a run with some ordinals, ascending.
-    async fn entries_at(&self, run: &RunMeta, ordinals: &[u32]) -> Result<Vec<Entry>, StoreError> {
-        let mut entries = Vec::with_capacity(ordinals.len());
-        for ordinals in ordinals.chunk_by(|a, b| *a as usize / CHUNK == *b as usize / CHUNK) {
-            let number = (ordinals[0] as usize / CHUNK) as u32;
-            let Some(chunk) = or_left_out(self.chunk(run.id, number, false).await)? else { continue };
-            for ordinal in ordinals {
-                entries.extend(chunk.entry(*ordinal)?.and_then(|entry| run.left_of(entry)));
+    /// The entries of a run with some ordinals, ascending, that are wanted.
+    async fn entries_at(
+        &self,
+        run: &RunMeta,
+        ordinals: impl Iterator<Item = u32> + Send,
+        wanted: impl Fn(&Entry) -> bool + Send + Sync,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let (mut entries, mut open) = (Vec::new(), None::<(u32, Arc<Chunk>)>);
+        for ordinal in ordinals {
+            let number = (ordinal as usize / CHUNK) as u32;
+            if open.as_ref().is_none_or(|(known, _)| *known != number) {
+                open = self.chunk(run.id, number, false).await?.map(|chunk| (number, chunk));
             }
+            let Some((_, chunk)) = &open else { continue };
+            let entry = self.left_out(chunk.entry(ordinal))?;
+            entries.extend(entry.and_then(|entry| run.left_of(entry)).filter(&wanted));
         }
         Ok(entries)
     }
@@ -39,44 +86,94 @@ impl Shared {
     /// Ordinals of a run's entries with a term, ascending.
     pub(super) async fn run_ordinals(&self, run: &RunMeta, term: Term) -> Result<Vec<u32>, StoreError> {
         let Some((first, last)) = run.pages_of(term) else { return Ok(Vec::new()) };
-        let pages = self.backend.pages(run.id, first, last).await?;
-        find_in_pages(&pages, run.pairs, term, run.entries)
+        let mut pages = if_readable(self.backend.pages(run.id, first, last).await)?;
+        if pages.len() > (last - first) as usize {
+            return self.find_in(run, term, &pages);
+        }
+        // One of them is damaged or missing: which one comes out one by one.
+        pages.clear();
+        for number in first..=last {
+            let Some(page) = self.run_page(run.id, number).await? else { return Ok(Vec::new()) };
+            pages.push(page);
+        }
+        self.find_in(run, term, &pages)
     }
 
-    /// All entries that may carry a correlation ID, tail and runs, in no order.
-    pub(super) async fn carriers(&self, correlation: &str) -> Result<Vec<Entry>, StoreError> {
-        self.entries_in(Term::correlation(correlation), |run| run.may_carry(correlation)).await
-    }
-
-    async fn entries_in(
+    /// The same out of its pages that may hold the term.
+    pub(super) fn find_in<P: AsRef<[u8]>>(
         &self,
+        run: &RunMeta,
         term: Term,
-        may_hold: impl Fn(&RunMeta) -> bool + Send + Sync,
-    ) -> Result<Vec<Entry>, StoreError> {
+        pages: &[P],
+    ) -> Result<Vec<u32>, StoreError> {
+        let found = find_in_pages(pages, run.pairs, term, run.entries);
+        let found = found.and_then(|found| match found.last() {
+            Some(last) if *last >= run.entries => Err(StoreError::Damaged("it leads nowhere".into())),
+            _ => Ok(found),
+        });
+        found.map_err(|error| {
+            let broken = pages.iter().position(|page| !check_page(page.as_ref())).unwrap_or(0);
+            let first = run.pages_of(term).map_or(0, |(first, _)| first);
+            self.at(&format!("run {}, page {}", run.id, first as usize + broken), error)
+        })
+    }
+
+    /// Which of a run's entries have what is looked for; `None` for all of them, and where the index cannot tell since
+    /// it is damaged.
+    pub(super) async fn narrowing(
+        &self,
+        needles: &Needles,
+        run: &RunMeta,
+        ahead: &Pages,
+    ) -> Result<Option<Vec<u32>>, StoreError> {
+        self.left_out(self.in_run(needles, run, ahead).await)
+    }
+
+    /// The resources of a run that have an attribute with one of these hashes.
+    pub(super) async fn resources_with(
+        &self,
+        run: &RunMeta,
+        hashes: &[u32],
+        ahead: &Pages,
+    ) -> Result<Vec<Term>, StoreError> {
+        let number = run.resources_page();
+        if let Some(Ok(found)) = ahead.page(run, number).map(|page| resources_with(page, hashes)) {
+            return Ok(found);
+        }
+        let found = self.read_page(run.id, number, |page| resources_with(page, hashes)).await?;
+        Ok(found.unwrap_or_default())
+    }
+
+    /// All entries that may be what is looked for, tail and runs, in no order: terms collide.
+    pub(super) async fn entries_in(&self, sought: Sought<'_>) -> Result<Vec<Entry>, StoreError> {
         let (mut found, runs) = {
             let index = self.index.read().expect("no holder panics");
-            (index.tail.find(term).cloned().collect::<Vec<_>>(), index.runs.clone())
+            (index.tail.find(sought.term()).cloned().collect::<Vec<_>>(), index.runs.clone())
         };
-        found.extend(self.entries_of(term, runs.iter().filter(|run| may_hold(run))).await?);
+        found.extend(self.entries_of(&sought, &runs).await?);
         Ok(found)
     }
 
-    /// The entries of some runs with a term, run by run. They may include others: terms collide.
-    async fn entries_of(
-        &self,
-        term: Term,
-        runs: impl Iterator<Item = &Arc<RunMeta>> + Send,
-    ) -> Result<Vec<Entry>, StoreError> {
-        let (mut found, runs): (_, Vec<_>) = (Vec::new(), runs.collect());
+    /// The same of some runs, run by run. Where the index of one is damaged, all of its entries are looked at if they
+    /// tell, and what it alone knows is left out.
+    async fn entries_of(&self, sought: &Sought<'_>, runs: &[Arc<RunMeta>]) -> Result<Vec<Entry>, StoreError> {
+        let term = sought.term();
+        let (mut found, runs): (_, Vec<_>) =
+            (Vec::new(), runs.iter().filter(|run| sought.may_be_in(run)).collect());
         for runs in runs.chunks(PAGES_AT_ONCE) {
             let pages = |run: &RunMeta| run.pages_of(term).map_or(0..0, |(first, last)| first..last + 1);
             let wanted: Vec<_> =
                 runs.iter().flat_map(|run| pages(run).map(|number| (run.id, number))).collect();
-            let read: HashMap<_, _> = self.backend.pages_at(&wanted).await?.into_iter().collect();
+            let pages = Pages::of_parts(if_readable(self.backend.pages_at(&wanted).await)?);
             for run in runs {
-                let pages: Vec<_> = pages(run).filter_map(|number| read.get(&(run.id, number))).collect();
-                let ordinals = find_in_pages(&pages, run.pairs, term, run.entries)?;
-                found.extend(self.entries_at(run, &ordinals).await?);
+                found.extend(match self.readable(self.ordinals(run, term, &pages).await)? {
+                    Some(ordinals) => self.entries_at(run, ordinals.into_iter(), |_| true).await?,
+                    None => {
+                        let may_be = |entry: &Entry| sought.may_be(entry) == Some(true);
+                        let tells = sought.may_be(&Entry::blank(TraceId([0; 16]))).is_some();
+                        self.entries_at(run, 0..if tells { run.entries } else { 0 }, may_be).await?
+                    }
+                });
             }
         }
         Ok(found)
@@ -84,20 +181,16 @@ impl Shared {
 
     /// The traces that may have a span of this ID, newest first.
     pub(super) async fn with_span(&self, id: SpanId) -> Result<Vec<TraceId>, StoreError> {
-        self.candidates(Term::span(id), |_| true).await
+        self.candidates(Sought::Span(id)).await
     }
 
     /// The traces that may link to this one, newest first.
     pub(super) async fn may_link(&self, id: TraceId) -> Result<Vec<TraceId>, StoreError> {
-        self.candidates(Term::link_to(id), |run| run.may_link(id)).await
+        self.candidates(Sought::LinkTo(id)).await
     }
 
-    async fn candidates(
-        &self,
-        term: Term,
-        may_hold: impl Fn(&RunMeta) -> bool + Send + Sync,
-    ) -> Result<Vec<TraceId>, StoreError> {
-        let mut entries = self.entries_in(term, may_hold).await?;
+    async fn candidates(&self, sought: Sought<'_>) -> Result<Vec<TraceId>, StoreError> {
+        let mut entries = self.entries_in(sought).await?;
         entries.retain(Entry::is_trace);
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.summary.start));
         let mut known = HashSet::new();
@@ -122,7 +215,7 @@ impl Shared {
         runs: &[Arc<RunMeta>],
     ) -> Result<Option<Entry>, StoreError> {
         let mut whole: Option<Entry> = None;
-        for entry in self.entries_of(Term::trace(id), runs.iter().filter(|run| run.may_hold(id))).await? {
+        for entry in self.entries_of(&Sought::Trace(id), runs).await? {
             if entry.summary.trace_id == id {
                 merge(&mut whole, entry);
             }
@@ -185,17 +278,6 @@ impl Shared {
         spans.sort_by_key(|span| span.start);
         logs.sort_by_key(|log| log.time);
         Ok(Contents::Read(spans, logs))
-    }
-}
-
-/// One of many reads of an answer: what is damaged is left out of it, and the log says so.
-pub(super) fn or_left_out<T: Default>(read: Result<T, StoreError>) -> Result<T, StoreError> {
-    match read {
-        Err(error @ StoreError::Damaged(_)) => {
-            tracing::error!(%error, "left out of an answer; all else is readable");
-            Ok(T::default())
-        }
-        other => other,
     }
 }
 

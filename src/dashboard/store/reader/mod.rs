@@ -20,11 +20,11 @@ mod search;
 mod series;
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use self::lookup::or_left_out;
 use super::block::ItemKind;
 use super::engine::QUEUE;
 use super::rates::BUCKET;
@@ -49,7 +49,7 @@ impl Reader for Store {
     async fn traces_of_span(&self, id: SpanId) -> Result<Vec<TraceId>, StoreError> {
         let mut found = Vec::new();
         for candidate in self.shared.with_span(id).await? {
-            let trace = or_left_out(self.shared.whole_trace(candidate).await)?;
+            let trace = self.shared.left_out(self.shared.whole_trace(candidate).await)?;
             if trace.is_some_and(|trace| trace.spans.iter().any(|span| span.span_id == id)) {
                 found.push(candidate);
             }
@@ -154,6 +154,10 @@ impl Reader for Store {
         Ok(self.shared.index.read().expect("no holder panics").live.metrics())
     }
 
+    fn damage(&self) -> Vec<String> {
+        self.shared.damage.places()
+    }
+
     async fn holdings(&self) -> Result<Holdings, StoreError> {
         let shared = &self.shared;
         let bytes = shared.backend.bytes().await?;
@@ -172,6 +176,8 @@ impl Reader for Store {
             max_age_s: shared.limits.max_age.as_secs(),
             max_metrics_age_s: shared.limits.metrics_age.as_secs(),
             max_log_age_s: shared.limits.age_of(ItemKind::Log).as_secs(),
+            max_log_bytes: shared.limits.max_log_bytes,
+            log_bytes: shared.log_bytes.load(Ordering::Relaxed),
             is_full: shared.backend.is_full(),
             oldest: starts.chain(index.tail.oldest()).min(),
             queued: self.queued(),

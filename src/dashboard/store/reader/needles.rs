@@ -4,7 +4,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::super::engine::Shared;
-use super::super::run::{self, RunMeta};
+use super::super::run::RunMeta;
 use super::super::tail::Tail;
 use super::super::term::Term;
 use super::super::{Plan, StatusFilter, StoreError, TraceFilter};
@@ -140,28 +140,17 @@ impl Shared {
                 Needles::Correlation(value) => {
                     Some(self.ordinals(run, Term::correlation(value), ahead).await?)
                 }
-                Needles::Resource(hashes) => {
-                    let number = run.resources_page();
-                    let found = match ahead.page(run, number) {
-                        Some(page) => run::resources_with(page, hashes)?,
-                        None => {
-                            let pages = self.backend.pages(run.id, number, number).await?;
-                            let found = pages.first().map(|page| run::resources_with(page, hashes));
-                            found.transpose()?.unwrap_or_default()
-                        }
-                    };
-                    match found {
-                        many if many.len() > MAX_RESOURCES => None,
-                        terms => Some(self.with_terms(run, &terms, ahead).await?),
-                    }
-                }
+                Needles::Resource(hashes) => match self.resources_with(run, hashes, ahead).await? {
+                    many if many.len() > MAX_RESOURCES => None,
+                    terms => Some(self.with_terms(run, &terms, ahead).await?),
+                },
                 Needles::Both(all) => {
                     let mut left: Option<Vec<u32>> = None;
                     for one in all {
                         if left.as_ref().is_some_and(Vec::is_empty) {
                             break;
                         }
-                        left = match (left, self.in_run(one, run, ahead).await?) {
+                        left = match (left, self.narrowing(one, run, ahead).await?) {
                             (Some(a), Some(b)) => Some(common(&a, &b)),
                             (a, b) => a.or(b),
                         };
@@ -204,7 +193,7 @@ fn union(lists: impl IntoIterator<Item = Vec<u32>>) -> Vec<u32> {
 }
 
 /// What two ascending lists have in common.
-fn common(a: &[u32], b: &[u32]) -> Vec<u32> {
+pub(super) fn common(a: &[u32], b: &[u32]) -> Vec<u32> {
     let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
     let mut rest = long;
     let mut found = Vec::with_capacity(short.len());

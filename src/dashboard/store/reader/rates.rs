@@ -55,9 +55,8 @@ impl Shared {
         };
         for run in runs.iter().filter(|run| run.rates.overlaps(from, to)) {
             let page = run.rates.page(what, tier(run.rates));
-            for data in self.backend.pages(run.id, page, page).await? {
-                rates::read(&data, sink)?;
-            }
+            let read = self.read_page(run.id, page, |page| rates::read(page, sink)).await;
+            self.left_out(read)?;
         }
         Ok(())
     }

@@ -31,15 +31,12 @@ impl Shared {
         let wanted = Wanted { begin: gathering.begin, end: filter.to.saturating_add(1), names };
         let stored = self.backend.samples(&wanted).await?;
         for (id, data) in &stored {
-            code::decode(
+            let read = code::decode(
                 data,
                 |identity| filter.fits(identity),
                 |identity, samples| gathering.add(Arc::new(identity), samples),
-            )
-            .map_err(|error| match error {
-                StoreError::Damaged(why) => StoreError::Damaged(format!("chunk {id} of samples: {why}")),
-                other => other,
-            })?;
+            );
+            self.left_out(read.map_err(|error| self.at(&format!("chunk {id} of samples"), error)))?;
         }
         Ok(gathering.finish(stored.len() < MAX_READ))
     }

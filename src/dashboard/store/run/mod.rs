@@ -298,6 +298,7 @@ fn encode_chunk<'a>(
 }
 
 /// A chunk, decompressed; its entries are decoded one by one, since few of them are looked at.
+#[derive(Default)]
 pub struct Chunk {
     raw: Vec<u8>,
     entries: Vec<std::ops::Range<usize>>,

@@ -20,6 +20,7 @@ use tokio::sync::Mutex;
 use super::StoreError;
 use super::backend::{Backend, Kept, Loaded, Part, STEP, Seal};
 use super::block::ItemKind;
+use super::pace::timed;
 use super::run::RunMeta;
 use super::series::chunk::{ChunkInfo, NewChunk, Wanted};
 use ballast::Ballast;
@@ -92,7 +93,7 @@ impl Backend for Sqlite {
 
     async fn seal(&self, seal: Seal) -> Result<(), StoreError> {
         let rest = seal.run.meta.encode_rest()?;
-        self.write_seal(seal, rest).await.map_err(|error| self.error(error))
+        timed("all of it", self.write_seal(seal, rest)).await.map_err(|error| self.error(error))
     }
 
     async fn runs(&self, after: u64) -> Result<Vec<RunMeta>, StoreError> {
@@ -163,6 +164,10 @@ impl Backend for Sqlite {
 
     async fn replace_samples(&self, old: Vec<u64>, new: Vec<NewChunk>) -> Result<(), StoreError> {
         self.swap_samples(old, new).await.map_err(|error| self.error(error))
+    }
+
+    async fn bytes_of(&self, blocks: &[u64]) -> Result<u64, StoreError> {
+        self.read_bytes_of(blocks).await.map_err(|error| self.error(error))
     }
 
     async fn bytes(&self) -> Result<u64, StoreError> {

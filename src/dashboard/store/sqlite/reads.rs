@@ -134,6 +134,19 @@ impl Sqlite {
         rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
     }
 
+    pub(super) async fn read_bytes_of(&self, blocks: &[u64]) -> Result<u64, sqlx::Error> {
+        let mut statement = QueryBuilder::<sqlx::Sqlite>::new(
+            "SELECT coalesce(sum(length(data)), 0) FROM block WHERE id IN (",
+        );
+        let mut list = statement.separated(", ");
+        for id in blocks {
+            list.push_bind(*id as i64);
+        }
+        statement.push(")");
+        let bytes: i64 = statement.build_query_scalar().persistent(false).fetch_one(&self.readers).await?;
+        Ok(bytes as u64)
+    }
+
     pub(super) async fn read_size(&self) -> Result<u64, sqlx::Error> {
         let row = sqlx::query(
             "SELECT (page_count - freelist_count) * page_size

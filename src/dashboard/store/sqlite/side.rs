@@ -9,14 +9,12 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::super::series::chunk::NewChunk;
 use super::super::side::{
-    Before, Count, Key, Marks, RUN_COLUMNS, RUN_NUMBERS, Rows, RunRow, SAMPLES_AT_ONCE, Side, TABLES, Table,
+    Before, Count, Key, Marks, RUN_COLUMNS, RUN_NUMBERS, Rows, RunRow, SAMPLES_AT_ONCE, SIZES_AT_ONCE, Side,
+    TABLES, Table,
 };
 use super::super::{OpenError, StoreError};
 use super::open::{COMPACTED, FINISHED, UNFINISHED};
 use super::{Sqlite, part_id, samples};
-
-/// Sizes that are asked for at once.
-const SIZES: i64 = 256;
 
 /// The file, held so that no dashboard opens it.
 pub struct SqliteSide(Sqlite);
@@ -99,7 +97,7 @@ impl Side for SqliteSide {
 
     async fn sizes(&mut self, table: Table, first: Key, last: Key) -> Result<Vec<(Key, u64)>, StoreError> {
         let statement = format!(
-            "SELECT id, length(data) FROM {} WHERE id BETWEEN ? AND ? ORDER BY id LIMIT {SIZES}",
+            "SELECT id, length(data) FROM {} WHERE id BETWEEN ? AND ? ORDER BY id LIMIT {SIZES_AT_ONCE}",
             table.name
         );
         let rows: Result<Vec<(i64, i64)>, _> = sqlx::query_as(AssertSqlSafe(statement))

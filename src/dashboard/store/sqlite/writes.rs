@@ -5,7 +5,7 @@ use sqlx::{Connection, QueryBuilder};
 
 use super::super::backend::{STEP, Seal};
 use super::super::block::ItemKind;
-use super::super::pace::Pace;
+use super::super::pace::{Pace, portion, timed};
 use super::super::run::RunMeta;
 use super::{Sqlite, part_id, samples};
 
@@ -35,19 +35,24 @@ impl Sqlite {
         let meta = &seal.run.meta;
         let mut writer = self.writer.lock().await;
         let mut tx = writer.connection.begin_with("BEGIN IMMEDIATE").await?;
-        insert_blocks(&mut tx, seal.blocks).await?;
+        let mut blocks = seal.blocks;
+        while !blocks.is_empty() {
+            let portion = portion(&mut blocks, |(_, data)| data.len());
+            timed("blocks", insert_blocks(&mut tx, portion)).await?;
+        }
         for id in &seal.replaced {
-            sqlx::query("DELETE FROM block WHERE id = ?").bind(*id as i64).execute(&mut *tx).await?;
+            let delete = sqlx::query("DELETE FROM block WHERE id = ?").bind(*id as i64);
+            timed("replaced", delete.execute(&mut *tx)).await?;
         }
         insert_parts(&mut tx, "INSERT INTO run_page (id, data) ", meta.id, seal.run.pages).await?;
         insert_parts(&mut tx, "INSERT INTO run_chunk (id, data) ", meta.id, seal.run.chunks).await?;
-        samples::insert(&mut tx, seal.samples).await?;
-        insert_run(&mut tx, meta, rest).await?;
+        timed("samples", samples::insert(&mut tx, seal.samples)).await?;
+        timed("run", insert_run(&mut tx, meta, rest)).await?;
         sqlx::query("INSERT INTO counter VALUES ('first_of_tail', ?1) ON CONFLICT DO UPDATE SET value = ?1")
             .bind(meta.last_block as i64 + 1)
             .execute(&mut *tx)
             .await?;
-        tx.commit().await
+        timed("commit", tx.commit()).await
     }
 
     /// Removes the run's row first, so that no reader is led to what is going.
@@ -168,7 +173,7 @@ async fn insert_parts(
         statement.push_values(parts.by_ref().take(INSERT_STEP), |mut row, (data, number)| {
             row.push_bind(part_id(run, number)).push_bind(data);
         });
-        statement.build().execute(&mut *writer).await?;
+        timed("parts", statement.build().execute(&mut *writer)).await?;
     }
     Ok(())
 }

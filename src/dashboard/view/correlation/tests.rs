@@ -115,6 +115,9 @@ impl Reader for OneStory {
     async fn kept_metrics(&self) -> Result<KeptMetrics, StoreError> {
         Ok(KeptMetrics::default())
     }
+    fn damage(&self) -> Vec<String> {
+        Vec::new()
+    }
     async fn holdings(&self) -> Result<Holdings, StoreError> {
         Ok(Holdings::default())
     }

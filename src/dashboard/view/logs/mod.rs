@@ -19,14 +19,17 @@ use super::error::PageError;
 use super::escape::Html;
 use super::frame::{Frame, Nav};
 use super::html::{PageResult, page};
-use super::visit::{Params, Visit};
+use super::news::News;
+use super::visit::Visit;
 use super::{PageState, format};
-use crate::dashboard::model::{Nanos, Severity, TraceId};
+use crate::dashboard::model::{Severity, TraceId};
 use crate::dashboard::query::{export, logs};
 use crate::dashboard::store::{LogCounts, LogFilter, LogPage};
 use row::Row;
 pub use row::pair;
 
+/// The row that counts newer logs.
+const NEWS: News = News { path: "/logs", columns: 6, names: ("log", "logs") };
 /// Columns of the chart, about.
 const COLUMNS: usize = 90;
 /// Traces that are asked for their correlation ID.
@@ -125,7 +128,7 @@ fn draw(
         chart: (counts.total() > 0).then(|| bars::bars(visit, &counts, &says)),
         next: found.next.map(|cursor| frame.here(&[("after", Some(&asked::write_cursor(cursor)))])),
         first: filter.after.map(|_| frame.here(&[("after", None)])),
-        new_rows: live.then(|| new_rows_address(visit, newest)),
+        new_rows: live.then(|| NEWS.address(visit, newest)),
         download: format!("/logs/otlp.jsonl{}", visit.params.with(&[("limit", None)]).write()),
         counts,
         page: found,
@@ -223,28 +226,9 @@ impl ListPage {
     }
 }
 
-/// Where the count of newer logs comes from.
-fn new_rows_address(visit: &Visit, since: Nanos) -> String {
-    let params = visit.params.with(&[("since", Some(&since.to_string())), ("after", None)]);
-    format!("/logs/new{}", params.write())
-}
-
-#[derive(Template)]
-#[template(path = "logs_new.html")]
-struct NewRows {
-    count: u64,
-    number: String,
-    href: String,
-    again: String,
-}
-
 /// Handler of `GET /logs/new`: one row that says how many logs came since.
 pub async fn new_rows(State(state): State<PageState>, visit: Visit) -> PageResult {
-    let since: Nanos = visit
-        .params
-        .text("since")
-        .and_then(|text| text.parse().ok())
-        .ok_or_else(|| PageError::bad("“since” is a number of nanoseconds."))?;
+    let since = News::since(&visit)?;
     let filter = asked::read(&visit, MOST_NEW)?;
     let filter =
         LogFilter { from: Some(since.saturating_add(1)), to: None, limit: MOST_NEW, after: None, ..filter };
@@ -255,13 +239,7 @@ pub async fn new_rows(State(state): State<PageState>, visit: Visit) -> PageResul
         let counts = state.reader.log_counts(&filter, 1).await?;
         (counts.total(), !counts.complete)
     };
-    let params: Params = visit.params.with(&[("since", None), ("after", None)]);
-    page(&NewRows {
-        count,
-        number: format!("{}{}", format::count(count), if more { "+" } else { "" }),
-        href: format!("/logs{}", params.write()),
-        again: format!("/logs/new{}", visit.params.write()),
-    })
+    NEWS.row(&visit, count, more)
 }
 
 /// Handler of `GET /logs/otlp.jsonl`: the logs of a page, up to a thousand, in OTLP's file format.
