@@ -253,7 +253,8 @@ async fn grpc_calls_are_rejected_with_unavailable_and_the_breakers_name() {
         assert_eq!(client.get_user("x").await.expect_err("refused").code(), Code::NotFound);
     }
     code.store(Code::Internal as u16, Ordering::SeqCst);
-    for _ in 0..4 {
+    // Half of the newest four.
+    for _ in 0..2 {
         let status = client.get_user("x").await.expect_err("broken");
         assert!(!is_rejected(&status), "{status}");
     }
@@ -261,7 +262,7 @@ async fn grpc_calls_are_rejected_with_unavailable_and_the_breakers_name() {
     let status = client.get_user("x").await.expect_err("open");
     assert_eq!((status.code(), is_rejected(&status)), (Code::Unavailable, true));
     assert!(status.message().contains("users"), "{status}");
-    assert!(asked.load(Ordering::SeqCst) == made && made <= 12, "{made} calls were made");
+    assert_eq!((made, asked.load(Ordering::SeqCst)), (10, 10), "the last was not made");
 
     code.store(Code::Ok as u16, Ordering::SeqCst);
     let deadline = Instant::now() + SOON;

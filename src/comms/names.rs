@@ -89,7 +89,8 @@ pub const OUTCOME_ACK: &str = "ack";
 pub const OUTCOME_RETRY: &str = "retry";
 pub const OUTCOME_DEAD_LETTER: &str = "dead_letter";
 
-/// On the answer to a gRPC call that was not made: the name of the breaker that is open.
+/// On an answer, of HTTP and gRPC: the name of the open breaker because of which there is no better one. Who passes it
+/// on says that it is well itself, so that one outage opens one breaker and not all on the way.
 pub const X_CIRCUIT_BREAKER: &str = "x-circuit-breaker";
 
 /// Span event on a consumer span: the message will be delivered again.
@@ -110,6 +111,8 @@ pub const BREAKER_STATES: [&str; 4] = ["closed", "open", "half_open", "forced_op
 pub const BREAKER_RESULT: &str = "circuit_breaker.result";
 /// The values of [`BREAKER_RESULT`]. `slow` succeeded, but too late; `rejected` was not made.
 pub const BREAKER_RESULTS: [&str; 4] = ["success", "failure", "slow", "rejected"];
+/// On [`EVENT_BREAKER_STATE_CHANGE`]: why, in words.
+pub const BREAKER_REASON: &str = "circuit_breaker.reason";
 /// On [`EVENT_BREAKER_STATE_CHANGE`]: the breaker's settings in words.
 pub const BREAKER_POLICY: &str = "circuit_breaker.policy";
 
@@ -123,7 +126,7 @@ pub const METRIC_BREAKER_FAILURE_RATE: &str = "circuit_breaker.failure_rate";
 pub const METRIC_BREAKER_SLOW_RATE: &str = "circuit_breaker.slow_rate";
 
 /// Span event and log record: a breaker went from one state to another. Holds [`BREAKER_NAME`], [`EVENT_FROM`],
-/// [`EVENT_TO`], [`EVENT_REASON`], [`BREAKER_POLICY`] and, where known, [`SERVICE_PEER_NAME`].
+/// [`EVENT_TO`], [`BREAKER_REASON`], [`BREAKER_POLICY`] and, where known, [`SERVICE_PEER_NAME`].
 pub const EVENT_BREAKER_STATE_CHANGE: &str = "circuit_breaker.state_change";
 /// Span event: a breaker let a call not through. Holds [`BREAKER_NAME`], [`BREAKER_STATE`] and, where known,
 /// [`SERVICE_PEER_NAME`].
@@ -135,7 +138,7 @@ pub const EVENT_FROM: &str = "from";
 /// The state after.
 pub const EVENT_TO: &str = "to";
 /// The value of [`ERROR_TYPE`] for a call that a breaker rejected.
-pub const ERROR_BREAKER_OPEN: &str = "circuit_breaker_open";
+pub const ERROR_BREAKER_OPEN: &str = "circuit_breaker.open";
 
 // Message headers.
 /// The `traceparent` of the first process span that failed; what a retry's new trace links to.

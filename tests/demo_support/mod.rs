@@ -20,6 +20,10 @@ use tonic::{Request, Response, Status};
 
 pub const SOON: Duration = Duration::from_secs(30);
 
+/// The services, in the order of the table.
+pub const NAMES: [&str; 8] =
+    ["gateway", "orders", "users", "payments", "inventory", "notifications", "analytics", "bank"];
+
 /// A span with the service that sent it.
 #[derive(Clone, Debug)]
 pub struct Seen {
@@ -137,7 +141,7 @@ impl Receiver {
 /// The demo without a dashboard and without load, with no latency and short retries.
 pub struct Demo {
     pub child: Child,
-    /// The addresses of the seven services, in the order of the table.
+    /// The addresses of the eight services, in the order of the table.
     pub services: Vec<String>,
     pub dir: tempfile::TempDir,
 }
@@ -156,7 +160,7 @@ impl Demo {
         let dir = tempfile::tempdir().expect("a folder");
         let mut command = Self::command(&dir);
         command.arg(format!("--otlp-grpc={otlp}"));
-        for name in ["gateway", "orders", "users", "payments", "inventory", "notifications", "analytics"] {
+        for name in NAMES {
             command.arg(format!("--{name}-port=0"));
         }
         let mut child = command.spawn().expect("the demo starts");
@@ -173,7 +177,7 @@ impl Demo {
                 break;
             }
         }
-        assert_eq!(services.len(), 7, "the table names all services");
+        assert_eq!(services.len(), NAMES.len(), "the table names all services");
         Self { child, services, dir }
     }
 

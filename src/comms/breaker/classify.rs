@@ -12,12 +12,12 @@ pub trait CountsAsFailure {
 }
 
 impl CountsAsFailure for CallError {
-    /// No connection, no answer in time, an answer cut off, a status of 500 or more. No status below, and no answer
-    /// of another shape than the caller reads: the service works.
+    /// No connection, no answer in time, an answer cut off, a status of 500 or more. No status below, no answer
+    /// of another shape than the caller reads, and none that names a breaker further down: the service works.
     fn counts_as_failure(&self) -> bool {
         match &self.kind {
             CallErrorKind::Connect | CallErrorKind::Timeout | CallErrorKind::Request => true,
-            CallErrorKind::Status(status) => status.is_server_error(),
+            CallErrorKind::Status(status) => status.is_server_error() && self.turned_away_by.is_none(),
             CallErrorKind::Body | CallErrorKind::Invalid | CallErrorKind::Rejected => false,
         }
     }

@@ -155,7 +155,7 @@ pub(super) fn changed(breaker: &Inner, change: &Change) {
         name_of(&breaker.name),
         KeyValue::new(names::EVENT_FROM, change.from.text()),
         KeyValue::new(names::EVENT_TO, change.to.text()),
-        KeyValue::new(names::EVENT_REASON, change.reason.clone()),
+        KeyValue::new(names::BREAKER_REASON, change.reason.clone()),
         KeyValue::new(names::BREAKER_POLICY, policy.clone()),
     ];
     attributes.extend(peer(&breaker.peer));
@@ -172,7 +172,7 @@ pub(super) fn changed(breaker: &Inner, change: &Change) {
                 circuit_breaker.name = name,
                 from,
                 to,
-                reason,
+                circuit_breaker.reason = reason,
                 circuit_breaker.policy = &*policy,
                 service.peer.name = peer,
                 "circuit breaker {name}: {from} to {to}, {reason}"

@@ -185,6 +185,7 @@ impl<'a> Call<'a> {
             correlation_id: id.clone(),
             body_excerpt: excerpt(body),
             retry_after: None,
+            turned_away_by: None,
             source,
         }
     }
@@ -218,12 +219,14 @@ impl<'a> Call<'a> {
         let response = request.send().await.map_err(|e| fail(kind_of(&e), &[], Some(e.into())))?;
         let status = response.status();
         let retry_after = retry_after(&response);
+        let turned_away_by = text(&response, names::X_CIRCUIT_BREAKER).map(str::to_owned);
         context
             .span()
             .set_attribute(KeyValue::new(names::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16())));
         let body = read_body(response).await.map_err(|(kind, e)| fail(kind, &[], e))?;
         if status.is_client_error() || status.is_server_error() {
-            return Err(CallError { retry_after, ..fail(CallErrorKind::Status(status), &body, None) });
+            let error = fail(CallErrorKind::Status(status), &body, None);
+            return Err(CallError { retry_after, turned_away_by, ..error });
         }
         let text: &[u8] = if body.is_empty() { b"null" } else { &body };
         match serde_json::from_slice(text) {
@@ -235,8 +238,11 @@ impl<'a> Call<'a> {
 
 /// The header where it is in seconds; as a date it is not worth a look: a retry does not wait that long.
 fn retry_after(response: &Response) -> Option<Duration> {
-    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
-    Some(Duration::from_secs(seconds))
+    Some(Duration::from_secs(text(response, RETRY_AFTER.as_str())?.parse().ok()?))
+}
+
+fn text<'a>(response: &'a Response, header: &str) -> Option<&'a str> {
+    response.headers().get(header)?.to_str().ok()
 }
 
 type ReadError = (CallErrorKind, Option<Box<dyn std::error::Error + Send + Sync>>);

@@ -40,6 +40,9 @@ pub struct CallError {
     pub body_excerpt: String,
     /// How long to leave the service alone, where it or the breaker said so.
     pub retry_after: Option<Duration>,
+    /// The breaker further down that turned the request away, where the answer names one (`x-circuit-breaker`): the
+    /// service that answered is not in trouble itself.
+    pub turned_away_by: Option<String>,
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -57,7 +60,9 @@ impl CallError {
     pub fn is_transient(&self) -> bool {
         match self.kind {
             CallErrorKind::Connect | CallErrorKind::Timeout => true,
-            CallErrorKind::Status(status) => matches!(status.as_u16(), 429 | 502 | 503 | 504),
+            CallErrorKind::Status(status) => {
+                matches!(status.as_u16(), 429 | 502 | 503 | 504) && self.turned_away_by.is_none()
+            }
             CallErrorKind::Body
             | CallErrorKind::Request
             | CallErrorKind::Invalid

@@ -10,9 +10,10 @@ use opentelemetry::KeyValue;
 use reqwest::Method;
 
 use super::errors::ShopError;
+use crate::comms::breaker::BreakerConfig;
 use crate::comms::grpc::UserGrpcClient;
-use crate::comms::http::{CallError, ServiceHttpClient, instrument};
-use crate::comms::retry::Backoff;
+use crate::comms::http::ServiceHttpClient;
+use crate::comms::resilience::Policy;
 use crate::demo::api::{Order, PlaceOrder, Product};
 use crate::demo::service::{Parts, Shared};
 use crate::demo::shop::ServiceName;
@@ -29,7 +30,7 @@ pub fn build(shared: &Shared) -> anyhow::Result<Parts> {
     let settings = &shared.settings;
     let gateway = Gateway {
         users: UserGrpcClient::new(&settings.users_url, shared.name(), Duration::from_secs(2))?,
-        orders: shared.client(ServiceName::Orders, &settings.orders_url)?,
+        orders: shared.client_with(ServiceName::Orders, &settings.orders_url, patient())?,
         inventory: shared.client(ServiceName::Inventory, &settings.inventory_url)?,
     };
     let router = Router::new()
@@ -38,7 +39,14 @@ pub fn build(shared: &Shared) -> anyhow::Result<Parts> {
         .route("/catalog", get(catalog))
         .route("/catalog/{sku}", get(product))
         .with_state(gateway);
-    Ok(Parts { router: instrument(router, shared.name()), consumers: Vec::new() })
+    let router = shared.instrument(router).merge(super::scenarios::door(shared));
+    Ok(Parts { router, consumers: Vec::new() })
+}
+
+/// Orders still answers reads while it cannot take an order, so more has to fail before it is not asked at all.
+fn patient() -> Policy {
+    let policy = Policy::with_timeout(Duration::from_secs(8));
+    policy.breaker(BreakerConfig { failure_rate: 0.8, ..BreakerConfig::default() })
 }
 
 async fn place_order(
@@ -76,15 +84,13 @@ async fn product(
     read(&gateway.inventory, &path, "/products/{sku}").await.map(Json)
 }
 
-/// A read may be made twice, so a passing failure is tried again.
+/// A read; the client tries again what fails for a passing reason.
 async fn read<T: serde::de::DeserializeOwned>(
     service: &ServiceHttpClient,
     path: &str,
     template: &'static str,
 ) -> Result<T, ShopError> {
-    let once = || async { service.request(Method::GET, path).template(template).send::<T>().await };
-    let backoff = Backoff { retries: 2, ..Backoff::default() };
-    Ok(backoff.run(once, CallError::is_transient).await?)
+    Ok(service.request(Method::GET, path).template(template).send().await?)
 }
 
 /// IDs become part of a path; whatever is not one must not choose another route.
