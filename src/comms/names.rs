@@ -133,6 +133,10 @@ pub const EVENT_BREAKER_STATE_CHANGE: &str = "circuit_breaker.state_change";
 pub const EVENT_BREAKER_REJECTED: &str = "circuit_breaker.rejected";
 /// Span event: a call was not made again, because too many calls fail. Holds [`EVENT_REASON`].
 pub const EVENT_RETRY_BUDGET_EXHAUSTED: &str = "retry.budget_exhausted";
+/// Span event: a call was ended by a timeout, a bulkhead or a rate limit. Holds [`EVENT_REASON`].
+pub const EVENT_REFUSED: &str = "call.refused";
+/// Span event: an old answer was given, because there is no new one. Holds [`EVENT_REASON`].
+pub const EVENT_STALE_ANSWER: &str = "cache.stale_answer";
 /// The state before; one of [`BREAKER_STATES`].
 pub const EVENT_FROM: &str = "from";
 /// The state after.

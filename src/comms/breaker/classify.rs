@@ -5,6 +5,7 @@
 use tonic::Code;
 
 use crate::comms::http::{CallError, CallErrorKind};
+use crate::comms::resilience::Refused;
 
 /// Whether an error tells that the called service is in trouble.
 pub trait CountsAsFailure {
@@ -51,6 +52,9 @@ impl CountsAsFailure for Box<dyn std::error::Error + Send + Sync> {
     fn counts_as_failure(&self) -> bool {
         if let Some(error) = self.downcast_ref::<CallError>() {
             return error.counts_as_failure();
+        }
+        if let Some(refused) = self.downcast_ref::<Refused>() {
+            return refused.counts_as_failure();
         }
         self.downcast_ref::<tonic::Status>().is_none_or(CountsAsFailure::counts_as_failure)
     }

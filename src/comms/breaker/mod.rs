@@ -86,18 +86,16 @@ pub struct Rejected {
 
 impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match self.state {
-            State::HalfOpen => "half-open and its trial calls are on their way",
-            State::ForcedOpen => "open by hand",
-            State::Closed | State::Open => "open",
-        };
-        write!(f, "rejected by the circuit breaker `{}`, which is {state}", self.breaker)?;
         if let Some(peer) = &self.peer {
-            write!(f, ": {peer} is not called")?;
+            write!(f, "{peer} was not called: ")?;
         }
-        match self.retry_after {
-            Some(wait) => write!(f, "; it tries again in {:.1} s", wait.as_secs_f64()),
-            None => Ok(()),
+        let state = if self.state == State::HalfOpen { "half-open" } else { "open" };
+        write!(f, "rejected by the {state} circuit breaker `{}`", self.breaker)?;
+        match (self.state, self.retry_after) {
+            (State::HalfOpen, _) => f.write_str(", whose trial calls are on their way"),
+            (State::ForcedOpen, _) => f.write_str(", which somebody opened by hand"),
+            (_, Some(wait)) => write!(f, ", which tries again in {:.1} s", wait.as_secs_f64()),
+            (_, None) => Ok(()),
         }
     }
 }

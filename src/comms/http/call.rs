@@ -272,13 +272,22 @@ fn record_failure(context: &Context, error: &CallError) -> Vec<KeyValue> {
     let span = context.span();
     span.set_attribute(KeyValue::new(names::ERROR_TYPE, error.error_type()));
     // The description is left out where the status code tells the reason (HTTP semantic conventions, "Status").
-    span.set_status(Status::error(if error.status().is_some() { String::new() } else { error.to_string() }));
-    tracing::warn!(
-        url = %error.url,
-        status = error.status().map_or(0, |s| s.as_u16()),
-        error.r#type = %error.error_type(),
-        "service call failed: {error}"
-    );
+    span.set_status(Status::error(match (error.status(), error.rejected()) {
+        (Some(_), _) => String::new(),
+        (None, Some(rejected)) => rejected.to_string(),
+        (None, None) => error.to_string(),
+    }));
+    if error.kind == CallErrorKind::Rejected {
+        // Said by the breaker when it opened; each call that it turns away is no news.
+        tracing::debug!(url = %error.url, error.r#type = %error.error_type(), "service call not made: {error}");
+    } else {
+        tracing::warn!(
+            url = %error.url,
+            status = error.status().map_or(0, |s| s.as_u16()),
+            error.r#type = %error.error_type(),
+            "service call failed: {error}"
+        );
+    }
     let mut attributes = vec![KeyValue::new(names::ERROR_TYPE, error.error_type())];
     if let Some(status) = error.status() {
         attributes.push(KeyValue::new(names::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16())));

@@ -14,8 +14,8 @@ use opentelemetry::{Context, KeyValue};
 use tokio::time::Instant;
 use tower::retry::budget::{Budget as _, TpsBudget};
 
-use crate::comms::names;
 use crate::comms::retry::Backoff;
+use crate::comms::{deadline, names};
 
 /// How many retries calls pay for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -105,8 +105,12 @@ impl Retry {
     }
 
     /// Begins a call that may be made again.
-    pub(super) fn begin(&self) -> Course {
+    fn begin(&self) -> Course {
         self.budget.deposit();
+        self.course()
+    }
+
+    fn course(&self) -> Course {
         let delays = ExponentialBuilder::default()
             .with_min_delay(self.backoff.first)
             .with_max_delay(self.backoff.longest)
@@ -118,14 +122,14 @@ impl Retry {
 }
 
 /// The retries of one call.
-pub(super) struct Course {
+struct Course {
     delays: backon::ExponentialBackoff,
     budget: Arc<TpsBudget>,
 }
 
 impl Course {
     /// How long to wait before the next try; none where there is to be none.
-    pub fn wait_after(&mut self, error: &impl Transient, until: Option<Instant>) -> Option<Duration> {
+    fn wait_after(&mut self, error: &impl Transient, until: Option<Instant>) -> Option<Duration> {
         if !error.is_transient() {
             return None;
         }
@@ -141,6 +145,74 @@ impl Course {
             return None;
         }
         Some(wait)
+    }
+}
+
+/// Tries again by [`Retry`] what fails for a passing reason.
+pub struct RetryLayer<Req> {
+    policy: Retries<Req>,
+}
+
+impl<Req> RetryLayer<Req> {
+    /// Every request may be made twice.
+    pub fn new(retry: Retry) -> Self {
+        Self { policy: Retries { retry, may: None, course: None } }
+    }
+
+    /// Only requests of which this is true may be made twice.
+    pub fn only(mut self, may: impl Fn(&Req) -> bool + Send + Sync + 'static) -> Self {
+        self.policy.may = Some(Arc::new(may));
+        self
+    }
+}
+
+impl<Req> Clone for RetryLayer<Req> {
+    fn clone(&self) -> Self {
+        Self { policy: self.policy.clone() }
+    }
+}
+
+impl<S, Req> tower::Layer<S> for RetryLayer<Req> {
+    type Service = tower::retry::Retry<Retries<Req>, S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        tower::retry::Retry::new(self.policy.clone(), inner)
+    }
+}
+
+/// Whether a request may be made twice.
+type May<Req> = dyn Fn(&Req) -> bool + Send + Sync;
+
+/// [`Retry`] as tower's retries ask for it.
+pub struct Retries<Req> {
+    retry: Retry,
+    may: Option<Arc<May<Req>>>,
+    /// Once the first try has failed.
+    course: Option<Course>,
+}
+
+impl<Req> Clone for Retries<Req> {
+    /// For another call.
+    fn clone(&self) -> Self {
+        Self { retry: self.retry.clone(), may: self.may.clone(), course: None }
+    }
+}
+
+impl<Req: Clone, Res, E: Transient> tower::retry::Policy<Req, Res, E> for Retries<Req> {
+    type Future = tokio::time::Sleep;
+
+    fn retry(&mut self, _: &mut Req, result: &mut Result<Res, E>) -> Option<Self::Future> {
+        let error = result.as_ref().err()?;
+        let course = self.course.get_or_insert_with(|| self.retry.course());
+        course.wait_after(error, deadline::current()).map(tokio::time::sleep)
+    }
+
+    fn clone_request(&mut self, request: &Req) -> Option<Req> {
+        // Asked before each try; the first one pays.
+        if self.course.is_none() {
+            self.retry.budget.deposit();
+        }
+        self.may.as_ref().is_none_or(|may| may(request)).then(|| request.clone())
     }
 }
 

@@ -10,6 +10,7 @@ use tonic::Code;
 
 use crate::comms::breaker::Rejected;
 use crate::comms::http::CallError;
+use crate::comms::resilience::Refused;
 use crate::comms::{correlation, grpc, names};
 
 /// A request that was not fulfilled.
@@ -69,6 +70,19 @@ impl From<CallError> for ShopError {
             (Some(_), Some(breaker)) => Self::turned_away(breaker, told(&error), error.retry_after),
             (Some(status), None) if status.is_client_error() => Self::new(status, told(&error)),
             _ => Self::new(StatusCode::BAD_GATEWAY, "a service did not answer"),
+        }
+    }
+}
+
+impl From<Refused> for ShopError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Limited { retry_after } => {
+                let error = Self::new(StatusCode::TOO_MANY_REQUESTS, refused.to_string());
+                Self { retry_after: Some(retry_after), ..error }
+            }
+            Refused::Rejected(rejected) => (&rejected).into(),
+            other => Self::new(StatusCode::SERVICE_UNAVAILABLE, other.to_string()),
         }
     }
 }

@@ -2,18 +2,20 @@
 
 use std::time::Duration;
 
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::extract::{Path, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use opentelemetry::KeyValue;
 use reqwest::Method;
 
 use super::errors::ShopError;
-use crate::comms::breaker::BreakerConfig;
+use crate::comms::breaker::{BreakerConfig, Window};
 use crate::comms::grpc::UserGrpcClient;
 use crate::comms::http::ServiceHttpClient;
-use crate::comms::resilience::Policy;
+use crate::comms::resilience::{Policy, RateLimit};
 use crate::demo::api::{Order, PlaceOrder, Product};
 use crate::demo::service::{Parts, Shared};
 use crate::demo::shop::ServiceName;
@@ -39,14 +41,37 @@ pub fn build(shared: &Shared) -> anyhow::Result<Parts> {
         .route("/catalog", get(catalog))
         .route("/catalog/{sku}", get(product))
         .with_state(gateway);
+    let limit = RateLimit::of_each(PER_SECOND, PER_SECOND);
+    let router = router.layer(middleware::from_fn_with_state(limit, within_limit));
     let router = shared.instrument(router).merge(super::scenarios::door(shared));
     Ok(Parts { router, consumers: Vec::new() })
 }
 
-/// Orders still answers reads while it cannot take an order, so more has to fail before it is not asked at all.
+/// Requests a second that the gateway takes of one kind of client.
+const PER_SECOND: u32 = 60;
+
+/// Who asks for more than their share is told when to come again. Clients are told apart by what they say they are, as the
+/// demo's customers have no other name.
+async fn within_limit(State(limit): State<RateLimit<String>>, request: Request, next: Next) -> Response {
+    let agent = request.headers().get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+    // Any text may be sent; a long one is not to be kept.
+    let client: String = agent.unwrap_or_default().chars().take(64).collect();
+    match limit.check(&client) {
+        Ok(()) => next.run(request).await,
+        Err(refused) => ShopError::from(refused).into_response(),
+    }
+}
+
+/// Orders still answers reads while it cannot take an order, and its own breaker needs some failed orders to see that;
+/// so more has to fail before orders is not asked at all.
 fn patient() -> Policy {
-    let policy = Policy::with_timeout(Duration::from_secs(8));
-    policy.breaker(BreakerConfig { failure_rate: 0.8, ..BreakerConfig::default() })
+    let breaker = BreakerConfig {
+        window: Window::Time(Duration::from_secs(30)),
+        minimum_calls: 20,
+        failure_rate: 0.8,
+        ..BreakerConfig::default()
+    };
+    Policy::with_timeout(Duration::from_secs(8)).breaker(breaker)
 }
 
 async fn place_order(
