@@ -1,5 +1,7 @@
 //! What the tests of the demo share: a small OTLP receiver that remembers, and the demo as a child process.
 
+#![allow(dead_code)] // Each test takes what it needs.
+
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
