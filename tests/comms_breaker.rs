@@ -16,7 +16,7 @@ use throughline::comms::breaker::{BreakerConfig, State as BreakerState, Window};
 use throughline::comms::grpc::user::user_service_server::{UserService, UserServiceServer};
 use throughline::comms::grpc::user::{CreateUserRequest, GetUserRequest, User};
 use throughline::comms::grpc::{UserGrpcClient, is_rejected};
-use throughline::comms::http::{CallErrorKind, ServiceHttpClient};
+use throughline::comms::http::{CallError, CallErrorKind, ServiceHttpClient};
 use throughline::comms::resilience::{Policy, Retry};
 use tonic::service::Routes;
 use tonic::{Code, Request, Response, Status};
@@ -221,6 +221,32 @@ async fn reads_are_tried_again_and_posts_only_with_a_key() {
     peer.will_answer(404);
     client.get::<Value>("/").await.expect_err("404");
     assert_eq!(since(&peer), 1, "a refusal stays one");
+}
+
+#[tokio::test]
+async fn what_counts_is_up_to_the_caller_and_a_fallback_answers_where_no_call_is_made() {
+    let (peer, address) = Peer::start(429).await;
+    let busy_counts = |error: &CallError| error.status() == Some(StatusCode::TOO_MANY_REQUESTS);
+    let client = client(address, SOON).with_failures(busy_counts);
+    for _ in 0..4 {
+        client.get::<Value>("/").await.expect_err("busy");
+    }
+    assert_eq!((state(&client), peer.asked()), (BreakerState::Open, 4));
+
+    let breaker = client.breaker().expect("a breaker");
+    let asked = AtomicUsize::new(0);
+    let work = async {
+        asked.fetch_add(1, Ordering::SeqCst);
+        Ok::<_, CallError>("new")
+    };
+    assert_eq!(breaker.call_or(work, |_| true, |_| "old").await.expect("an answer"), "old");
+    assert_eq!(asked.load(Ordering::SeqCst), 0);
+    breaker.reset();
+    let work = async { Ok::<_, CallError>("new") };
+    assert_eq!(breaker.call_or(work, |_| true, |_| "old").await.expect("an answer"), "new");
+    breaker.force_open();
+    let error = client.get::<Value>("/").await.expect_err("open");
+    assert!(error.to_string().contains("opened by hand"), "{error}");
 }
 
 /// Answers with the code that it is told.

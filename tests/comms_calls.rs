@@ -9,6 +9,7 @@ use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use throughline::comms::correlation::{self, CorrelationId};
+use throughline::comms::deadline;
 use throughline::comms::grpc::user::user_service_server::{UserService, UserServiceServer};
 use throughline::comms::grpc::user::{CreateUserRequest, GetUserRequest, User};
 use throughline::comms::grpc::{GrpcServerLayer, UserGrpcClient};
@@ -120,6 +121,45 @@ async fn nobody_there_is_a_connect_error_and_nonsense_is_refused_at_once() {
     }
 }
 
+/// How long the caller still waits, in milliseconds.
+fn left() -> Option<u64> {
+    let until = deadline::current()?;
+    Some(until.saturating_duration_since(tokio::time::Instant::now()).as_millis() as u64)
+}
+
+#[tokio::test]
+async fn the_time_that_is_left_travels_with_the_call() {
+    let routes = Router::new().route("/left", get(|| async { Json(left()) }));
+    let address = serve(instrument(routes, "peer")).await;
+    let timeout = Duration::from_secs(20);
+    let client =
+        ServiceHttpClient::with_timeout(&format!("http://{address}"), "caller", timeout).expect("a client");
+    let own: u64 = client.get("/left").await.expect("an answer");
+    assert!((10_000..=20_000).contains(&own), "{own}");
+    let sooner = tokio::time::Instant::now() + Duration::from_secs(8);
+    let given: u64 = deadline::scope(sooner, client.get("/left")).await.expect("an answer");
+    assert!((1..=8_000).contains(&given), "{given}");
+    let past = tokio::time::Instant::now();
+    let error = deadline::scope(past, client.get::<u64>("/left")).await.expect_err("nobody waits");
+    assert_eq!(error.kind, CallErrorKind::Timeout);
+
+    let service = GrpcServerLayer::new("users").named_layer(UserServiceServer::new(Users));
+    let address = serve(Routes::new(service).into_axum_router()).await;
+    let client = UserGrpcClient::new(&format!("http://{address}"), "caller", timeout).expect("a client");
+    let sooner = tokio::time::Instant::now() + Duration::from_secs(8);
+    let user = deadline::scope(sooner, client.get_user("u-1")).await.expect("a user");
+    assert!(user.email.parse::<u64>().is_ok_and(|left| (1..=8_000).contains(&left)), "{user:?}");
+    // A caller without the toolkit, over HTTP and with what cannot be read.
+    let plain = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let address =
+        serve(instrument(Router::new().route("/left", get(|| async { Json(left()) })), "peer")).await;
+    for (sent, known) in [("2000", true), ("soon", false), ("-1", false)] {
+        let request = plain.get(format!("http://{address}/left")).header("x-request-timeout-ms", sent);
+        let left: Value = request.send().await.expect("an answer").json().await.expect("JSON");
+        assert_eq!(left.is_u64(), known, "{sent}: {left}");
+    }
+}
+
 struct Users;
 
 #[tonic::async_trait]
@@ -132,7 +172,8 @@ impl UserService for Users {
             return Err(Status::not_found("no such user"));
         }
         let name = correlation::current().map(|id| id.to_string()).unwrap_or_default();
-        Ok(Response::new(User { id, email: String::new(), name, role: service.unwrap_or_default() }))
+        let email = left().map(|left| left.to_string()).unwrap_or_default();
+        Ok(Response::new(User { id, email, name, role: service.unwrap_or_default() }))
     }
 
     async fn create_user(&self, _: Request<CreateUserRequest>) -> Result<Response<User>, Status> {

@@ -85,17 +85,17 @@ pub struct Rejected {
 }
 
 impl fmt::Display for Rejected {
+    /// The same for all calls that are rejected in one state, so that they can be counted together.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(peer) = &self.peer {
             write!(f, "{peer} was not called: ")?;
         }
         let state = if self.state == State::HalfOpen { "half-open" } else { "open" };
         write!(f, "rejected by the {state} circuit breaker `{}`", self.breaker)?;
-        match (self.state, self.retry_after) {
-            (State::HalfOpen, _) => f.write_str(", whose trial calls are on their way"),
-            (State::ForcedOpen, _) => f.write_str(", which somebody opened by hand"),
-            (_, Some(wait)) => write!(f, ", which tries again in {:.1} s", wait.as_secs_f64()),
-            (_, None) => Ok(()),
+        match self.state {
+            State::HalfOpen => f.write_str(", whose trial calls are on their way"),
+            State::ForcedOpen => f.write_str(", which somebody opened by hand"),
+            State::Closed | State::Open => Ok(()),
         }
     }
 }
@@ -315,6 +315,12 @@ impl Permit {
     fn is_slow(&self, now: Instant) -> bool {
         let slow_after = self.inner.config.slow_after;
         slow_after.is_some_and(|limit| now.saturating_duration_since(self.began) >= limit)
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").field("breaker", &self.inner.name).field("state", &self.leave.state).finish()
     }
 }
 

@@ -84,6 +84,7 @@ fn seen() -> BTreeMap<Arc<str>, Seen> {
     seen
 }
 
+/// How little a state lets through.
 fn strictness(state: State) -> u8 {
     match state {
         State::Closed => 0,
@@ -191,4 +192,29 @@ pub(super) fn rejected(rejected: &Rejected) {
         vec![name_of(&rejected.breaker), KeyValue::new(names::BREAKER_STATE, rejected.state.text())];
     attributes.extend(peer(&rejected.peer));
     Context::map_current(|context| context.span().add_event(names::EVENT_BREAKER_REJECTED, attributes));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::comms::breaker::{Breaker, BreakerConfig, Outcome};
+
+    #[test]
+    fn breakers_of_one_name_are_one_and_those_that_are_gone_are_none() {
+        let one = Breaker::new("telemetry-test", BreakerConfig::default()).with_peer("stock");
+        let other = Breaker::new("telemetry-test", BreakerConfig::default());
+        for breaker in [&one, &other] {
+            breaker.acquire().expect("closed").record(Outcome::Success);
+        }
+        other.force_open();
+        other.acquire().expect_err("open");
+        let name: Arc<str> = "telemetry-test".into();
+        let told = seen().remove(&name).expect("seen");
+        assert_eq!((told.snapshot.state, told.snapshot.calls), (State::ForcedOpen, [2, 0, 0, 1]));
+        assert_eq!(told.peer.as_deref(), Some("stock"));
+        drop(other);
+        assert_eq!(seen()[&name].snapshot.state, State::Closed);
+        drop(one);
+        assert!(!seen().contains_key(&name));
+    }
 }

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 
 use super::client::ServiceHttpClient;
 use super::error::{CallError, CallErrorKind, excerpt};
-use crate::comms::breaker::{CountsAsFailure as _, Outcome};
+use crate::comms::breaker::Outcome;
 use crate::comms::correlation::{self, CorrelationId};
 use crate::comms::propagation::{self, IntoHeaders};
 use crate::comms::{SCOPE, deadline, names};
@@ -164,7 +164,7 @@ impl<'a> Call<'a> {
         match &result {
             // Cut short by the caller's deadline or by earlier tries: slow at most, as the permit itself finds.
             Err(error) if error.kind == CallErrorKind::Timeout && !own_time => drop(permit),
-            Err(error) if error.counts_as_failure() => permit.record(Outcome::Failure),
+            Err(error) if (self.client.is_failure)(error) => permit.record(Outcome::Failure),
             _ => permit.record(Outcome::Success),
         }
         result

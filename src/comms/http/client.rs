@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 use super::call::Call;
 use super::error::CallError;
-use crate::comms::breaker::Breaker;
+use crate::comms::breaker::{Breaker, CountsAsFailure};
 use crate::comms::resilience::{Policy, Retry};
 use crate::comms::{SCOPE, names};
 
@@ -31,6 +31,7 @@ pub struct ServiceHttpClient {
     pub(super) peer: Option<Arc<str>>,
     pub(super) timeout: Duration,
     pub(super) breaker: Option<Breaker>,
+    pub(super) is_failure: fn(&CallError) -> bool,
     pub(super) retry: Option<Retry>,
     pub(super) duration: Histogram<f64>,
 }
@@ -84,6 +85,7 @@ impl ServiceHttpClient {
             peer: None,
             timeout,
             breaker,
+            is_failure: CallError::counts_as_failure,
             retry,
             duration,
         })
@@ -100,6 +102,13 @@ impl ServiceHttpClient {
     /// Puts the client behind a breaker that it shares with others.
     pub fn with_breaker(mut self, breaker: Breaker) -> Self {
         self.breaker = Some(breaker);
+        self
+    }
+
+    /// Another opinion on which failed calls are the service's fault, and count for the breaker, than that of
+    /// [`CountsAsFailure`].
+    pub fn with_failures(mut self, is_failure: fn(&CallError) -> bool) -> Self {
+        self.is_failure = is_failure;
         self
     }
 

@@ -110,7 +110,12 @@ impl fmt::Display for CallError {
             CallErrorKind::Request => f.write_str("was cut off")?,
             CallErrorKind::Invalid => f.write_str("could not be written")?,
             CallErrorKind::Rejected => match self.rejected() {
-                Some(rejected) => write!(f, "was not made: {rejected}")?,
+                Some(rejected) => {
+                    write!(f, "was not made: {rejected}")?;
+                    if let Some(wait) = self.retry_after {
+                        write!(f, ", which tries again in {:.1} s", wait.as_secs_f64())?;
+                    }
+                }
                 None => f.write_str("was rejected by a circuit breaker")?,
             },
         }

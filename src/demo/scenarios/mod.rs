@@ -94,9 +94,9 @@ pub static SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "retry-storm",
         title: "Retry storm",
-        does: "Inventory fails half of its requests, and customers ask again at once. Retries draw on a budget, so the \
-               load on inventory stays within a fifth above what it was.",
-        look: "Breakers: `inventory`. Traces: http.request.resend_count > 0; spans with the event \
+        does: "Inventory fails nearly half of its requests, and customers ask again at once, up to four times. The gateway's \
+               own retries draw on a budget, a fifth of the calls and one a second, and its breaker opens at times.",
+        look: "Breakers: `inventory` in gateway. Traces: http.request.resend_count > 0, and event:name = \
                retry.budget_exhausted.",
         lasts: seconds(60),
         effects: &[
@@ -114,7 +114,8 @@ pub static SCENARIOS: &[Scenario] = &[
         name: "bad-deployment",
         title: "Bad deployment",
         does: "Inventory is deployed as 2.0.0, and a third of its answers are errors. The end of it is the way back.",
-        look: "Traces: service.name = inventory and service.version = 2.0.0 and status = error. None of 1.x fails.",
+        look: "Traces: service.name = inventory and service.version = 2.0.0 and status = error. Of the version before there are \
+               none.",
         lasts: seconds(120),
         effects: &[
             Effect::Deployment { service: ServiceName::Inventory, version: BAD_VERSION },

@@ -15,7 +15,8 @@ use super::errors::ShopError;
 use crate::comms::breaker::{BreakerConfig, Window};
 use crate::comms::grpc::UserGrpcClient;
 use crate::comms::http::ServiceHttpClient;
-use crate::comms::resilience::{Policy, RateLimit};
+use crate::comms::resilience::{Policy, RateLimit, Retry, RetryBudget};
+use crate::comms::retry::Backoff;
 use crate::demo::api::{Order, PlaceOrder, Product};
 use crate::demo::service::{Parts, Shared};
 use crate::demo::shop::ServiceName;
@@ -33,7 +34,7 @@ pub fn build(shared: &Shared) -> anyhow::Result<Parts> {
     let gateway = Gateway {
         users: UserGrpcClient::new(&settings.users_url, shared.name(), Duration::from_secs(2))?,
         orders: shared.client_with(ServiceName::Orders, &settings.orders_url, patient())?,
-        inventory: shared.client(ServiceName::Inventory, &settings.inventory_url)?,
+        inventory: shared.client_with(ServiceName::Inventory, &settings.inventory_url, thrifty())?,
     };
     let router = Router::new()
         .route("/orders", post(place_order))
@@ -60,6 +61,12 @@ async fn within_limit(State(limit): State<RateLimit<String>>, request: Request, 
         Ok(()) => next.run(request).await,
         Err(refused) => ShopError::from(refused).into_response(),
     }
+}
+
+/// The catalog is what most customers look at: when it fails, trying again must not double its load.
+fn thrifty() -> Policy {
+    let budget = RetryBudget { per_second: 1, ..RetryBudget::default() };
+    Policy::default().retry(Retry::new(Backoff { retries: 2, ..Backoff::default() }, budget))
 }
 
 /// Orders still answers reads while it cannot take an order, and its own breaker needs some failed orders to see that;

@@ -37,7 +37,8 @@ pub(super) async fn watch(
             kept.end().await;
             match Process::start(name.text(), plan.service(name, wanted).into()) {
                 Ok(process) => {
-                    say(&format!("{} is deployed as {}", name.text(), wanted.unwrap_or("it was")));
+                    let version = wanted.unwrap_or(env!("CARGO_PKG_VERSION"));
+                    say(&format!("{} is deployed as {version}", name.text()));
                     services.insert(at, (name, Kept::new(process)));
                     match wanted {
                         Some(version) => versions.insert(name, version),
