@@ -94,10 +94,10 @@ pub static SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "retry-storm",
         title: "Retry storm",
-        does: "Inventory fails nearly half of its requests, and customers ask again at once, up to four times. The gateway's \
-               own retries draw on a budget, a fifth of the calls and one a second, and its breaker opens at times.",
-        look: "Breakers: `inventory` in gateway. Traces: http.request.resend_count > 0, and event:name = \
-               retry.budget_exhausted.",
+        does: "Inventory fails nearly half of its requests, and customers who get an error ask again at once, up to four \
+               times. The breakers before inventory open, so that most of the storm does not reach it.",
+        look: "Breakers: `inventory` in gateway and in orders, and their calls by result. Traces: \
+               http.request.resend_count > 0 has the gateway's own retries, which are few.",
         lasts: seconds(60),
         effects: &[
             Effect::Fault {
