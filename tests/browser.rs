@@ -8,7 +8,7 @@ mod process;
 use std::path::Path;
 use std::process::Command;
 
-use common::{client, eventually, otlp};
+use common::{breakers, client, eventually, otlp};
 use process::{Dashboard, Process, root, tool};
 
 /// A script of the browser, looking at `base`.
@@ -80,6 +80,44 @@ async fn live_from_empty_and_through_a_restart() {
 }
 
 #[tokio::test]
+async fn breakers_in_every_state() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dashboard = Dashboard::start(folder.path());
+    let now = otlp::now();
+    let mut requests = Vec::new();
+    for export in 0u64..60 {
+        let at = now - (59 - export) * 60_000_000_000 - 1_000_000_000;
+        let mut processes = Vec::new();
+        for number in 0..10 {
+            let state = if number < 3 && export >= 40 { "open" } else { "closed" };
+            processes.push(("orders", format!("orders-{number}"), breakers::own("payments", state, at)));
+        }
+        let half = if export < 50 { "closed" } else { "half_open" };
+        processes.push(("payments", "p1".into(), breakers::own("card-processor", half, at)));
+        let calls = [export as f64 * 40.0, export as f64, 0.0];
+        processes.push(("gateway", String::new(), breakers::resilience4j("users", "closed", at, calls, 2.4)));
+        processes.push((
+            "gateway",
+            "g1".into(),
+            breakers::own(&"a-very-long-name/".repeat(15), "closed", at),
+        ));
+        if export < 40 {
+            processes.push(("analytics", "a1".into(), breakers::own("warehouse", "closed", at)));
+        }
+        for (service, instance, metrics) in processes {
+            requests.push(breakers::request(service, &instance, metrics));
+        }
+    }
+    post_json(&dashboard.http, "metrics", &breakers::together(requests)).await;
+    let failed =
+        otlp::span(1, 1, "POST /charge", 1_145_000).with("service.peer.name", "payments").failed("timed out");
+    post(&dashboard.http, "traces", otlp::request("orders", &[failed])).await;
+    let shots = root().join("target/screenshots");
+    std::fs::create_dir_all(&shots).expect("a folder for screenshots");
+    verdict(script("breakers.mjs", &dashboard.pages, &shots), 120);
+}
+
+#[tokio::test]
 async fn the_query_line_completes() {
     let folder = tempfile::tempdir().expect("a folder");
     let dashboard = Dashboard::start(folder.path());
@@ -145,6 +183,12 @@ async fn send(otlp_http: &str, number: u64, name: &str) {
 }
 
 /// Sends an OTLP request of `traces` or `logs`; it is stored when this returns.
+async fn post_json(otlp_http: &str, signal: &str, body: &serde_json::Value) {
+    let request = client().post(format!("http://{otlp_http}/v1/{signal}")).body(body.to_string());
+    let answer = request.header("content-type", "application/json").send().await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+}
+
 async fn post(otlp_http: &str, signal: &str, body: Vec<u8>) {
     let request = client().post(format!("http://{otlp_http}/v1/{signal}")).body(body);
     let answer = request.header("content-type", "application/x-protobuf").send().await.expect("an answer");

@@ -114,6 +114,7 @@ impl Dashboard {
         let state = PageState {
             reader: store.clone(),
             overviews: Arc::default(),
+            breakers: Arc::default(),
             vocabulary: Arc::default(),
             status: Arc::new(Status::new(
                 counters,

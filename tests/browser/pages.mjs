@@ -27,6 +27,7 @@ async function addresses() {
     overview: '/',
     traces: '/traces',
     logs: '/logs',
+    breakers: '/breakers',
     trace,
     correlation: story,
     search: '/search?q=nothing-like-this',

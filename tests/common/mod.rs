@@ -1,6 +1,7 @@
 //! What the tests share: requests made by hand, and a dashboard on free ports with a store of its own.
 #![allow(dead_code)]
 
+pub mod breakers;
 pub mod frames;
 pub mod otlp;
 pub mod postgres;

@@ -19,6 +19,21 @@ impl Resource {
             _ => UNKNOWN_SERVICE,
         }
     }
+
+    /// Which process of its service it is, as far as it says: `service.instance.id`, or else what names the pod, the
+    /// container, or host and process. Empty where it says nothing.
+    pub fn instance(&self) -> String {
+        let of = |key: &str| {
+            let value = find(&self.attributes, key).map(Value::to_text);
+            value.filter(|text| !text.is_empty())
+        };
+        let whole = ["service.instance.id", "k8s.pod.uid", "k8s.pod.name", "container.id"];
+        let parts = || {
+            let parts: Vec<_> = ["host.name", "process.pid"].into_iter().filter_map(of).collect();
+            parts.join("/")
+        };
+        whole.into_iter().find_map(of).unwrap_or_else(parts)
+    }
 }
 
 /// The name of a service that did not give one.

@@ -8,6 +8,7 @@
 //! * [`story`]: everything that carries one correlation ID, told in order.
 //! * [`overview`], [`kept`] and [`outcome`]: what is wrong now, once for all who ask, and what became of what
 //!   failed.
+//! * [`breakers`]: circuit breakers out of metrics, spans and logs.
 //! * [`growth`]: what counters and distributions grew by.
 //! * [`redact`]: secrets that are not shown.
 //! * [`prose`]: a sentence with services, codes and errors in it, without markup.
@@ -17,6 +18,7 @@
 //!
 //! What must not live here: HTML, colours, SQL, wire types.
 
+pub mod breakers;
 pub mod completion;
 pub mod export;
 pub mod facts;

@@ -227,9 +227,7 @@ impl Writer {
     fn mark_seen(&mut self, prints: &Prints) -> (Vec<bool>, Vec<bool>) {
         let mut mark = |prints: &[u64]| -> Vec<bool> {
             let known = prints.iter().map(|print| self.packer.seen.contains(*print)).collect();
-            for print in prints {
-                self.packer.seen.insert(*print);
-            }
+            self.packer.seen.extend(prints);
             known
         };
         (mark(&prints.spans), mark(&prints.logs))

@@ -170,6 +170,10 @@ pub trait Reader: Send + Sync {
     /// who needs several of one moment, such as the states of a breaker, settles on the newest of each.
     async fn newest_samples(&self, filter: &SeriesFilter) -> Result<Vec<Newest>, StoreError>;
 
+    /// How many samples came more than five minutes after their time since this process began. Who remembers what
+    /// series were, older than that, has to read them again when it changes.
+    fn late_samples(&self) -> u64;
+
     /// The metrics that are kept and came lately, and what of them was too much.
     async fn kept_metrics(&self) -> Result<KeptMetrics, StoreError>;
 

@@ -98,16 +98,16 @@ impl Packer {
 /// Adds the batch's items that did not come before.
 fn fresh(number: u32, incoming: &Incoming, seen: &mut Seen, groups: &mut Groups, flush: &mut Flush) {
     let Incoming { batch, prints } = incoming;
-    for ((span, print), item) in batch.spans.iter().zip(&prints.spans).zip(0..) {
-        if !seen.insert(*print) {
+    seen.insert_each(&prints.spans, |item, is_new| {
+        if !is_new {
             flush.duplicates[number as usize] += 1;
-            continue;
+            return;
         }
-        flush.fingerprints.push(*print);
+        flush.fingerprints.push(prints.spans[item]);
         flush.spans += 1;
-        let group = Group::Trace(u128::from_be_bytes(span.trace_id.0));
-        groups.add(group, Slot { batch: number, item, is_log: false });
-    }
+        let group = Group::Trace(u128::from_be_bytes(batch.spans[item].trace_id.0));
+        groups.add(group, Slot { batch: number, item: item as u32, is_log: false });
+    });
     // Equal log lines within one request are two lines; equal ones in a later request are the request again.
     let first = flush.fingerprints.len();
     for ((log, print), item) in batch.logs.iter().zip(&prints.logs).zip(0..) {
@@ -126,9 +126,7 @@ fn fresh(number: u32, incoming: &Incoming, seen: &mut Seen, groups: &mut Groups,
         };
         groups.add(group, Slot { batch: number, item, is_log: true });
     }
-    for print in &flush.fingerprints[first..] {
-        seen.insert(*print);
-    }
+    seen.extend(&flush.fingerprints[first..]);
 }
 
 /// A batch's resources and scopes: their indexes in the open block, where they are in it.

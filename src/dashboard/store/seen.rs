@@ -41,18 +41,33 @@ pub struct Seen {
     old: Set,
 }
 
+/// Fingerprints that are looked for together.
+const TOGETHER: usize = 32;
+
 impl Seen {
-    /// Whether it is new; if so it is remembered.
-    pub fn insert(&mut self, fingerprint: u64) -> bool {
-        if self.old.contains(&fingerprint) || !self.young.insert(fingerprint) {
-            return false;
+    /// Remembers those that are new, and tells of each by its index whether it is.
+    pub fn insert_each(&mut self, fingerprints: &[u64], mut is_new: impl FnMut(usize, bool)) {
+        for (part, begin) in fingerprints.chunks(TOGETHER).zip((0..).step_by(TOGETHER)) {
+            // Each look is a walk to main memory. These do not wait for each other, and what follows finds it near.
+            let mut known = [false; TOGETHER];
+            for (known, fingerprint) in known.iter_mut().zip(part) {
+                *known = self.contains(*fingerprint);
+            }
+            for ((index, fingerprint), known) in (begin..).zip(part).zip(known) {
+                // One part may hold the same twice.
+                is_new(index, !known && self.young.insert(*fingerprint));
+            }
+            if self.young.len() >= GENERATION {
+                // The old set's memory becomes the young one's.
+                std::mem::swap(&mut self.old, &mut self.young);
+                self.young.clear();
+            }
         }
-        if self.young.len() >= GENERATION {
-            // The old set's memory becomes the young one's.
-            std::mem::swap(&mut self.old, &mut self.young);
-            self.young.clear();
-        }
-        true
+    }
+
+    /// Remembers those that are new.
+    pub fn extend(&mut self, fingerprints: &[u64]) {
+        self.insert_each(fingerprints, |_, _| {});
     }
 
     /// Whether it was stored lately.
@@ -110,11 +125,17 @@ mod tests {
     #[test]
     fn remembers_at_least_a_generation() {
         let mut seen = Seen::default();
-        for number in 0..GENERATION as u64 + 10 {
-            assert!(seen.insert(number));
-        }
-        assert!(!seen.insert(10) && !seen.insert(GENERATION as u64 + 5));
+        let mut new = |fingerprints: &[u64]| {
+            let mut new = Vec::new();
+            seen.insert_each(fingerprints, |index, is_new| new.extend(is_new.then_some(fingerprints[index])));
+            new
+        };
+        let first: Vec<u64> = (0..GENERATION as u64 + 10).collect();
+        assert_eq!(new(&first), first);
+        let last = GENERATION as u64 + 5;
+        let next = last * 2;
+        assert_eq!(new(&[10, next, last, next, next + 1]), [next, next + 1], "also twice in one call");
         seen.forget(&[10]);
-        assert!(seen.insert(10));
+        assert!(!seen.contains(10) && seen.contains(last) && seen.contains(next));
     }
 }

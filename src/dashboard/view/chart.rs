@@ -29,12 +29,21 @@ pub struct Line<'a> {
 }
 
 /// Draws a line over `from..to`.
-pub fn line(visit: &Visit, (from, to): (Nanos, Nanos), line: &Line<'_>) -> Html {
-    let most = line.values.iter().flatten().copied().fold(0.0, f64::max);
+pub fn line(visit: &Visit, range: (Nanos, Nanos), line: &Line<'_>) -> Html {
+    draw(visit, range, line.label, std::slice::from_ref(line), true)
+}
+
+/// Draws lines on one scale, which has the unit of the first. `label` says what they are.
+pub fn lines(visit: &Visit, range: (Nanos, Nanos), label: &str, lines: &[Line<'_>]) -> Html {
+    draw(visit, range, label, lines, false)
+}
+
+fn draw(visit: &Visit, (from, to): (Nanos, Nanos), label: &str, lines: &[Line<'_>], areas: bool) -> Html {
+    let most = lines.iter().flat_map(|line| line.values).flatten().copied().fold(0.0, f64::max);
     let (top, grid) = scale(most);
     let mut out = format!(
         r#"<svg class="chart" height="{HEIGHT}" role="img" aria-label="{}" data-drag="time" data-from="{}" data-to="{}">"#,
-        escaped(line.label),
+        escaped(label),
         from / 1_000_000,
         to / 1_000_000
     );
@@ -48,12 +57,16 @@ pub fn line(visit: &Visit, (from, to): (Nanos, Nanos), line: &Line<'_>) -> Html 
         r#"<svg x="0" y="{TOP}" width="100%" height="{}" viewBox="0 0 1000 100" preserveAspectRatio="none">"#,
         GROUND - TOP
     );
-    for (area, path) in paths(line.values, top) {
-        let _ =
-            write!(out, r#"<path class="ar {0}" d="{area}"/><path class="ln {0}" d="{path}"/>"#, line.class);
+    for line in lines {
+        for (area, path) in paths(line.values, top) {
+            if areas {
+                let _ = write!(out, r#"<path class="ar {}" d="{area}"/>"#, line.class);
+            }
+            let _ = write!(out, r#"<path class="ln {}" d="{path}"/>"#, line.class);
+        }
     }
     out.push_str("</svg>");
-    for value in &grid {
+    for (value, line) in grid.iter().filter_map(|value| Some((value, lines.first()?))) {
         let _ =
             write!(out, r#"<text x="0" y="{:.1}">{}</text>"#, y(*value) - 3.0, escaped(&(line.unit)(*value)));
     }

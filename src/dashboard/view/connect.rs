@@ -1,5 +1,6 @@
 //! How a service of each language is connected: what an empty page shows instead of nothing.
 
+pub mod breakers;
 pub mod logs;
 
 use askama::Template;

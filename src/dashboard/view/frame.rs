@@ -19,6 +19,7 @@ pub enum Nav {
     Overview,
     Traces,
     Logs,
+    Breakers,
     Status,
     /// None of them: a result of a search, an error.
     Other,
@@ -55,9 +56,14 @@ impl Frame {
 
     /// The pages of the navigation: address, name, whether it is this one.
     pub fn pages(&self) -> Vec<(String, &'static str, bool)> {
-        [("/", "Overview", Nav::Overview), ("/traces", "Traces", Nav::Traces), ("/logs", "Logs", Nav::Logs)]
-            .map(|(path, name, nav)| (self.link(path), name, self.nav == nav))
-            .into()
+        [
+            ("/", "Overview", Nav::Overview),
+            ("/traces", "Traces", Nav::Traces),
+            ("/logs", "Logs", Nav::Logs),
+            ("/breakers", "Breakers", Nav::Breakers),
+        ]
+        .map(|(path, name, nav)| (self.link(path), name, self.nav == nav))
+        .into()
     }
 
     /// `path` with the time range of this page.

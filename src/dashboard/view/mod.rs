@@ -8,7 +8,7 @@
 //! * [`access`], [`login`]: who may read, and how a browser gets in and out.
 //! * [`chart`], [`bars`], [`dots`]: SVG drawn here.
 //! * [`overview`], [`traces`], [`logs`], [`trace`], [`download`], [`correlation`](mod@correlation), [`search`], [`status`],
-//!   [`connect`]: the pages; [`series`]: metrics for programs.
+//!   [`breakers`], [`connect`]: the pages; [`series`]: metrics for programs.
 //! * [`assets`], [`live`]: embedded files and the stream of changes.
 //!
 //! A page is a file: its handler, with its template struct beside it; the template itself is in `templates/`.
@@ -17,6 +17,7 @@
 pub mod access;
 pub mod assets;
 pub mod bars;
+pub mod breakers;
 pub mod chart;
 pub mod connect;
 pub mod correlation;
@@ -65,6 +66,8 @@ pub fn router(state: PageState) -> Router {
         .route("/correlations/{id}", get(correlation::correlation))
         .route("/", get(overview::show))
         .route("/status", get(status::show))
+        .route("/breakers", get(breakers::list))
+        .route("/breakers/one", get(breakers::one::show))
         .fallback(nothing_here)
         .layer(from_fn_with_state(state.clone(), access::page));
     let data = Router::new()
@@ -77,6 +80,8 @@ pub fn router(state: PageState) -> Router {
         .route("/test-trace", post(connect::send_test_trace))
         .route("/live", get(live::live))
         .route("/api/series", get(series::show))
+        .route("/api/breakers", get(breakers::json::list))
+        .route("/api/breakers/one", get(breakers::json::show))
         .layer(from_fn_with_state(state.clone(), access::data));
     let open = Router::new()
         .route("/login", login::routes())

@@ -6,6 +6,7 @@ use askama::Template;
 use axum::extract::State;
 
 use super::PageState;
+use super::breakers::{self, period};
 use super::chart::{self, Line};
 use super::connect;
 use super::escape::Html;
@@ -13,10 +14,14 @@ use super::format;
 use super::frame::{Frame, Nav};
 use super::html::{PageResult, page};
 use super::visit::Visit;
-use crate::dashboard::query::kept::Period;
+use crate::dashboard::query::breakers::Breaker;
+use crate::dashboard::query::breakers::kept::Listed;
 use crate::dashboard::query::outcome::Outcome;
 use crate::dashboard::query::overview::{FailedStory, Overview, Place, Trouble};
 use crate::dashboard::store::Activity;
+
+/// Open breakers that are listed; the others are on their own page.
+const MOST_OPEN: usize = 10;
 
 /// The page.
 #[derive(Template)]
@@ -24,6 +29,7 @@ use crate::dashboard::store::Activity;
 struct OverviewPage {
     frame: Frame,
     overview: Arc<Overview>,
+    breakers: Arc<Listed>,
     spans: Figure,
     failing: Figure,
     slow: Figure,
@@ -39,17 +45,14 @@ struct Figure {
 
 /// Handler of `GET /`.
 pub async fn show(State(state): State<PageState>, visit: Visit) -> PageResult {
-    let period = match visit.range.preset {
-        Some(_) => Period::Last(visit.range.length()),
-        None => Period::Fixed(visit.range.from, visit.range.to),
-    };
-    let overview = state.overviews.get(&*state.reader, period).await?;
-    if !overview.ever {
+    let overview = state.overviews.get(&*state.reader, period(&visit)).await?;
+    let breakers = state.breakers.get(&*state.reader, period(&visit)).await?;
+    if !overview.ever && breakers.breakers.is_empty() {
         return connect::empty(&visit, &state, Nav::Overview);
     }
     let (spans, failing, slow) = figures(&visit, &overview.steps);
     let frame = visit.frame(Nav::Overview, "Overview").live();
-    page(&OverviewPage { frame, overview, spans, failing, slow })
+    page(&OverviewPage { frame, overview, breakers, spans, failing, slow })
 }
 
 fn figures(visit: &Visit, steps: &[Activity]) -> (Figure, Figure, Figure) {
@@ -109,6 +112,9 @@ fn figures(visit: &Visit, steps: &[Activity]) -> (Figure, Figure, Figure) {
 impl OverviewPage {
     /// The sentence that the page opens with.
     fn verdict(&self) -> String {
+        if let Some(first) = self.open().next() {
+            return breakers::finding(first);
+        }
         match self.overview.troubles.first() {
             Some(Trouble::Errors(Place { service, why, operation, .. })) if why.is_empty() => {
                 format!("{} fails at {}", format::shortened(service, 60), format::shortened(operation, 80))
@@ -132,6 +138,9 @@ impl OverviewPage {
 
     /// `err`, `warn` or nothing.
     fn level(&self) -> &'static str {
+        if self.open().next().is_some() {
+            return "err";
+        }
         match self.overview.troubles.first() {
             Some(Trouble::Errors(_)) => "err",
             Some(Trouble::Slow { .. }) => "warn",
@@ -153,9 +162,42 @@ impl OverviewPage {
         }
     }
 
+    /// Breakers that are open now: they come before all else, since they say where to look.
+    fn open(&self) -> impl Iterator<Item = &Breaker> {
+        self.breakers.breakers.iter().filter(|breaker| breaker.state.is_open()).take(MOST_OPEN)
+    }
+
+    /// A breaker's name.
+    fn breaker_name(&self, breaker: &Breaker) -> String {
+        breakers::shown(&breaker.key)
+    }
+
+    /// What is to be said of an open breaker.
+    fn breaker_says(&self, breaker: &Breaker) -> String {
+        let mut said = match breaker.heard {
+            0 | 1 => String::new(),
+            heard => format!(" in {} of {heard} instances", breaker.here),
+        };
+        if let Some(peer) = &breaker.peer {
+            said.push_str(&format!(", guards {}", format::shortened(peer, 60)));
+        }
+        if let Some(failing) = breaker.failing {
+            said.push_str(&format!(", {} of its calls fail", format::percent(failing)));
+        }
+        said
+    }
+
+    /// Calls that an open breaker turns away a second.
+    fn turned_away(&self, breaker: &Breaker) -> String {
+        breaker
+            .rejected
+            .map_or_else(|| "—".to_owned(), |rate| format!("{}{}/s", format::rate(rate), format::NBSP))
+    }
+
     /// Whether anything is wrong beyond refused calls.
     fn is_wrong(&self) -> bool {
-        self.overview.troubles.iter().any(|trouble| !matches!(trouble, Trouble::Refused(_)))
+        self.open().next().is_some()
+            || self.overview.troubles.iter().any(|trouble| !matches!(trouble, Trouble::Refused(_)))
     }
 
     /// The share of an error row, `9.80 %`.

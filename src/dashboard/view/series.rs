@@ -48,6 +48,7 @@ fn filter(visit: &Visit) -> Result<SeriesFilter, PageError> {
         from: visit.range.from,
         to: visit.range.to,
         step: visit.params.number("step", 0..=31_536_000, 0)? as u64 * SECOND,
+        most: 0,
     })
 }
 

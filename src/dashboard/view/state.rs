@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::dashboard::keys::gate::Gate;
 use crate::dashboard::model::{Nanos, TraceId};
+use crate::dashboard::query::breakers::Breakers;
 use crate::dashboard::query::completion::Vocabulary;
 use crate::dashboard::query::kept::Overviews;
 use crate::dashboard::store::Reader;
@@ -17,6 +18,8 @@ pub struct PageState {
     pub reader: Arc<dyn Reader>,
     /// The Overviews computed last.
     pub overviews: Arc<Overviews>,
+    /// What is known of breakers.
+    pub breakers: Arc<Breakers>,
     /// What the query line completes from.
     pub vocabulary: Arc<Vocabulary>,
     pub status: Arc<dyn StatusSource>,

@@ -8,7 +8,7 @@
 //! * [`ending`]: where it broke, or where it is now.
 //! * [`way`]: the one line to follow through all of it.
 //! * [`verdict`]: the ending in words.
-//! * [`acts`]: the story in order, each act told by `telling`; [`about`] finds what the application says of its
+//! * [`acts`]: the story in order, each act told by `telling`, breakers by `switches`; [`about`] finds what the application says of its
 //!   subject.
 //! * [`axis`]: a time axis on which idle gaps are folded; [`chart`]: lanes, bars and marks on it, drawn by `artist`.
 //! * [`sequence`]: who spoke to whom.
@@ -26,6 +26,7 @@ pub mod mail;
 pub mod read;
 pub mod sequence;
 pub mod steps;
+mod switches;
 mod telling;
 pub mod verdict;
 pub mod way;

@@ -13,6 +13,9 @@ use super::side::{NO_KEY, Role, Side, Sides};
 use super::table::{Event, Key, Table};
 use crate::dashboard::store::StoreError;
 
+/// Sides whose keys are looked for together.
+const LOOKED_AHEAD: usize = 16;
+
 /// The rates of what is not sealed yet.
 #[derive(Default)]
 pub struct Fold {
@@ -75,21 +78,26 @@ impl Fold {
     fn take(&mut self, sides: &Sides, counting: bool) {
         let services: Vec<u32> =
             sides.services.iter().map(|service| self.names.id(service, &sides.texts)).collect();
-        for side in &sides.sides {
-            let service = services[side.service as usize];
-            let peer = side.peer.as_ref().map_or(Names::UNKNOWN, |peer| self.names.id(peer, &sides.texts));
-            if let Some(name) = side.operation.as_ref().filter(|_| counting) {
-                let key = [service, self.names.id(name, &sides.texts), Names::NONE, Names::NONE];
-                let event =
-                    Event { bucket: side.bucket, class: side.class, failed: side.error, waited: None };
-                self.operations.count(key, event, 1);
+        for part in sides.sides.chunks(LOOKED_AHEAD) {
+            self.halves.look_ahead(part.iter().flat_map(|side| [side.key, side.other]));
+            for side in part {
+                self.count(side, services[side.service as usize], &sides.texts, counting);
             }
-            self.side(side, Half::of(side, service, peer), counting);
         }
         for (key, event) in self.pending.list.drain(..).flatten() {
             self.calls.count(key, event, 1);
         }
         self.pending.first = self.pending.next;
+    }
+
+    fn count(&mut self, side: &Side, service: u32, texts: &[u8], counting: bool) {
+        let peer = side.peer.as_ref().map_or(Names::UNKNOWN, |peer| self.names.id(peer, texts));
+        if let Some(name) = side.operation.as_ref().filter(|_| counting) {
+            let key = [service, self.names.id(name, texts), Names::NONE, Names::NONE];
+            let event = Event { bucket: side.bucket, class: side.class, failed: side.error, waited: None };
+            self.operations.count(key, event, 1);
+        }
+        self.side(side, Half::of(side, service, peer), counting);
     }
 
     /// Joins a span with its other half where that is known, keeps it for the others, and counts it.

@@ -76,13 +76,20 @@ impl Shared {
         search: &mut Search<'_>,
     ) -> Result<VecDeque<LinedUp<'a>>, StoreError> {
         let pages = self.pages_ahead(&search.needles, newest_first, search.runs_ahead).await?;
-        search.runs_ahead *= 4;
         let mut lined_up = VecDeque::new();
         for run in newest_first.drain(..pages.runs) {
-            let found = self.in_run(&search.needles, run, &pages).await?;
+            let within = run.ordinals_in(search.from, search.to);
+            let mut found = self.in_run(&search.needles, run, &pages).await?;
+            if let Some(found) = &mut found {
+                found.retain(|ordinal| within.contains(ordinal));
+            }
             lined_up.push_back(LinedUp { run, found });
         }
-        let first: Vec<(u64, u32)> = lined_up.iter().flat_map(LinedUp::far_apart).take(AT_ONCE).collect();
+        // What is rare is in few runs: those that are left are asked together.
+        let is_rare = lined_up.iter().all(|next| next.found.as_ref().is_some_and(Vec::is_empty));
+        search.runs_ahead *= if is_rare { 32 } else { 4 };
+        let most = search.lookups().min(AT_ONCE);
+        let first: Vec<(u64, u32)> = lined_up.iter().flat_map(LinedUp::far_apart).take(most).collect();
         self.chunks_ahead(&first).await?;
         Ok(lined_up)
     }
@@ -135,7 +142,7 @@ impl Shared {
         runs: &[Arc<RunMeta>],
         search: &mut Search<'_>,
     ) -> Result<(), StoreError> {
-        let ordinals = found.unwrap_or_else(|| (0..run.entries).collect());
+        let ordinals = found.unwrap_or_else(|| run.ordinals_in(search.from, search.to).collect());
         let before = search.found.len();
         let dense = is_dense(&ordinals, run);
         let at_once = if dense { usize::MAX } else { AT_ONCE };

@@ -146,6 +146,10 @@ impl Reader for Store {
         Ok(self.shared.index.read().expect("no holder panics").live.newest(filter))
     }
 
+    fn late_samples(&self) -> u64 {
+        self.shared.index.read().expect("no holder panics").live.late()
+    }
+
     async fn kept_metrics(&self) -> Result<KeptMetrics, StoreError> {
         Ok(self.shared.index.read().expect("no holder panics").live.metrics())
     }

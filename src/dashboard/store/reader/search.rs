@@ -124,6 +124,12 @@ impl<'a> Search<'a> {
         if self.opened > 0 { self.rows } else { self.want }
     }
 
+    /// How many entries that were looked up are likely to be wanted: most of what has the terms of a query is.
+    pub fn lookups(&self) -> usize {
+        let wanted = if self.filter.select.is_some() { self.rows } else { self.wanted() };
+        wanted.saturating_sub(self.found.len()).max(1)
+    }
+
     /// Whether it has looked at as much as it may.
     pub fn is_spent(&mut self) -> bool {
         self.spent |= self.examined >= TraceFilter::BUDGET as u64 || self.spans >= TraceFilter::SPANS;

@@ -8,7 +8,7 @@ use super::super::StoreError;
 use super::super::engine::Shared;
 use super::super::series::chunk::{MAX_READ, TIERS, Wanted};
 use super::super::series::code;
-use super::super::series::select::{FoundSeries, MAX_SERIES, Series, SeriesFilter};
+use super::super::series::select::{FoundSeries, Series, SeriesFilter};
 use super::super::series::thin::{settle, thin, thin_early};
 use crate::dashboard::model::Nanos;
 use crate::dashboard::model::series::{Follows, Identity, Sample};
@@ -74,7 +74,7 @@ impl<'a> Gathering<'a> {
         if samples.is_empty() && inside.is_empty() {
             return;
         }
-        if self.series.len() >= MAX_SERIES && !self.series.contains_key(&identity) {
+        if self.series.len() >= self.filter.room() && !self.series.contains_key(&identity) {
             self.left_out.insert(BuildHasherDefault::<DefaultHasher>::default().hash_one(&identity));
             return;
         }

@@ -8,6 +8,7 @@
 mod pages;
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use super::StoreError;
 use super::block::{compress, damaged, decompress};
@@ -29,7 +30,7 @@ pub const CHUNK: usize = 128;
 const FILTER_BITS: usize = 16;
 const FILTER_HASHES: u64 = 6;
 /// Version of [`RunMeta::encode_rest`].
-const REST_VERSION: u8 = 3;
+const REST_VERSION: u8 = 4;
 /// Services listed for a run; more make the list "and others".
 const MAX_SERVICES: usize = 10_000;
 
@@ -60,6 +61,8 @@ pub struct RunMeta {
     pub(super) any_correlation: bool,
     /// Bits of the trace IDs and correlation IDs in it, and of the traces that are linked to.
     pub(super) filter: Vec<u8>,
+    /// The start of each chunk's first entry; none where it was sealed before these were kept.
+    pub(super) chunk_starts: Vec<Nanos>,
     pub(super) pairs: PairFormat,
     /// The first pair of each page.
     pub(super) page_firsts: Vec<u64>,
@@ -111,6 +114,7 @@ pub fn seal(
         filter: vec![0; (keys * FILTER_BITS).div_ceil(8).max(8)],
         page_firsts: firsts,
         failing: Minutes::of(entries.iter()),
+        chunk_starts: order.chunks(CHUNK).map(|chunk| start(chunk.first().copied())).collect(),
         ..RunMeta::default()
     };
     entries.iter().for_each(|entry| meta.count(entry));
@@ -185,6 +189,18 @@ impl RunMeta {
         self.min_start <= to && self.max_start >= from
     }
 
+    /// The ordinals among which the entries lie that start in a range, to the full chunk.
+    pub fn ordinals_in(&self, from: Nanos, to: Nanos) -> Range<u32> {
+        if self.chunk_starts.is_empty() {
+            return 0..self.entries;
+        }
+        // What begins before the range may end in it.
+        let first = self.chunk_starts.partition_point(|start| *start < from).saturating_sub(1);
+        let end = self.chunk_starts.partition_point(|start| *start <= to);
+        let ordinal = |chunk: usize| self.entries.min((chunk * CHUNK) as u32);
+        ordinal(first)..ordinal(end)
+    }
+
     /// The columns that need no own place: services, rates and the filter.
     pub fn encode_rest(&self) -> Result<Vec<u8>, StoreError> {
         let mut raw = vec![REST_VERSION];
@@ -204,6 +220,12 @@ impl RunMeta {
         match &self.log_index {
             Some(index) => index.put(&mut raw),
             None => logs::Index::default().put(&mut raw),
+        }
+        put_varint(&mut raw, self.chunk_starts.len() as u64);
+        let mut before = self.min_start;
+        for start in &self.chunk_starts {
+            put_varint(&mut raw, start - before);
+            before = *start;
         }
         raw.push(u8::from(self.any_correlation));
         put_varint(&mut raw, self.filter.len() as u64);
@@ -240,6 +262,13 @@ impl RunMeta {
         }
         // Version 2 had no index of logs.
         self.log_index = if version > 2 { Some(logs::Index::take(&mut raw)?) } else { None };
+        let mut start = self.min_start;
+        // Nor did version 3 tell where chunks begin.
+        let chunks = if version > 3 { take_varint(&mut raw)? } else { 0 };
+        for _ in 0..chunks {
+            start = start.wrapping_add(take_varint(&mut raw)?);
+            self.chunk_starts.push(start);
+        }
         self.any_correlation = take_bytes(&mut raw, 1)?[0] != 0;
         let length = take_varint(&mut raw)? as usize;
         self.filter = take_bytes(&mut raw, length)?.to_vec();
@@ -315,17 +344,48 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_of_the_version_before_says_that_its_logs_have_no_index() {
-        let meta =
+    fn runs_of_versions_before_say_what_they_lack() {
+        let written =
             RunMeta { log_blocks: vec![7], log_index: Some(logs::Index::default()), ..RunMeta::default() };
-        let written = meta.encode_rest().unwrap();
-        assert_eq!(RunMeta::default().with_rest(&written).unwrap(), meta);
-        let mut raw = decompress(&written).unwrap();
-        // Version 2 ended the same way but for the index of no chunks: its first page and their count.
+        let bytes = written.encode_rest().unwrap();
+        assert_eq!(RunMeta::default().with_rest(&bytes).unwrap(), written);
+        // It ends with the index of no chunks of logs (its first page and their count), then the count of its own chunks,
+        // then whether any entry has too many correlation IDs, then the length of the filter.
+        let mut raw = decompress(&bytes).unwrap();
+        let end = raw.len();
+        raw[0] = 3;
+        raw.remove(end - 3);
+        assert_eq!(RunMeta::default().with_rest(&compress(&raw).unwrap()).unwrap(), written);
         raw[0] = 2;
-        let end = raw.len() - 2;
-        raw.drain(end - 2..end);
+        raw.drain(end - 5..end - 3);
         let before = RunMeta::default().with_rest(&compress(&raw).unwrap()).unwrap();
-        assert_eq!(before, RunMeta { log_index: None, pairs: PairFormat::Whole, ..meta });
+        assert_eq!(before, RunMeta { log_index: None, pairs: PairFormat::Whole, ..written });
+    }
+
+    #[test]
+    fn chunks_narrow_a_run_to_a_range() {
+        let starts = vec![100, 200, 200, 300];
+        let meta = RunMeta {
+            entries: 3 * CHUNK as u32 + 5,
+            min_start: 100,
+            chunk_starts: starts,
+            ..RunMeta::default()
+        };
+        let chunk = CHUNK as u32;
+        for (from, to, found) in [
+            (0, 99, 0..0),
+            (0, 100, 0..chunk),
+            (150, 199, 0..chunk),
+            (200, 200, 0..3 * chunk),
+            (201, 250, 2 * chunk..3 * chunk),
+            (300, u64::MAX, 2 * chunk..3 * chunk + 5),
+            (0, u64::MAX, 0..3 * chunk + 5),
+        ] {
+            assert_eq!(meta.ordinals_in(from, to), found, "{from}..={to}");
+        }
+        let read = RunMeta { entries: 9, min_start: 100, ..RunMeta::default() };
+        assert_eq!(read.ordinals_in(0, 99), 0..9, "it does not know");
+        let again = read.clone().with_rest(&meta.encode_rest().unwrap()).unwrap();
+        assert_eq!(again.chunk_starts, meta.chunk_starts);
     }
 }

@@ -21,6 +21,8 @@ pub const MAX_OF_METRIC: usize = 1_000;
 const SEAL_SAMPLES: usize = 250_000;
 /// A series not heard for this long makes room for others.
 const FORGET: Nanos = 3_600_000_000_000;
+/// A sample that comes so long after its time is late: who remembers what was read has to read again.
+const LATE: Nanos = 300_000_000_000;
 /// Names of metrics that are told apart among those beyond the limits.
 const MAX_NAMES: usize = 1_000;
 
@@ -34,6 +36,7 @@ pub struct Live {
     /// Series by service and metric.
     of_metric: HashMap<(String, String), usize>,
     samples: usize,
+    late: u64,
     beyond: BTreeMap<String, u64>,
 }
 
@@ -134,6 +137,7 @@ impl Live {
                 if known.newest.is_none_or(|newest| newest.time < sample.time) {
                     known.newest = Some(sample);
                 }
+                self.late += u64::from(sample.time.saturating_add(LATE) < now);
                 self.samples += usize::from(insert(&mut known.samples, sample));
             }
         }
@@ -157,6 +161,11 @@ impl Live {
             stays
         });
         of_metric.retain(|_, count| *count > 0);
+    }
+
+    /// How many samples came more than five minutes after their time.
+    pub fn late(&self) -> u64 {
+        self.late
     }
 
     /// Whether it is time to seal.

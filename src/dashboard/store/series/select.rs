@@ -50,6 +50,8 @@ pub struct SeriesFilter {
     pub to: Nanos,
     /// The step that is wanted in ns; 0 is as fine as [`MAX_STEPS`] allow.
     pub step: Nanos,
+    /// Series of the answer at most; 0 is [`MAX_SERIES`].
+    pub most: usize,
 }
 
 impl SeriesFilter {
@@ -58,6 +60,11 @@ impl SeriesFilter {
         self.metrics.iter().any(|metric| metric.fits(&identity.name))
             && self.service.as_ref().is_none_or(|service| *service == identity.service)
             && self.attributes.iter().all(|(key, value)| identity.attribute(key) == Some(value))
+    }
+
+    /// Series of the answer at most.
+    pub fn room(&self) -> usize {
+        if self.most == 0 { MAX_SERIES } else { self.most }
     }
 
     /// The step that is answered with.
@@ -91,7 +98,7 @@ pub struct Series {
 pub struct FoundSeries {
     /// By identity; those without a sample in the range are left out.
     pub series: Vec<Series>,
-    /// Series beyond [`MAX_SERIES`] that were left out.
+    /// Series beyond [`SeriesFilter::room`] that were left out.
     pub left_out: u64,
     /// False where more was stored than one answer reads: then the oldest part is missing.
     pub complete: bool,

@@ -108,6 +108,10 @@ impl Reader for OneStory {
     async fn newest_samples(&self, _: &SeriesFilter) -> Result<Vec<Newest>, StoreError> {
         Ok(Vec::new())
     }
+    fn late_samples(&self) -> u64 {
+        0
+    }
+
     async fn kept_metrics(&self) -> Result<KeptMetrics, StoreError> {
         Ok(KeptMetrics::default())
     }
@@ -135,6 +139,7 @@ fn state() -> PageState {
     PageState {
         reader: Arc::new(OneStory::new("", Material::default())),
         overviews: Arc::default(),
+        breakers: Arc::default(),
         vocabulary: Arc::default(),
         status: Arc::new(Quiet),
         test_trace: None,

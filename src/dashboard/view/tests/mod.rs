@@ -1,5 +1,6 @@
 //! The pages over the fixtures: every case that breaks viewers, hostile texts, bad addresses, headers.
 
+mod breakers;
 mod cases_in_html;
 mod logs;
 mod rows;

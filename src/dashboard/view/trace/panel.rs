@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::axis::percent;
 use crate::dashboard::model::correlation::Keys;
 use crate::dashboard::model::{Kind, LogRecord, Nanos, Span, TraceId};
+use crate::dashboard::query::breakers::{evidence, words};
 use crate::dashboard::query::facts::{self, Entry};
 use crate::dashboard::query::language::{self, tree::Scope};
 use crate::dashboard::query::semantics::Semantics;
@@ -45,6 +46,8 @@ pub struct Panel {
     pub broke_here: bool,
     /// The message in whose processing this span happened, where it is not the span itself.
     pub message: Option<(Prose, String)>,
+    /// What its events tell of breakers, with the page of each.
+    pub breakers: Vec<(Prose, String)>,
     pub groups: Vec<Group>,
     pub attribute_count: usize,
     pub events: Vec<EventLine>,
@@ -138,6 +141,7 @@ pub fn open(frame: &Frame, waterfall: &Waterfall<'_>, row: usize, broke_at: Opti
         sentence: facts::sentence(waterfall, row),
         broke_here: broke_at == Some(row),
         message: message(frame, waterfall, row),
+        breakers: breakers(frame, span),
         groups: groups(frame, span),
         attribute_count: span.attributes.len(),
         events: events(frame, span),
@@ -153,6 +157,23 @@ pub fn open(frame: &Frame, waterfall: &Waterfall<'_>, row: usize, broke_at: Opti
         scope_note: format::shortened(format!("{} {}", scope.name, scope.version).trim(), 120),
         raw: raw(span),
     }
+}
+
+/// Changes of breakers that the span's events name, and whether a breaker turned its call away.
+fn breakers(frame: &Frame, span: &Span) -> Vec<(Prose, String)> {
+    let changes = span.events.iter().filter_map(|event| evidence::change(span, event)).take(MOST_EVENTS);
+    let rejection = evidence::rejection(span);
+    let rejected = rejection.iter().map(|one| {
+        let page = match &one.name {
+            Some(name) => frame.breaker_named(&one.service, name, None),
+            None => frame.link_with("/breakers", &[("service", &one.service)]),
+        };
+        (words::rejected(one), page)
+    });
+    changes
+        .map(|change| (words::changed(&change), frame.breaker_named(&change.service, &change.name, None)))
+        .chain(rejected)
+        .collect()
 }
 
 /// A log record as one line.

@@ -3,7 +3,7 @@
 use xxhash_rust::xxh3::Xxh3Default;
 
 use super::super::super::span::Resource;
-use super::super::super::value::{Attributes, Value, find};
+use super::super::super::value::Attributes;
 
 /// Attributes of a series that are kept apart; a hash stands for the others.
 pub const MAX_ATTRIBUTES: usize = 16;
@@ -15,16 +15,7 @@ pub const CUT: &str = "…";
 
 /// Which process of its service sent it, as far as the resource says.
 pub fn instance(resource: &Resource) -> String {
-    let of = |key: &str| {
-        let value = find(&resource.attributes, key).map(Value::to_text);
-        value.filter(|text| !text.is_empty())
-    };
-    let whole = ["service.instance.id", "k8s.pod.uid", "k8s.pod.name", "container.id"];
-    let parts = || {
-        let parts: Vec<_> = ["host.name", "process.pid"].into_iter().filter_map(of).collect();
-        parts.join("/")
-    };
-    cut(&whole.into_iter().find_map(of).unwrap_or_else(parts), MAX_TEXT).0
+    cut(&resource.instance(), MAX_TEXT).0
 }
 
 /// A point's attributes as a series has them.

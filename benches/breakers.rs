@@ -1,0 +1,124 @@
+//! How long the pages of breakers take where there are many: 200 breakers of 20 services, each in 10 processes, exported once
+//! a minute for 24 hours. `cargo bench --bench breakers`; `BENCH_HOURS` (24).
+//!
+//! Each look follows an export that was just committed, so nothing is answered from what somebody else was shown. Times
+//! are what a client on the same machine waits for the whole page.
+
+#[allow(unused_imports, reason = "the tests use more of it")]
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::otlp::text_attribute;
+use common::{Running, client};
+use throughline::dashboard::model::proto::{put_bytes, put_fixed64, put_message};
+
+const SERVICES: u64 = 20;
+const BREAKERS: u64 = 10;
+const INSTANCES: u64 = 10;
+const STATES: [&str; 3] = ["closed", "open", "half_open"];
+const MINUTE: u64 = 60_000_000_000;
+const LOOKS: usize = 60;
+
+fn main() {
+    // `cargo test` runs benches too, to see that they build; measuring is for `cargo bench`.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return;
+    }
+    let hours = std::env::var("BENCH_HOURS").ok().and_then(|hours| hours.parse().ok()).unwrap_or(24);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(run(hours));
+}
+
+/// The state of a breaker in one process: open for five minutes each four hours, then half-open for one.
+fn state(service: u64, breaker: u64, instance: u64, minute: u64) -> &'static str {
+    match (minute + 7 * service + 13 * breaker) % 240 {
+        0..5 if instance < 3 => STATES[1],
+        5 if instance < 3 => STATES[2],
+        _ => STATES[0],
+    }
+}
+
+/// One export of all processes.
+fn export(time: u64, minute: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (service, instance) in (0..SERVICES).flat_map(|service| (0..INSTANCES).map(move |one| (service, one)))
+    {
+        put_message(&mut out, 1, |out| {
+            put_message(out, 1, |out| {
+                put_message(out, 1, |out| text_attribute(out, "service.name", &format!("service-{service}")));
+                let name = format!("service-{service}-{instance}");
+                put_message(out, 1, |out| text_attribute(out, "service.instance.id", &name));
+            });
+            put_message(out, 2, |out| {
+                put_message(out, 2, |out| {
+                    put_bytes(out, 1, b"circuit_breaker.state");
+                    put_message(out, 5, |out| {
+                        for (breaker, one) in
+                            (0..BREAKERS).flat_map(|breaker| STATES.map(move |one| (breaker, one)))
+                        {
+                            let now = state(service, breaker, instance, minute);
+                            put_message(out, 1, |out| {
+                                let name = format!("breaker-{breaker}");
+                                put_message(out, 7, |out| text_attribute(out, "circuit_breaker.name", &name));
+                                put_message(out, 7, |out| text_attribute(out, "circuit_breaker.state", one));
+                                put_fixed64(out, 3, time);
+                                put_fixed64(out, 4, f64::from(u8::from(one == now)).to_bits());
+                            });
+                        }
+                    });
+                });
+            });
+        });
+    }
+    out
+}
+
+async fn send(server: &Running, body: Vec<u8>) {
+    let request = client().post(server.otlp("/v1/metrics")).header("content-type", "application/x-protobuf");
+    assert_eq!(request.body(body).send().await.expect("an answer").status(), 200);
+}
+
+async fn look(server: &Running, path: &str) -> (Duration, usize) {
+    let http = client();
+    let begin = Instant::now();
+    let answer = http.get(server.page(path)).send().await.expect("an answer");
+    assert_eq!(answer.status(), 200, "{path}");
+    let text = answer.text().await.expect("a page");
+    (begin.elapsed(), text.len())
+}
+
+async fn run(hours: u64) {
+    let server = Running::start().await;
+    let minutes = hours * 60;
+    let begin = common::otlp::now() - minutes * MINUTE;
+    let filling = Instant::now();
+    for minute in 0..minutes {
+        send(&server, export(begin + minute * MINUTE, minute)).await;
+    }
+    println!(
+        "{} breakers in {} processes, {hours} h: sent in {:.1?}",
+        SERVICES * BREAKERS,
+        SERVICES * INSTANCES,
+        filling.elapsed()
+    );
+    let one = "/breakers/one?service=service-3&name=breaker-3&last=24h";
+    for path in ["/breakers?last=24h", "/breakers", "/", "/api/breakers?last=24h", one] {
+        let (first, bytes) = look(&server, path).await;
+        let mut times = Vec::new();
+        for number in 0..LOOKS {
+            send(&server, export(common::otlp::now(), minutes + number as u64 / 60)).await;
+            times.push(look(&server, path).await.0);
+        }
+        times.sort_unstable();
+        let at = |share: usize| times[(times.len() * share / 100).min(times.len() - 1)];
+        println!(
+            "{path:60} first {first:8.1?}  p50 {:8.1?}  p95 {:8.1?}  {} kB",
+            at(50),
+            at(95),
+            bytes / 1_000
+        );
+    }
+    server.dashboard.stop().await;
+}

@@ -1,0 +1,226 @@
+//! Reading breakers out of the store, the past of it once: states change seldom, samples come every few seconds, and a
+//! page over a day would read millions of them anew for each look.
+//!
+//! What is older than some minutes is read once, a part of time after the other, and kept as stretches of states; what
+//! is newer is read for each answer. When samples come late, as after a Collector's outage, all of it is read again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use super::evidence::{self, Change};
+use super::gather::{self, Seen};
+use super::track::{self, MOST_TRACKS, Tracks};
+use super::{Breaker, signal};
+use crate::dashboard::model::{Nanos, now};
+use crate::dashboard::query::kept::{PerPeriod, Period};
+use crate::dashboard::store::{Reader, Series, SeriesFilter, StoreError};
+
+const S: Nanos = 1_000_000_000;
+const H: Nanos = 3_600 * S;
+/// So much before now is read for each answer; what comes later than that is late for the store too.
+const RECENT: Nanos = 360 * S;
+/// Rates of calls are those of so long before the end.
+pub const LATELY: Nanos = 300 * S;
+/// So much before a range is looked at too.
+const BEFORE: Nanos = H;
+/// What is kept of the past at most.
+const MOST_KEPT: Nanos = 8 * 24 * H;
+/// A part of time that is read at once, at least; and parts of one range at most.
+const PART: Nanos = 2 * H;
+const PARTS: u64 = 128;
+/// Series of one answer.
+const MOST_SERIES: usize = 4 * MOST_TRACKS;
+/// Changes kept; the oldest go first.
+const MOST_CHANGES: usize = 5_000;
+
+/// The breakers of a time.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Listed {
+    pub from: Nanos,
+    pub to: Nanos,
+    /// The gravest first.
+    pub breakers: Vec<Breaker>,
+    /// Changes that spans and logs named, by time.
+    pub changes: Vec<Change>,
+    /// False where more was stored than is read.
+    pub complete: bool,
+}
+
+/// What is kept for all who ask.
+#[derive(Debug, Default)]
+pub struct Breakers {
+    lists: PerPeriod<Listed>,
+    past: Mutex<Past>,
+}
+
+impl Breakers {
+    /// The breakers of a time.
+    pub async fn get(&self, reader: &dyn Reader, period: Period) -> Result<Arc<Listed>, StoreError> {
+        self.lists.get(reader, period, |from, to| self.read(reader, from, to)).await
+    }
+
+    async fn read(&self, reader: &dyn Reader, from: Nanos, to: Nanos) -> Result<Listed, StoreError> {
+        let real_now = now();
+        // Nothing is known of what is to come, and nothing of it is kept.
+        let to = to.min(real_now).max(from);
+        // What changed shortly before the range is the state in which it begins.
+        let base = from.saturating_sub(BEFORE);
+        let mut recent = to.saturating_sub(RECENT).max(base);
+        let (tracks, changes, complete) = {
+            let mut past = self.past.lock().await;
+            if base.saturating_add(MOST_KEPT) >= real_now && past.until <= to && to <= real_now {
+                // Somebody who came a moment later was faster.
+                recent = recent.max(past.until);
+                past.cover(reader, base, recent, real_now).await?;
+                past.part_of(base)
+            } else {
+                // Long ago, or up to a moment that is past: read for this answer alone.
+                drop(past);
+                let mut alone = Past::default();
+                alone.cover(reader, base, recent, real_now).await?;
+                alone.part_of(base)
+            }
+        };
+        let ends = Ends { base, from, recent, to, real_now };
+        finish(reader, ends, tracks, changes, complete).await
+    }
+}
+
+/// The breakers of a time, all of it read for this answer.
+pub async fn list(reader: &dyn Reader, from: Nanos, to: Nanos) -> Result<Listed, StoreError> {
+    Breakers::default().read(reader, from, to).await
+}
+
+struct Ends {
+    base: Nanos,
+    from: Nanos,
+    recent: Nanos,
+    to: Nanos,
+    real_now: Nanos,
+}
+
+/// Adds what is recent to what is known of the past.
+async fn finish(
+    reader: &dyn Reader,
+    Ends { base, from, recent, to, real_now }: Ends,
+    mut tracks: Tracks,
+    mut changes: Vec<Change>,
+    complete: bool,
+) -> Result<Listed, StoreError> {
+    let (found, whole) = series(reader, recent, to, None).await?;
+    track::go_on(&mut tracks, &found, recent, real_now);
+    let lately = to.saturating_sub(LATELY).max(recent).max(from);
+    let calls = track::calls(&found, recent, lately);
+    let (new, told) = evidence::changes(reader, recent, to, None).await?;
+    add_changes(&mut changes, new);
+    let rejections = evidence::rejections(reader, from, to, None).await?;
+    let mut seen = Seen { tracks, changes, rejections, calls, callees: HashMap::new() };
+    if !seen.tracks.is_empty() || !seen.changes.is_empty() || !seen.rejections.is_empty() {
+        seen.callees = gather::callees(&reader.calls(to.saturating_sub(H).max(from), to).await?);
+    }
+    let seconds = (to.saturating_sub(lately).max(S)) as f64 / 1e9;
+    let range = gather::Range { base, from, to, now: real_now };
+    let breakers = gather::gather(&seen, range, seconds);
+    Ok(Listed { from, to, breakers, changes: seen.changes, complete: complete && whole && told })
+}
+
+fn add_changes(changes: &mut Vec<Change>, new: Vec<Change>) {
+    for change in new {
+        let same = |known: &Change| {
+            (known.time, &known.service, &known.instance, &known.name, known.to, known.by_log)
+                == (change.time, &change.service, &change.instance, &change.name, change.to, change.by_log)
+        };
+        if !changes.iter().rev().take_while(|known| known.time >= change.time).any(same) {
+            changes.push(change);
+        }
+    }
+    changes.sort_by_key(|change| change.time);
+    let over = changes.len().saturating_sub(MOST_CHANGES);
+    changes.drain(..over);
+}
+
+/// The series of metrics of breakers; of one service, or of all.
+pub async fn series(
+    reader: &dyn Reader,
+    from: Nanos,
+    to: Nanos,
+    service: Option<&str>,
+) -> Result<(Vec<Series>, bool), StoreError> {
+    let (mut all, mut complete) = (Vec::new(), true);
+    for metric in signal::metrics() {
+        let filter = SeriesFilter {
+            metrics: vec![metric],
+            service: service.map(str::to_owned),
+            from,
+            to,
+            most: MOST_SERIES,
+            ..SeriesFilter::default()
+        };
+        let found = reader.series(&filter).await?;
+        complete &= found.complete && found.left_out == 0;
+        all.extend(found.series);
+    }
+    Ok((all, complete))
+}
+
+/// What was read once: `from..until`.
+#[derive(Debug, Default)]
+struct Past {
+    from: Nanos,
+    until: Nanos,
+    /// As the reader counted them when this was begun.
+    late: u64,
+    tracks: Tracks,
+    changes: Vec<Change>,
+    incomplete: bool,
+}
+
+impl Past {
+    /// Reads what is missing of `from..until`.
+    async fn cover(
+        &mut self,
+        reader: &dyn Reader,
+        from: Nanos,
+        until: Nanos,
+        now: Nanos,
+    ) -> Result<(), StoreError> {
+        let late = reader.late_samples();
+        let apart = from > self.until.saturating_add(PART);
+        if self.from == self.until || from < self.from || apart || late != self.late {
+            *self = Self { from, until: from, late, ..Self::default() };
+        }
+        let begun = self.until;
+        if begun >= until {
+            return Ok(());
+        }
+        let part = PART.max((until - begun) / PARTS);
+        while self.until < until {
+            let to = self.until.saturating_add(part).min(until);
+            let (found, whole) = series(reader, self.until, to - 1, None).await?;
+            track::go_on(&mut self.tracks, &found, self.until, now);
+            self.incomplete |= !whole;
+            self.until = to;
+        }
+        let (changes, whole) = evidence::changes(reader, begun, until - 1, None).await?;
+        self.incomplete |= !whole;
+        add_changes(&mut self.changes, changes);
+        let oldest = now.saturating_sub(MOST_KEPT);
+        if self.from < oldest {
+            self.from = oldest.min(self.until);
+            self.tracks.retain(|_, track| track.heard >= oldest);
+            self.tracks.values_mut().for_each(|track| track.forget(oldest));
+            self.changes.retain(|change| change.time >= oldest);
+        }
+        Ok(())
+    }
+
+    /// What of it matters to a range that begins at `from`.
+    fn part_of(&self, from: Nanos) -> (Tracks, Vec<Change>, bool) {
+        let heard = self.tracks.iter().filter(|(_, track)| track.heard >= from);
+        let tracks = heard.map(|(place, track)| (place.clone(), track.since(from))).collect();
+        let changes = self.changes.iter().filter(|change| change.time >= from).cloned().collect();
+        (tracks, changes, !self.incomplete)
+    }
+}
