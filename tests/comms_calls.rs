@@ -45,8 +45,16 @@ async fn peer() -> SocketAddr {
     serve(instrument(routes, "peer")).await
 }
 
+/// Longer than any answer takes on a busy machine.
+const PATIENT: Duration = Duration::from_secs(20);
+/// For calls that are never answered.
+const IMPATIENT: Duration = Duration::from_millis(300);
+
 fn client(address: SocketAddr) -> ServiceHttpClient {
-    let timeout = Duration::from_millis(300);
+    client_with(address, PATIENT)
+}
+
+fn client_with(address: SocketAddr, timeout: Duration) -> ServiceHttpClient {
     ServiceHttpClient::with_timeout(&format!("http://{address}/"), "caller", timeout).expect("a client")
 }
 
@@ -104,7 +112,7 @@ async fn a_failed_call_tells_who_what_and_why() {
     assert!(busy.is_transient());
     let odd = client.get::<Value>("/odd").await.expect_err("no JSON");
     assert_eq!((odd.kind, odd.body_excerpt.as_str()), (CallErrorKind::Body, "no JSON"));
-    let never = client.get::<Value>("/never").await.expect_err("no answer");
+    let never = client_with(address, IMPATIENT).get::<Value>("/never").await.expect_err("no answer");
     assert_eq!(never.kind, CallErrorKind::Timeout);
     assert!(never.is_transient());
 }
@@ -131,7 +139,7 @@ fn left() -> Option<u64> {
 async fn the_time_that_is_left_travels_with_the_call() {
     let routes = Router::new().route("/left", get(|| async { Json(left()) }));
     let address = serve(instrument(routes, "peer")).await;
-    let timeout = Duration::from_secs(20);
+    let timeout = PATIENT;
     let client =
         ServiceHttpClient::with_timeout(&format!("http://{address}"), "caller", timeout).expect("a client");
     let own: u64 = client.get("/left").await.expect("an answer");
@@ -185,14 +193,15 @@ impl UserService for Users {
 async fn a_grpc_call_carries_the_id_and_gives_the_status_back() {
     let service = GrpcServerLayer::new("users").named_layer(UserServiceServer::new(Users));
     let address = serve(Routes::new(service).into_axum_router()).await;
-    let timeout = Duration::from_millis(300);
-    let client = UserGrpcClient::new(&format!("http://{address}"), "caller", timeout).expect("a client");
+    let url = format!("http://{address}");
+    let client = UserGrpcClient::new(&url, "caller", PATIENT).expect("a client");
     let id = CorrelationId::parse("order-19").expect("valid");
     let user = correlation::scope(id, client.get_user("u-1")).await.expect("a user");
     assert_eq!((user.name.as_str(), user.role.as_str()), ("order-19", "caller"));
     let status = client.get_user("nobody").await.expect_err("nobody");
     assert_eq!((status.code(), status.message()), (Code::NotFound, "no such user"));
     let request = CreateUserRequest { email: "a@example.com".into(), name: "A".into() };
+    let client = UserGrpcClient::new(&url, "caller", IMPATIENT).expect("a client");
     let status = client.create_user(request).await.expect_err("no answer");
     assert!(matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled), "{status}");
 }
