@@ -9,7 +9,7 @@
 //! | [`config`] | | settings, one file a concern; the only reader of the environment |
 //! | [`telemetry`] | `comms` | our own traces, metrics and logs; the only user of the OpenTelemetry SDK |
 //! | [`comms`] | `comms` | the toolkit: correlation, HTTP client and server, gRPC, messages, retry; its names always |
-//! | [`demo`] | `demo` | the demo shop: seven services, their load, their supervisor |
+//! | [`demo`] | `demo` | the demo shop: eight services, their load, their supervisor |
 //! | [`load`] | `load` | the load generator: made-up traces for any receiver |
 //! | [`dashboard`] | `dashboard` | receiver, store, queries and pages |
 //! | [`cli`] | all | one file a command |

@@ -29,7 +29,7 @@ fn verdict(mut script: Process, seconds: u64) {
 
 /// The demo shop on free ports, with short waits before retries; gives the address of its pages.
 fn demo(folder: &Path) -> (Process, String) {
-    let ports = ["gateway", "orders", "users", "payments", "inventory", "notifications", "analytics"]
+    let ports = ["gateway", "orders", "users", "payments", "inventory", "notifications", "analytics", "bank"]
         .map(|service| format!("--{service}-port=0"));
     let mut command = Command::new(common::binary());
     command.current_dir(folder).arg("demo").args(ports);

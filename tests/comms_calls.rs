@@ -9,6 +9,7 @@ use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use throughline::comms::correlation::{self, CorrelationId};
+use throughline::comms::deadline;
 use throughline::comms::grpc::user::user_service_server::{UserService, UserServiceServer};
 use throughline::comms::grpc::user::{CreateUserRequest, GetUserRequest, User};
 use throughline::comms::grpc::{GrpcServerLayer, UserGrpcClient};
@@ -44,8 +45,16 @@ async fn peer() -> SocketAddr {
     serve(instrument(routes, "peer")).await
 }
 
+/// Longer than any answer takes on a busy machine.
+const PATIENT: Duration = Duration::from_secs(20);
+/// For calls that are never answered.
+const IMPATIENT: Duration = Duration::from_millis(300);
+
 fn client(address: SocketAddr) -> ServiceHttpClient {
-    let timeout = Duration::from_millis(300);
+    client_with(address, PATIENT)
+}
+
+fn client_with(address: SocketAddr, timeout: Duration) -> ServiceHttpClient {
     ServiceHttpClient::with_timeout(&format!("http://{address}/"), "caller", timeout).expect("a client")
 }
 
@@ -103,7 +112,7 @@ async fn a_failed_call_tells_who_what_and_why() {
     assert!(busy.is_transient());
     let odd = client.get::<Value>("/odd").await.expect_err("no JSON");
     assert_eq!((odd.kind, odd.body_excerpt.as_str()), (CallErrorKind::Body, "no JSON"));
-    let never = client.get::<Value>("/never").await.expect_err("no answer");
+    let never = client_with(address, IMPATIENT).get::<Value>("/never").await.expect_err("no answer");
     assert_eq!(never.kind, CallErrorKind::Timeout);
     assert!(never.is_transient());
 }
@@ -120,6 +129,45 @@ async fn nobody_there_is_a_connect_error_and_nonsense_is_refused_at_once() {
     }
 }
 
+/// How long the caller still waits, in milliseconds.
+fn left() -> Option<u64> {
+    let until = deadline::current()?;
+    Some(until.saturating_duration_since(tokio::time::Instant::now()).as_millis() as u64)
+}
+
+#[tokio::test]
+async fn the_time_that_is_left_travels_with_the_call() {
+    let routes = Router::new().route("/left", get(|| async { Json(left()) }));
+    let address = serve(instrument(routes, "peer")).await;
+    let timeout = PATIENT;
+    let client =
+        ServiceHttpClient::with_timeout(&format!("http://{address}"), "caller", timeout).expect("a client");
+    let own: u64 = client.get("/left").await.expect("an answer");
+    assert!((10_000..=20_000).contains(&own), "{own}");
+    let sooner = tokio::time::Instant::now() + Duration::from_secs(8);
+    let given: u64 = deadline::scope(sooner, client.get("/left")).await.expect("an answer");
+    assert!((1..=8_000).contains(&given), "{given}");
+    let past = tokio::time::Instant::now();
+    let error = deadline::scope(past, client.get::<u64>("/left")).await.expect_err("nobody waits");
+    assert_eq!(error.kind, CallErrorKind::Timeout);
+
+    let service = GrpcServerLayer::new("users").named_layer(UserServiceServer::new(Users));
+    let address = serve(Routes::new(service).into_axum_router()).await;
+    let client = UserGrpcClient::new(&format!("http://{address}"), "caller", timeout).expect("a client");
+    let sooner = tokio::time::Instant::now() + Duration::from_secs(8);
+    let user = deadline::scope(sooner, client.get_user("u-1")).await.expect("a user");
+    assert!(user.email.parse::<u64>().is_ok_and(|left| (1..=8_000).contains(&left)), "{user:?}");
+    // A caller without the toolkit, over HTTP and with what cannot be read.
+    let plain = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let address =
+        serve(instrument(Router::new().route("/left", get(|| async { Json(left()) })), "peer")).await;
+    for (sent, known) in [("2000", true), ("soon", false), ("-1", false)] {
+        let request = plain.get(format!("http://{address}/left")).header("x-request-timeout-ms", sent);
+        let left: Value = request.send().await.expect("an answer").json().await.expect("JSON");
+        assert_eq!(left.is_u64(), known, "{sent}: {left}");
+    }
+}
+
 struct Users;
 
 #[tonic::async_trait]
@@ -132,7 +180,8 @@ impl UserService for Users {
             return Err(Status::not_found("no such user"));
         }
         let name = correlation::current().map(|id| id.to_string()).unwrap_or_default();
-        Ok(Response::new(User { id, email: String::new(), name, role: service.unwrap_or_default() }))
+        let email = left().map(|left| left.to_string()).unwrap_or_default();
+        Ok(Response::new(User { id, email, name, role: service.unwrap_or_default() }))
     }
 
     async fn create_user(&self, _: Request<CreateUserRequest>) -> Result<Response<User>, Status> {
@@ -144,14 +193,15 @@ impl UserService for Users {
 async fn a_grpc_call_carries_the_id_and_gives_the_status_back() {
     let service = GrpcServerLayer::new("users").named_layer(UserServiceServer::new(Users));
     let address = serve(Routes::new(service).into_axum_router()).await;
-    let timeout = Duration::from_millis(300);
-    let client = UserGrpcClient::new(&format!("http://{address}"), "caller", timeout).expect("a client");
+    let url = format!("http://{address}");
+    let client = UserGrpcClient::new(&url, "caller", PATIENT).expect("a client");
     let id = CorrelationId::parse("order-19").expect("valid");
     let user = correlation::scope(id, client.get_user("u-1")).await.expect("a user");
     assert_eq!((user.name.as_str(), user.role.as_str()), ("order-19", "caller"));
     let status = client.get_user("nobody").await.expect_err("nobody");
     assert_eq!((status.code(), status.message()), (Code::NotFound, "no such user"));
     let request = CreateUserRequest { email: "a@example.com".into(), name: "A".into() };
+    let client = UserGrpcClient::new(&url, "caller", IMPATIENT).expect("a client");
     let status = client.create_user(request).await.expect_err("no answer");
     assert!(matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled), "{status}");
 }

@@ -78,13 +78,13 @@ async fn an_order_goes_through_all_services_in_one_trace() {
                 && count(spans, "POST /orders") == 3
                 && count(spans, "POST /reservations") == 2
                 && count(spans, "process notifications.email") == 1
-                && services(spans).len() == 7
+                && services(spans).len() == 8
                 && parents_are_in(spans, &receiver.all_spans())
         })
         .await;
     assert_eq!(
         services(&spans).into_iter().collect::<Vec<_>>(),
-        ["analytics", "gateway", "inventory", "notifications", "orders", "payments", "users"]
+        ["analytics", "bank", "gateway", "inventory", "notifications", "orders", "payments", "users"]
     );
     let traces: BTreeSet<_> = spans.iter().map(|s| &s.span.trace_id).collect();
     assert_eq!(traces.len(), 1, "one trace holds all of it");
@@ -194,7 +194,7 @@ async fn a_service_that_crashes_is_started_again_and_the_others_are_left_alone()
     let (receiver, otlp) = Receiver::start().await;
     let demo = Demo::start(otlp);
     let before = demo.children();
-    assert_eq!(before.len(), 7, "{before:?}");
+    assert_eq!(before.len(), 8, "{before:?}");
     let crashed = before["payments"];
     demo_support::kill(crashed);
     let deadline = std::time::Instant::now() + demo_support::SOON;

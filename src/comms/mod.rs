@@ -9,6 +9,9 @@
 //! | [`grpc`] | the same for gRPC, and the `UserService` of the demo shop |
 //! | [`queue`] | exchanges, queues and consumers, behind a `Broker` trait; an embedded broker on a file |
 //! | [`retry`] | trying again what failed for a passing reason |
+//! | [`breaker`] | circuit breakers: what is down is not called |
+//! | [`resilience`] | timeouts, retries within a budget, bulkheads, rate limits, caches, and their order |
+//! | [`deadline`] | how long somebody still waits for what a task does |
 //! | [`shutdown`] | one signal that tells all parts of a process to end |
 //!
 //! What must not live here: anything of the shop or of the dashboard, and the OpenTelemetry SDK. The toolkit
@@ -17,7 +20,11 @@
 pub mod names;
 
 #[cfg(feature = "comms")]
+pub mod breaker;
+#[cfg(feature = "comms")]
 pub mod correlation;
+#[cfg(feature = "comms")]
+pub mod deadline;
 #[cfg(feature = "comms")]
 pub mod grpc;
 #[cfg(feature = "comms")]
@@ -26,6 +33,8 @@ pub mod http;
 pub mod propagation;
 #[cfg(feature = "comms")]
 pub mod queue;
+#[cfg(feature = "comms")]
+pub mod resilience;
 #[cfg(feature = "comms")]
 pub mod retry;
 #[cfg(feature = "comms")]

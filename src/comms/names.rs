@@ -9,11 +9,17 @@ pub const CORRELATION_ID: &str = "correlation.id";
 pub const X_CORRELATION_ID: &str = "x-correlation-id";
 /// The calling service's name in HTTP headers and gRPC metadata.
 pub const X_SERVICE_NAME: &str = "x-service-name";
+/// How long the caller will wait for the answer, in milliseconds; gRPC has `grpc-timeout` for it. Ours: HTTP has none.
+pub const X_REQUEST_TIMEOUT_MS: &str = "x-request-timeout-ms";
+/// gRPC's own header for the same: at most eight digits and a unit.
+pub const GRPC_TIMEOUT: &str = "grpc-timeout";
 /// W3C Trace Context, the header that names trace and parent span.
 pub const TRACEPARENT: &str = "traceparent";
 
 // HTTP, semconv (stable).
 pub const HTTP_REQUEST_METHOD: &str = "http.request.method";
+/// Which retry of a request it is, from 1; on the span of each.
+pub const HTTP_REQUEST_RESEND_COUNT: &str = "http.request.resend_count";
 pub const HTTP_RESPONSE_STATUS_CODE: &str = "http.response.status_code";
 pub const HTTP_ROUTE: &str = "http.route";
 pub const URL_FULL: &str = "url.full";
@@ -83,12 +89,60 @@ pub const OUTCOME_ACK: &str = "ack";
 pub const OUTCOME_RETRY: &str = "retry";
 pub const OUTCOME_DEAD_LETTER: &str = "dead_letter";
 
+/// On an answer, of HTTP and gRPC: the name of the open breaker because of which there is no better one. Who passes it
+/// on says that it is well itself, so that one outage opens one breaker and not all on the way.
+pub const X_CIRCUIT_BREAKER: &str = "x-circuit-breaker";
+
 /// Span event on a consumer span: the message will be delivered again.
 pub const EVENT_RETRIED: &str = "message.retried";
 /// Span event on a consumer span: the message went to the dead letters.
 pub const EVENT_DEAD_LETTERED: &str = "message.dead_lettered";
 /// On both events: why.
 pub const EVENT_REASON: &str = "reason";
+
+// Circuit breakers: semconv has no names for them.
+/// The breaker's name on metrics, events, and the span of a call that it guards: as a rule the called service's.
+pub const BREAKER_NAME: &str = "circuit_breaker.name";
+/// One of [`BREAKER_STATES`], on the gauge of the same name and on the span of a guarded call.
+pub const BREAKER_STATE: &str = "circuit_breaker.state";
+/// The values of [`BREAKER_STATE`].
+pub const BREAKER_STATES: [&str; 4] = ["closed", "open", "half_open", "forced_open"];
+/// How a call ended, on [`METRIC_BREAKER_CALLS`]: one of [`BREAKER_RESULTS`].
+pub const BREAKER_RESULT: &str = "circuit_breaker.result";
+/// The values of [`BREAKER_RESULT`]. `slow` succeeded, but too late; `rejected` was not made.
+pub const BREAKER_RESULTS: [&str; 4] = ["success", "failure", "slow", "rejected"];
+/// On [`EVENT_BREAKER_STATE_CHANGE`]: why, in words.
+pub const BREAKER_REASON: &str = "circuit_breaker.reason";
+/// On [`EVENT_BREAKER_STATE_CHANGE`]: the breaker's settings in words.
+pub const BREAKER_POLICY: &str = "circuit_breaker.policy";
+
+/// Gauge with [`BREAKER_NAME`] and [`BREAKER_STATE`]: 1 for the state that the breaker is in, 0 for the others.
+pub const METRIC_BREAKER_STATE: &str = "circuit_breaker.state";
+/// Counter with [`BREAKER_NAME`], [`BREAKER_RESULT`] and, where known, [`SERVICE_PEER_NAME`].
+pub const METRIC_BREAKER_CALLS: &str = "circuit_breaker.calls";
+/// Gauge with [`BREAKER_NAME`]: the share of failed calls in the window, from 0 to 1; none where it is empty.
+pub const METRIC_BREAKER_FAILURE_RATE: &str = "circuit_breaker.failure_rate";
+/// The same for calls that took too long.
+pub const METRIC_BREAKER_SLOW_RATE: &str = "circuit_breaker.slow_rate";
+
+/// Span event and log record: a breaker went from one state to another. Holds [`BREAKER_NAME`], [`EVENT_FROM`],
+/// [`EVENT_TO`], [`BREAKER_REASON`], [`BREAKER_POLICY`] and, where known, [`SERVICE_PEER_NAME`].
+pub const EVENT_BREAKER_STATE_CHANGE: &str = "circuit_breaker.state_change";
+/// Span event: a breaker let a call not through. Holds [`BREAKER_NAME`], [`BREAKER_STATE`] and, where known,
+/// [`SERVICE_PEER_NAME`].
+pub const EVENT_BREAKER_REJECTED: &str = "circuit_breaker.rejected";
+/// Span event: a call was not made again, because too many calls fail. Holds [`EVENT_REASON`].
+pub const EVENT_RETRY_BUDGET_EXHAUSTED: &str = "retry.budget_exhausted";
+/// Span event: a call was ended by a timeout, a bulkhead or a rate limit. Holds [`EVENT_REASON`].
+pub const EVENT_REFUSED: &str = "call.refused";
+/// Span event: an old answer was given, because there is no new one. Holds [`EVENT_REASON`].
+pub const EVENT_STALE_ANSWER: &str = "cache.stale_answer";
+/// The state before; one of [`BREAKER_STATES`].
+pub const EVENT_FROM: &str = "from";
+/// The state after.
+pub const EVENT_TO: &str = "to";
+/// The value of [`ERROR_TYPE`] for a call that a breaker rejected.
+pub const ERROR_BREAKER_OPEN: &str = "circuit_breaker.open";
 
 // Message headers.
 /// The `traceparent` of the first process span that failed; what a retry's new trace links to.

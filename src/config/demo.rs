@@ -3,15 +3,21 @@
 //! Every setting has a flag and a variable; the flag wins.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 
+use crate::demo::scenarios;
 use crate::demo::shop::ServiceName;
 use crate::telemetry::{LogFormat, Protocol};
 
 /// The broker's file unless another is named.
 const BROKER: &str = "sqlite://throughline-broker.db";
+
+/// The file of the scenarios that are on unless another is named.
+const SCENARIOS: &str = "throughline-scenarios.json";
 
 /// Where a service listens, whom it calls, how it behaves.
 #[derive(Args, Clone, Debug)]
@@ -72,6 +78,18 @@ pub struct ServiceSettings {
     )]
     pub inventory_url: String,
 
+    /// The bank
+    #[arg(long, env = "THROUGHLINE_BANK_URL", value_name = "URL", default_value = "http://127.0.0.1:7087")]
+    pub bank_url: String,
+
+    /// File of the scenarios that are switched on; the services of a shop share it
+    #[arg(long, env = "THROUGHLINE_SCENARIOS", value_name = "FILE", default_value = SCENARIOS)]
+    pub scenarios: PathBuf,
+
+    /// The version that the service says it is
+    #[arg(long, env = "THROUGHLINE_SERVICE_VERSION", value_name = "VERSION", default_value = env!("CARGO_PKG_VERSION"))]
+    pub service_version: String,
+
     #[command(flatten)]
     pub behaviour: Behaviour,
 
@@ -95,6 +113,10 @@ pub struct Behaviour {
     #[arg(long, env = "THROUGHLINE_RETRY_DELAY_MS", value_name = "MS", default_value_t = 2000)]
     pub retry_delay_ms: u64,
 
+    /// How long the breaker before payments lets nothing through once it is open, in milliseconds
+    #[arg(long, env = "THROUGHLINE_BREAKER_WAIT_MS", value_name = "MS", default_value_t = 10_000)]
+    pub breaker_wait_ms: u64,
+
     /// Factor on all simulated latencies; 0 for none
     #[arg(long, env = "THROUGHLINE_LATENCY", value_name = "FACTOR", default_value_t = 1.0, value_parser = factor)]
     pub latency: f64,
@@ -103,6 +125,10 @@ pub struct Behaviour {
 impl Behaviour {
     pub fn retry_delay(&self) -> Duration {
         Duration::from_millis(self.retry_delay_ms)
+    }
+
+    pub fn breaker_wait(&self) -> Duration {
+        Duration::from_millis(self.breaker_wait_ms)
     }
 }
 
@@ -183,6 +209,14 @@ pub struct DemoSettings {
     #[arg(long, env = "THROUGHLINE_RATE", value_name = "N", default_value_t = 3.0, value_parser = rate)]
     pub rate: f64,
 
+    /// What is to go wrong from the start, for as long as it usually does; may be given several times
+    #[arg(long = "scenario", env = "THROUGHLINE_SCENARIO", value_name = "NAME", value_delimiter = ',', value_parser = PossibleValuesParser::new(scenarios::names()))]
+    pub scenario: Vec<String>,
+
+    /// File of the scenarios that are switched on, made anew at the start
+    #[arg(long, env = "THROUGHLINE_SCENARIOS", value_name = "FILE", default_value = SCENARIOS)]
+    pub scenarios: PathBuf,
+
     #[command(flatten)]
     pub ports: Ports,
 
@@ -224,6 +258,8 @@ pub struct Ports {
     pub notifications_port: u16,
     #[arg(long, env = "THROUGHLINE_ANALYTICS_PORT", value_name = "PORT", default_value_t = ServiceName::Analytics.port())]
     pub analytics_port: u16,
+    #[arg(long, env = "THROUGHLINE_BANK_PORT", value_name = "PORT", default_value_t = ServiceName::Bank.port())]
+    pub bank_port: u16,
 }
 
 impl Ports {
@@ -237,6 +273,7 @@ impl Ports {
             ServiceName::Inventory => self.inventory_port,
             ServiceName::Notifications => self.notifications_port,
             ServiceName::Analytics => self.analytics_port,
+            ServiceName::Bank => self.bank_port,
         }
     }
 }
@@ -272,6 +309,16 @@ mod tests {
         let settings = Demo::try_parse_from(line).expect("parses").settings;
         assert_eq!((settings.rate, settings.listen.port()), (0.5, 1));
         assert_eq!(settings.dashboard, ["--retention", "3d"]);
+    }
+
+    #[test]
+    fn scenarios_are_known_by_name() {
+        let settings =
+            Demo::try_parse_from(["demo", "--scenario", "payment-outage,slow-consumer"]).expect("parses");
+        assert_eq!(settings.settings.scenario, ["payment-outage", "slow-consumer"]);
+        let error =
+            Demo::try_parse_from(["demo", "--scenario", "nonsense"]).err().expect("unknown").to_string();
+        assert!(error.contains("payment-outage"), "{error}");
     }
 
     #[test]

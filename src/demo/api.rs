@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Amounts are in the smallest unit of their currency.
 pub const CURRENCY: &str = "EUR";
 
-/// How the card processor treats a card; customers of the load pick one.
+/// How the bank treats a card; customers of the load pick one.
 pub mod cards {
     pub const GOOD: &str = "tok_visa";
     /// Authorized, but declined whenever it is to be charged.
@@ -54,7 +54,7 @@ pub struct Order {
     pub currency: String,
 }
 
-/// `POST /reservations` at inventory.
+/// `POST /reservations` at inventory, and `POST /releases` to take it back.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Reserve {
     pub order_id: String,
@@ -78,6 +78,23 @@ pub struct Authorize {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Authorization {
+    pub id: String,
+}
+
+/// `POST /v1/authorizations` and `POST /v1/captures` at the bank.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BankRequest {
+    pub order_id: String,
+    pub card: String,
+    pub amount: u64,
+    pub currency: String,
+    /// How often it was asked for this, this time included.
+    pub attempt: u32,
+}
+
+/// What the bank answers when it agrees.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BankAnswer {
     pub id: String,
 }
 

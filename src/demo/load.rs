@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rand::seq::IndexedRandom as _;
+use reqwest::StatusCode;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::api::{Item, Order, PlaceOrder, cards};
+use super::scenarios::{Effect, Switches};
 use super::services::CATALOG;
 
 /// Requests at the same time; when the shop is slower than the load, customers stay away.
@@ -26,27 +28,24 @@ enum Visit {
     Read(String),
 }
 
-struct Customers {
+/// Who they are, and what they remember.
+pub struct Customers {
     gateway: String,
     client: reqwest::Client,
+    scenarios: Switches,
     placed: Mutex<VecDeque<String>>,
 }
 
-/// Puts load on the gateway until `stop`: `rate` orders a second and twice as many reads.
+/// Puts load on the gateway until `stop`: `rate` orders a second and twice as many reads, and more where a scenario wants
+/// it.
 ///
 /// # Errors
-/// The HTTP client cannot be made.
-pub async fn run(gateway: String, rate: f64, stop: CancellationToken) -> anyhow::Result<()> {
+/// A customer's task failed.
+pub async fn run(customers: Customers, rate: f64, stop: CancellationToken) -> anyhow::Result<()> {
     if rate <= 0.0 {
         return Ok(());
     }
-    let client = reqwest::Client::builder()
-        .timeout(Duration::from_secs(10))
-        .pool_max_idle_per_host(MOST_AT_ONCE)
-        .user_agent("throughline-load")
-        .no_proxy()
-        .build()?;
-    let customers = Arc::new(Customers { gateway, client, placed: Mutex::default() });
+    let customers = Arc::new(customers);
     let mut interval = tokio::time::interval(Duration::from_secs_f64(1.0 / rate));
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut at_once = JoinSet::new();
@@ -55,11 +54,12 @@ pub async fn run(gateway: String, rate: f64, stop: CancellationToken) -> anyhow:
             _ = interval.tick() => {}
             () = stop.cancelled() => break,
         }
-        for visit in [Visit::Order(order(n)), customers.read(), customers.read()] {
+        let (times, tries) = customers.mood();
+        for visit in (0..times).flat_map(|_| [Visit::Order(order(n)), customers.read(), customers.read()]) {
             while at_once.try_join_next().is_some() {}
             if at_once.len() < MOST_AT_ONCE {
                 let customers = Arc::clone(&customers);
-                at_once.spawn(async move { customers.make(visit).await });
+                at_once.spawn(async move { customers.make(visit, tries).await });
             }
         }
     }
@@ -87,6 +87,30 @@ fn order(n: u64) -> PlaceOrder {
 }
 
 impl Customers {
+    /// # Errors
+    /// The HTTP client cannot be made.
+    pub fn new(gateway: String, scenarios: Switches) -> anyhow::Result<Self> {
+        let client = reqwest::Client::builder()
+            .timeout(Duration::from_secs(10))
+            .pool_max_idle_per_host(MOST_AT_ONCE)
+            .user_agent("throughline-load")
+            .no_proxy()
+            .build()?;
+        Ok(Self { gateway, client, scenarios, placed: Mutex::default() })
+    }
+
+    /// How many come at a time, and how often each tries.
+    fn mood(&self) -> (u32, u32) {
+        let (mut times, mut tries) = (1.0, 1);
+        for effect in self.scenarios.effects() {
+            match effect {
+                Effect::Load { factor } => times *= factor,
+                Effect::Impatience { times } => tries += times,
+                _ => {}
+            }
+        }
+        (times.clamp(0.0, 100.0).round() as u32, tries)
+    }
     fn read(&self) -> Visit {
         let path = match rand::random_range(0..40) {
             0..16 => "/catalog".to_owned(),
@@ -106,19 +130,26 @@ impl Customers {
         (!placed.is_empty()).then(|| placed[rand::random_range(0..placed.len())].clone())
     }
 
-    async fn make(&self, visit: Visit) {
-        let result = match &visit {
-            Visit::Order(order) => self.place(order).await,
-            Visit::Read(path) => self.client.get(format!("{}{path}", self.gateway)).send().await.map(drop),
-        };
-        if let Err(error) = result {
-            tracing::debug!(%error, ?visit, "a customer left without an answer");
+    async fn make(&self, visit: Visit, tries: u32) {
+        for _ in 0..tries {
+            let result = match &visit {
+                Visit::Order(order) => self.place(order).await,
+                Visit::Read(path) => {
+                    self.client.get(format!("{}{path}", self.gateway)).send().await.map(|r| r.status())
+                }
+            };
+            match result {
+                Ok(status) if status.is_server_error() => {}
+                Ok(_) => return,
+                Err(error) => tracing::debug!(%error, ?visit, "a customer left without an answer"),
+            }
         }
     }
 
-    async fn place(&self, order: &PlaceOrder) -> reqwest::Result<()> {
+    async fn place(&self, order: &PlaceOrder) -> reqwest::Result<StatusCode> {
         let response = self.client.post(format!("{}/orders", self.gateway)).json(order).send().await?;
-        if response.status().is_success() {
+        let status = response.status();
+        if status.is_success() {
             let order: Order = response.json().await?;
             let mut placed = self.placed.lock().unwrap_or_else(PoisonError::into_inner);
             placed.push_back(order.id);
@@ -126,7 +157,7 @@ impl Customers {
                 placed.pop_front();
             }
         }
-        Ok(())
+        Ok(status)
     }
 }
 

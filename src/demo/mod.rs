@@ -1,11 +1,12 @@
-//! The demo shop: seven services that call and message each other, their load, and their supervisor.
+//! The demo shop: eight services that call and message each other, their load, and their supervisor.
 //!
 //! It brings the toolkit to life and gives the dashboard something worth looking at, failures included. Each
 //! service is a process of its own, as it would be in earnest.
 //!
 //! ```text
 //! load ─▶ gateway ─gRPC─▶ users
-//!            └─REST─▶ orders ─REST─▶ inventory, payments
+//!            └─REST─▶ orders ─REST─▶ inventory
+//!                       ├─REST, behind a breaker─▶ payments ─REST─▶ bank
 //!                       └─ exchange `orders` ─▶ payments, inventory, notifications, analytics, orders
 //! ```
 //!
@@ -14,8 +15,9 @@
 //! | [`shop`] | the table of services, the exchange and its queues |
 //! | [`api`] | what the services say to each other: bodies of requests and messages |
 //! | [`service`] | running one service: telemetry, listening, consuming, ending |
-//! | [`services`] | the seven |
-//! | [`world`] | what lies outside the shop, simulated: card processor, mail relay, databases, time |
+//! | [`services`] | the eight |
+//! | [`scenarios`] | failures that can be switched on |
+//! | [`world`] | what lies outside the shop, simulated: mail relay, databases, time |
 //! | [`load`] | customers |
 //! | [`supervisor`] | starting, watching and ending all of it |
 //!
@@ -23,6 +25,7 @@
 
 pub mod api;
 pub mod load;
+pub mod scenarios;
 pub mod service;
 pub mod services;
 pub mod shop;

@@ -6,20 +6,25 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use axum::middleware::{self, Next};
+use axum::response::Response;
 use axum::routing::get;
 use futures_util::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::scenarios::{Effect, Switches};
 use super::services;
 use super::shop::{self, ServiceName};
 use super::world::Pace;
-use crate::comms::http::ServiceHttpClient;
+use crate::comms::http::{ServiceHttpClient, instrument};
 use crate::comms::queue::{
     Broker, BrokerError, Consumer, EmbeddedBroker, Failure, Message, Publisher, Received, RetryPolicy,
 };
+use crate::comms::resilience::Policy;
 use crate::comms::shutdown;
 use crate::config::demo::{OtlpCompression, ServiceSettings};
 use crate::telemetry;
@@ -34,6 +39,7 @@ pub struct Shared {
     pub pace: Pace,
     pub broker: Arc<dyn Broker>,
     pub publisher: Publisher,
+    pub scenarios: Switches,
     pub stop: CancellationToken,
 }
 
@@ -49,7 +55,25 @@ impl Shared {
     /// # Errors
     /// The address is not a URL.
     pub fn client(&self, peer: ServiceName, url: &str) -> anyhow::Result<ServiceHttpClient> {
-        Ok(ServiceHttpClient::new(url, self.name())?.with_peer(peer.text()))
+        self.client_with(peer, url, Policy::default())
+    }
+
+    /// As [`Self::client`], with a policy of its own.
+    ///
+    /// # Errors
+    /// The address is not a URL.
+    pub fn client_with(
+        &self,
+        peer: ServiceName,
+        url: &str,
+        policy: Policy,
+    ) -> anyhow::Result<ServiceHttpClient> {
+        Ok(ServiceHttpClient::with_policy(url, self.name(), policy)?.with_peer(peer.text()))
+    }
+
+    /// A service's routes with spans, metrics and the correlation ID, and with the failures of the scenarios.
+    pub fn instrument(&self, router: Router) -> Router {
+        instrument(router.layer(middleware::from_fn_with_state(self.clone(), fail)), self.name())
     }
 
     pub fn name(&self) -> &'static str {
@@ -63,6 +87,15 @@ impl Shared {
     pub async fn publish(&self, key: &'static str, body: &impl serde::Serialize) -> anyhow::Result<()> {
         let message = Message::json(key, 1, body)?;
         self.publisher.publish(shop::EXCHANGE, key, message).await?;
+        for effect in self.scenarios.effects() {
+            if let Effect::Poison { key: poisoned, share } = effect
+                && poisoned == key
+                && rand::random_bool(share)
+            {
+                let message = Message::json(key, 1, &"not what it should be")?;
+                self.publisher.publish(shop::EXCHANGE, key, message).await?;
+            }
+        }
         Ok(())
     }
 
@@ -75,8 +108,31 @@ impl Shared {
         let policy =
             RetryPolicy { first_delay: self.settings.behaviour.retry_delay(), ..RetryPolicy::default() };
         let consumer = Consumer::new(Arc::clone(&self.broker), queue).policy(policy);
-        Box::pin(consumer.run(self.stop.clone(), handler))
+        let (scenarios, queue) = (self.scenarios.clone(), queue.to_owned());
+        let slowed = move |received| {
+            let (handler, delay) = (handler.clone(), scenarios.delay(&queue));
+            async move {
+                if !delay.is_zero() {
+                    tokio::time::sleep(delay).await;
+                }
+                handler(received).await
+            }
+        };
+        Box::pin(consumer.run(self.stop.clone(), slowed))
     }
+}
+
+/// Answers late and badly where a scenario wants it.
+async fn fail(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    let Some((after, status)) =
+        shared.scenarios.fault(shared.settings.name, &shared.settings.service_version)
+    else {
+        return next.run(request).await;
+    };
+    tokio::time::sleep(after.mul_f64(shared.pace.0)).await;
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    tracing::error!("{} fails: a scenario of the demo is on", shared.name());
+    services::failed(status)
 }
 
 /// Reads a message's body; one of another shape can never be handled.
@@ -100,7 +156,7 @@ pub async fn run(settings: ServiceSettings) -> anyhow::Result<()> {
     let name = settings.name;
     let guard = telemetry::init(&telemetry::Settings {
         service_name: name.text().to_owned(),
-        service_version: env!("CARGO_PKG_VERSION").to_owned(),
+        service_version: settings.service_version.clone(),
         service_namespace: Some("shop".to_owned()),
         otlp_endpoint: Some(settings.otlp_endpoint.clone()).filter(|e| !e.is_empty()),
         otlp_protocol: settings.otlp_protocol.into(),
@@ -142,6 +198,7 @@ async fn consume_and_serve(
     let shared = Shared {
         pace: Pace(settings.behaviour.latency),
         publisher: Publisher::new(Arc::clone(&broker)),
+        scenarios: Switches::of(&settings.scenarios),
         settings: Arc::new(settings),
         broker,
         stop: stop.clone(),

@@ -14,6 +14,7 @@ pub enum ServiceName {
     Inventory,
     Notifications,
     Analytics,
+    Bank,
 }
 
 /// A line of the table of services.
@@ -30,7 +31,7 @@ pub struct Service {
 }
 
 /// All services, callers before those they call: the order in which they are ended.
-pub const SERVICES: [Service; 7] = [
+pub const SERVICES: [Service; 8] = [
     Service {
         name: ServiceName::Gateway,
         text: "gateway",
@@ -79,6 +80,13 @@ pub const SERVICES: [Service; 7] = [
         port: 7086,
         speaks: "messages",
         does: "counts what happens",
+    },
+    Service {
+        name: ServiceName::Bank,
+        text: "bank",
+        port: 7087,
+        speaks: "REST",
+        does: "holds the customers' money; outside the shop, and flaky",
     },
 ];
 

@@ -1,4 +1,4 @@
-//! What lies outside the shop, simulated: card processor, mail relay, databases, and the time they take.
+//! What lies outside the shop, simulated: mail relay, databases, and the time they take.
 //!
 //! Everything here appears in traces as a call to a named peer, as the real thing would.
 

@@ -1,5 +1,7 @@
 //! What the tests of the demo share: a small OTLP receiver that remembers, and the demo as a child process.
 
+#![allow(dead_code)] // Each test takes what it needs.
+
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
@@ -19,6 +21,10 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use tonic::{Request, Response, Status};
 
 pub const SOON: Duration = Duration::from_secs(30);
+
+/// The services, in the order of the table.
+pub const NAMES: [&str; 8] =
+    ["gateway", "orders", "users", "payments", "inventory", "notifications", "analytics", "bank"];
 
 /// A span with the service that sent it.
 #[derive(Clone, Debug)]
@@ -137,7 +143,7 @@ impl Receiver {
 /// The demo without a dashboard and without load, with no latency and short retries.
 pub struct Demo {
     pub child: Child,
-    /// The addresses of the seven services, in the order of the table.
+    /// The addresses of the eight services, in the order of the table.
     pub services: Vec<String>,
     pub dir: tempfile::TempDir,
 }
@@ -146,7 +152,7 @@ impl Demo {
     pub fn command(dir: &tempfile::TempDir) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_throughline"));
         command.arg("demo").arg("--no-dashboard").arg(format!("--broker={}", broker_url(dir)));
-        command.args(["--rate=0", "--latency=0", "--retry-delay-ms=50"]);
+        command.args(["--rate=0", "--latency=0", "--retry-delay-ms=50", "--breaker-wait-ms=300"]);
         command.current_dir(dir.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -156,7 +162,7 @@ impl Demo {
         let dir = tempfile::tempdir().expect("a folder");
         let mut command = Self::command(&dir);
         command.arg(format!("--otlp-grpc={otlp}"));
-        for name in ["gateway", "orders", "users", "payments", "inventory", "notifications", "analytics"] {
+        for name in NAMES {
             command.arg(format!("--{name}-port=0"));
         }
         let mut child = command.spawn().expect("the demo starts");
@@ -173,7 +179,7 @@ impl Demo {
                 break;
             }
         }
-        assert_eq!(services.len(), 7, "the table names all services");
+        assert_eq!(services.len(), NAMES.len(), "the table names all services");
         Self { child, services, dir }
     }
 

@@ -60,7 +60,14 @@ pub const LAYERS: &[Layer] = &[
     // Settings name types of those they are for, and do nothing.
     Layer {
         room: "config",
-        may_use: &["demo::shop", "telemetry", "dashboard::store", "dashboard::keys", "load"],
+        may_use: &[
+            "demo::shop",
+            "demo::scenarios",
+            "telemetry",
+            "dashboard::store",
+            "dashboard::keys",
+            "load",
+        ],
         never: &[],
     },
 ];

@@ -13,6 +13,7 @@ use tonic::Code;
 use tonic::body::Body;
 use tonic::codegen::http::{HeaderMap, Uri};
 
+use crate::comms::breaker::{CountsAsFailure as _, Outcome, Permit};
 use crate::comms::names;
 
 /// `/user.UserService/GetUser` becomes `user.UserService/GetUser`.
@@ -66,13 +67,29 @@ pub(super) struct Call {
     pub method: String,
     pub duration: Histogram<f64>,
     pub started: Instant,
+    /// The breaker's leave, on the caller's side.
+    pub permit: Option<Permit>,
     pub done: bool,
 }
 
 impl Call {
     pub fn finish(&mut self, code: Code, message: &str) {
+        self.finish_as(code, message, code_name(code));
+    }
+
+    /// As [`Self::finish`], with another `error.type` than the code's name.
+    pub fn finish_as(&mut self, code: Code, message: &str, error_type: &'static str) {
         if std::mem::replace(&mut self.done, true) {
             return;
+        }
+        if let Some(permit) = self.permit.take() {
+            let _here = self.context.clone().attach();
+            match code {
+                // The caller went away; whether that was out of impatience the permit itself finds.
+                Code::Cancelled => drop(permit),
+                _ if code.counts_as_failure() => permit.record(Outcome::Failure),
+                _ => permit.record(Outcome::Success),
+            }
         }
         let name = code_name(code);
         let span = self.context.span();
@@ -83,10 +100,11 @@ impl Call {
             KeyValue::new(names::RPC_RESPONSE_STATUS_CODE, name),
         ];
         if is_error(&self.kind, code) {
-            span.set_attribute(KeyValue::new(names::ERROR_TYPE, name));
+            let error_type = KeyValue::new(names::ERROR_TYPE, error_type);
+            span.set_attribute(error_type.clone());
             let text = if message.is_empty() { name.to_owned() } else { format!("{name}: {message}") };
             span.set_status(Status::error(text));
-            measured.push(KeyValue::new(names::ERROR_TYPE, name));
+            measured.push(error_type);
         }
         self.duration.record(self.started.elapsed().as_secs_f64(), &measured);
         span.end();

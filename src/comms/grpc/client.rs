@@ -2,22 +2,42 @@
 
 use std::sync::Arc;
 use std::task::{Context as Poller, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use opentelemetry::context::FutureExt as _;
 use opentelemetry::metrics::Histogram;
 use opentelemetry::trace::{SpanKind, TraceContextExt as _, Tracer as _};
 use opentelemetry::{Context, KeyValue, global};
-use tonic::Code;
 use tonic::body::Body;
 use tonic::codegen::http::{HeaderValue, Request, Response, Uri};
+use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use super::call::{Call, ObservedBody, method_of};
+use crate::comms::breaker::{Breaker, Permit, Rejected};
 use crate::comms::correlation::{self, CorrelationId};
 use crate::comms::propagation::{self, IntoHeaders};
-use crate::comms::{SCOPE, names};
+use crate::comms::resilience::Transient;
+use crate::comms::{SCOPE, deadline, names};
+
+/// Whether a call was not made because a breaker is open.
+pub fn is_rejected(status: &Status) -> bool {
+    status.metadata().contains_key(names::X_CIRCUIT_BREAKER)
+}
+
+impl Transient for Status {
+    /// `UNAVAILABLE`, but for a breaker's: that stays for a while.
+    fn is_transient(&self) -> bool {
+        self.code() == Code::Unavailable && !is_rejected(self)
+    }
+
+    /// What the server asks for by `grpc-retry-pushback-ms`.
+    fn retry_after(&self) -> Option<Duration> {
+        let millis = self.metadata().get("grpc-retry-pushback-ms")?.to_str().ok()?.parse().ok()?;
+        Some(Duration::from_millis(millis))
+    }
+}
 
 /// Wraps a tonic channel; see the module.
 #[derive(Clone)]
@@ -25,6 +45,8 @@ pub struct GrpcClientLayer {
     service: Arc<str>,
     peer: Arc<str>,
     address: Uri,
+    timeout: Option<Duration>,
+    breaker: Option<Breaker>,
     duration: Histogram<f64>,
 }
 
@@ -36,7 +58,35 @@ impl GrpcClientLayer {
             .with_unit("s")
             .with_description("Duration of gRPC calls to other services")
             .build();
-        Self { service: service_name.into(), peer: peer.into(), address, duration }
+        let (service, peer) = (service_name.into(), peer.into());
+        Self { service, peer, address, timeout: None, breaker: None, duration }
+    }
+
+    /// Tells the other side how long an answer is waited for, as `grpc-timeout`; less where the task's own deadline is
+    /// sooner. A tonic channel keeps to it too.
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Puts calls behind a breaker. A call that it rejects is answered `UNAVAILABLE` at once; see [`is_rejected`].
+    pub fn with_breaker(mut self, breaker: Breaker) -> Self {
+        self.breaker = Some(breaker);
+        self
+    }
+
+    /// Asks the breaker, within the call's span.
+    fn acquire(&self, call: &mut Call) -> Result<(), Rejected> {
+        let Some(breaker) = &self.breaker else { return Ok(()) };
+        let _here = call.context.clone().attach();
+        let permit = breaker.acquire();
+        let state = permit.as_ref().map_or_else(|rejected| rejected.state, Permit::state);
+        call.context.span().set_attributes([
+            KeyValue::new(names::BREAKER_NAME, breaker.name().to_owned()),
+            KeyValue::new(names::BREAKER_STATE, state.text()),
+        ]);
+        call.permit = Some(permit?);
+        Ok(())
     }
 
     fn attributes(&self, method: &str, id: &CorrelationId) -> Vec<KeyValue> {
@@ -63,6 +113,7 @@ impl GrpcClientLayer {
             method,
             duration: self.duration.clone(),
             started: Instant::now(),
+            permit: None,
             done: false,
         }
     }
@@ -103,6 +154,19 @@ where
         propagation::inject(&call.context, &id, &mut IntoHeaders(request.headers_mut()));
         if let Ok(name) = HeaderValue::try_from(&*self.layer.service) {
             request.headers_mut().insert(names::X_SERVICE_NAME, name);
+        }
+        if let Err(rejected) = self.layer.acquire(&mut call) {
+            call.finish_as(Code::Unavailable, &rejected.to_string(), names::ERROR_BREAKER_OPEN);
+            let mut response = Status::unavailable(rejected.to_string()).into_http();
+            if let Ok(name) = HeaderValue::try_from(&*rejected.breaker) {
+                response.headers_mut().insert(names::X_CIRCUIT_BREAKER, name);
+            }
+            return Box::pin(async move { Ok(response) });
+        }
+        let until = self.layer.timeout.map(deadline::within).or_else(deadline::current);
+        if let Some(until) = until.filter(|_| !request.headers().contains_key(names::GRPC_TIMEOUT)) {
+            let left = until.saturating_duration_since(tokio::time::Instant::now());
+            request.headers_mut().insert(names::GRPC_TIMEOUT, deadline::grpc_header(left));
         }
         let answer = self.inner.call(request).with_context(call.context.clone());
         Box::pin(async move {

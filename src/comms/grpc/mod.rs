@@ -8,7 +8,7 @@ pub mod client;
 pub mod server;
 pub mod users;
 
-pub use client::GrpcClientLayer;
+pub use client::{GrpcClientLayer, is_rejected};
 pub use server::GrpcServerLayer;
 pub use users::UserGrpcClient;
 

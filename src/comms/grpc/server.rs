@@ -9,6 +9,7 @@ use opentelemetry::context::FutureExt as _;
 use opentelemetry::metrics::Histogram;
 use opentelemetry::trace::{SpanKind, TraceContextExt as _, Tracer as _};
 use opentelemetry::{KeyValue, global};
+use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::http::{HeaderValue, Request, Response};
 use tower::{Layer, Service};
@@ -16,7 +17,7 @@ use tower::{Layer, Service};
 use super::call::{Call, ObservedBody, method_of};
 use crate::comms::correlation::{self, CorrelationId};
 use crate::comms::propagation::{self, FromHeaders};
-use crate::comms::{SCOPE, names};
+use crate::comms::{SCOPE, deadline, names};
 
 /// Wraps a generated tonic service; use `tonic::service::LayerExt::named_layer` to keep its name.
 #[derive(Clone)]
@@ -58,6 +59,7 @@ impl GrpcServerLayer {
             method,
             duration: self.duration.clone(),
             started: Instant::now(),
+            permit: None,
             done: false,
         };
         (call, id)
@@ -95,10 +97,19 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let (mut call, id) = self.layer.start(&request);
+        let until = deadline::of(request.headers());
         let work = self.inner.call(request).with_context(call.context.clone());
         let work = correlation::scope(id.clone(), work);
         Box::pin(async move {
-            let mut response = work.await.inspect_err(|error| {
+            let answer = match until {
+                None => work.await,
+                Some(until) => {
+                    let late = || Ok(Status::deadline_exceeded("the caller waits no longer").into_http());
+                    let work = deadline::scope(until, work);
+                    tokio::time::timeout_at(until, work).await.unwrap_or_else(|_| late())
+                }
+            };
+            let mut response = answer.inspect_err(|error| {
                 tracing::error!(%error, "gRPC service failed");
             })?;
             if let Ok(value) = HeaderValue::try_from(id.as_str()) {

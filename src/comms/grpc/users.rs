@@ -10,34 +10,64 @@ use tower::Layer as _;
 use super::client::{GrpcClient, GrpcClientLayer};
 use super::user::user_service_client::UserServiceClient;
 use super::user::{CreateUserRequest, GetUserRequest, User};
+use crate::comms::breaker::Breaker;
+use crate::comms::deadline;
+use crate::comms::resilience::{Policy, Retry};
+
+/// The name of the called service.
+const PEER: &str = "users";
 
 /// A client for the `UserService`; cheap to clone.
 #[derive(Clone)]
 pub struct UserGrpcClient {
     client: UserServiceClient<GrpcClient<Channel>>,
+    timeout: Duration,
+    retry: Option<Retry>,
 }
 
 impl UserGrpcClient {
-    /// A client that calls `address` (such as `http://127.0.0.1:7082`) on behalf of `service_name`. It must be
-    /// made within a runtime; the connection is made with the first call.
+    /// A client that calls `address` (such as `http://127.0.0.1:7082`) on behalf of `service_name`, with the default
+    /// policy but for the timeout. It must be made within a runtime; the connection is made with the first call.
     ///
     /// # Errors
     /// The address is not a URI.
     pub fn new(address: &str, service_name: &str, timeout: Duration) -> anyhow::Result<Self> {
+        Self::with_policy(address, service_name, Policy::with_timeout(timeout))
+    }
+
+    /// As [`Self::new`], with timeout, retries and breaker as the policy says.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_policy(address: &str, service_name: &str, policy: Policy) -> anyhow::Result<Self> {
+        let Policy { timeout, retry, breaker } = policy;
         let uri: Uri = address.parse().map_err(|e| anyhow::anyhow!("`{address}` is not a URI: {e}"))?;
         let channel = Endpoint::from(uri.clone())
             .connect_timeout(timeout.min(Duration::from_secs(2)))
             .timeout(timeout)
             .connect_lazy();
-        let layer = GrpcClientLayer::new(service_name, "users", uri);
-        Ok(Self { client: UserServiceClient::new(layer.layer(channel)) })
+        let mut layer = GrpcClientLayer::new(service_name, PEER, uri).with_timeout(timeout);
+        if let Some(config) = breaker {
+            layer = layer.with_breaker(Breaker::new(PEER, config).with_peer(PEER));
+        }
+        Ok(Self { client: UserServiceClient::new(layer.layer(channel)), timeout, retry })
     }
 
+    /// Tried again while the service is away, within the client's budget.
+    ///
     /// # Errors
     /// The call's status: `NOT_FOUND` where there is no such user.
     pub async fn get_user(&self, id: &str) -> Result<User, Status> {
-        let request = Request::new(GetUserRequest { id: id.to_owned() });
-        Ok(self.client.clone().get_user(request).await?.into_inner())
+        let until = deadline::within(self.timeout);
+        let attempt = |_| {
+            let request = Request::new(GetUserRequest { id: id.to_owned() });
+            let mut client = self.client.clone();
+            deadline::scope(until, async move { Ok(client.get_user(request).await?.into_inner()) })
+        };
+        match &self.retry {
+            Some(retry) => retry.run(Some(until), attempt).await,
+            None => attempt(0).await,
+        }
     }
 
     /// # Errors

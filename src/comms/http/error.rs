@@ -1,10 +1,14 @@
 //! What a failed call to another service tells: who, what, where, why, and under which correlation ID.
 
 use std::fmt;
+use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 
+use crate::comms::breaker::Rejected;
 use crate::comms::correlation::CorrelationId;
+use crate::comms::names;
+use crate::comms::resilience::Transient;
 
 /// Why a call failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,8 +21,12 @@ pub enum CallErrorKind {
     Status(StatusCode),
     /// An answer that is too large or not of the expected type.
     Body,
-    /// The request could not be made or was cut off.
+    /// The request was cut off.
     Request,
+    /// The request could not be made: its body or one of its headers cannot be written.
+    Invalid,
+    /// Not made: the circuit breaker is open. The source is a [`crate::comms::breaker::Rejected`].
+    Rejected,
 }
 
 /// A call to another service that failed.
@@ -30,6 +38,11 @@ pub struct CallError {
     pub correlation_id: CorrelationId,
     /// The start of the answer's body, if there was one: at most 512 characters, no control characters.
     pub body_excerpt: String,
+    /// How long to leave the service alone, where it or the breaker said so.
+    pub retry_after: Option<Duration>,
+    /// The breaker further down that turned the request away, where the answer names one (`x-circuit-breaker`): the
+    /// service that answered is not in trouble itself.
+    pub turned_away_by: Option<String>,
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -43,13 +56,23 @@ impl CallError {
         }
     }
 
-    /// Whether the same call may succeed a little later.
+    /// Whether the same call may succeed in a moment. Not so where a breaker is open: it stays so for a while.
     pub fn is_transient(&self) -> bool {
         match self.kind {
             CallErrorKind::Connect | CallErrorKind::Timeout => true,
-            CallErrorKind::Status(status) => matches!(status.as_u16(), 429 | 502 | 503 | 504),
-            CallErrorKind::Body | CallErrorKind::Request => false,
+            CallErrorKind::Status(status) => {
+                matches!(status.as_u16(), 429 | 502 | 503 | 504) && self.turned_away_by.is_none()
+            }
+            CallErrorKind::Body
+            | CallErrorKind::Request
+            | CallErrorKind::Invalid
+            | CallErrorKind::Rejected => false,
         }
+    }
+
+    /// What the circuit breaker said, if it is why the call was not made.
+    pub fn rejected(&self) -> Option<&Rejected> {
+        self.source.as_ref()?.downcast_ref()
     }
 
     /// The value of `error.type` for it: low in cardinality.
@@ -60,7 +83,19 @@ impl CallError {
             CallErrorKind::Status(status) => status.as_u16().to_string(),
             CallErrorKind::Body => "body".into(),
             CallErrorKind::Request => "request".into(),
+            CallErrorKind::Invalid => "invalid".into(),
+            CallErrorKind::Rejected => names::ERROR_BREAKER_OPEN.into(),
         }
+    }
+}
+
+impl Transient for CallError {
+    fn is_transient(&self) -> bool {
+        Self::is_transient(self)
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 }
 
@@ -73,6 +108,16 @@ impl fmt::Display for CallError {
             CallErrorKind::Status(status) => write!(f, "answered {}", status.as_u16())?,
             CallErrorKind::Body => f.write_str("answered with an unexpected body")?,
             CallErrorKind::Request => f.write_str("was cut off")?,
+            CallErrorKind::Invalid => f.write_str("could not be written")?,
+            CallErrorKind::Rejected => match self.rejected() {
+                Some(rejected) => {
+                    write!(f, "was not made: {rejected}")?;
+                    if let Some(wait) = self.retry_after {
+                        write!(f, ", which tries again in {:.1} s", wait.as_secs_f64())?;
+                    }
+                }
+                None => f.write_str("was rejected by a circuit breaker")?,
+            },
         }
         write!(f, " (correlation {})", self.correlation_id)?;
         if !self.body_excerpt.is_empty() {

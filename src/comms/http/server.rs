@@ -15,7 +15,7 @@ use opentelemetry::{Array, KeyValue, StringValue, Value, global};
 
 use crate::comms::correlation::{self, CorrelationId};
 use crate::comms::propagation::{self, FromHeaders};
-use crate::comms::{SCOPE, names};
+use crate::comms::{SCOPE, deadline, names};
 
 #[derive(Clone)]
 struct Instrument {
@@ -58,8 +58,12 @@ async fn serve(
     let context = incoming.context.with_span(span);
     let started = Instant::now();
 
-    let work = next.run(request).with_context(context.clone());
-    let mut response = correlation::scope(id.clone(), work).await;
+    let until = deadline::of(request.headers());
+    let work = correlation::scope(id.clone(), next.run(request).with_context(context.clone()));
+    let mut response = match until {
+        Some(until) => deadline::scope(until, work).await,
+        None => work.await,
+    };
 
     let status = response.status();
     let code = KeyValue::new(names::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16()));

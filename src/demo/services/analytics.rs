@@ -7,7 +7,6 @@ use axum::routing::get;
 use axum::{Json, Router};
 use opentelemetry::KeyValue;
 
-use crate::comms::http::instrument;
 use crate::comms::queue::{Failure, Received};
 use crate::demo::service::{Parts, Shared};
 use crate::demo::shop::{keys, queues};
@@ -24,7 +23,7 @@ pub fn build(shared: &Shared) -> Parts {
     });
     let show = move || async move { Json(counts.lock().unwrap_or_else(PoisonError::into_inner).clone()) };
     let router = Router::new().route("/counts", get(show));
-    Parts { router: instrument(router, shared.name()), consumers: vec![events] }
+    Parts { router: shared.instrument(router), consumers: vec![events] }
 }
 
 async fn count(pace: Pace, counts: &Counts, received: &Received) -> Result<(), Failure> {

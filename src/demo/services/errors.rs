@@ -1,19 +1,27 @@
 //! One error type for the shop's routes, and how it is answered.
 
+use std::time::Duration;
+
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use tonic::Code;
 
-use crate::comms::correlation;
+use crate::comms::breaker::Rejected;
 use crate::comms::http::CallError;
+use crate::comms::resilience::Refused;
+use crate::comms::{correlation, grpc, names};
 
 /// A request that was not fulfilled.
 #[derive(Debug)]
 pub struct ShopError {
     pub status: StatusCode,
     pub message: String,
+    /// When it is worth asking again.
+    pub retry_after: Option<Duration>,
+    /// The open breaker because of which it was not.
+    pub breaker: Option<String>,
 }
 
 /// The body of such an answer, as far as another service of the shop reads it.
@@ -22,25 +30,59 @@ struct Told {
     error: String,
 }
 
+/// What a service of the shop said went wrong.
+pub fn told(error: &CallError) -> String {
+    let told = serde_json::from_str::<Told>(&error.body_excerpt);
+    told.map_or_else(|_| error.body_excerpt.clone(), |told| told.error)
+}
+
 impl ShopError {
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into() }
+        Self { status, message: message.into(), retry_after: None, breaker: None }
     }
 
     pub fn not_found(what: impl std::fmt::Display) -> Self {
         Self::new(StatusCode::NOT_FOUND, format!("{what} not found"))
     }
+
+    /// Because a breaker is open, here or further down: said at once, and with the time to come again.
+    pub fn turned_away(breaker: &str, message: impl Into<String>, retry_after: Option<Duration>) -> Self {
+        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, message);
+        Self { retry_after, breaker: Some(breaker.to_owned()), ..error }
+    }
+}
+
+impl From<&Rejected> for ShopError {
+    fn from(rejected: &Rejected) -> Self {
+        let peer = rejected.peer.as_deref().unwrap_or(&rejected.breaker);
+        let message = format!("{peer} is not available right now");
+        Self::turned_away(&rejected.breaker, message, rejected.retry_after)
+    }
 }
 
 impl From<CallError> for ShopError {
-    /// What the caller can mend is passed on; the rest is ours.
+    /// What the caller can mend is passed on, and so is an open breaker's answer; the rest is ours.
     fn from(error: CallError) -> Self {
-        match error.status() {
-            Some(status) if status.is_client_error() => {
-                let told = serde_json::from_str::<Told>(&error.body_excerpt);
-                Self::new(status, told.map_or(error.body_excerpt, |told| told.error))
-            }
+        if let Some(rejected) = error.rejected() {
+            return rejected.into();
+        }
+        match (error.status(), &error.turned_away_by) {
+            (Some(_), Some(breaker)) => Self::turned_away(breaker, told(&error), error.retry_after),
+            (Some(status), None) if status.is_client_error() => Self::new(status, told(&error)),
             _ => Self::new(StatusCode::BAD_GATEWAY, "a service did not answer"),
+        }
+    }
+}
+
+impl From<Refused> for ShopError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Limited { retry_after } => {
+                let error = Self::new(StatusCode::TOO_MANY_REQUESTS, refused.to_string());
+                Self { retry_after: Some(retry_after), ..error }
+            }
+            Refused::Rejected(rejected) => (&rejected).into(),
+            other => Self::new(StatusCode::SERVICE_UNAVAILABLE, other.to_string()),
         }
     }
 }
@@ -50,6 +92,9 @@ impl From<tonic::Status> for ShopError {
         match status.code() {
             Code::NotFound => Self::not_found(status.message()),
             Code::InvalidArgument => Self::new(StatusCode::BAD_REQUEST, status.message()),
+            _ if grpc::is_rejected(&status) => {
+                Self::turned_away("users", "users is not available right now", None)
+            }
             _ => Self::new(StatusCode::BAD_GATEWAY, "a service did not answer"),
         }
     }
@@ -65,6 +110,16 @@ impl From<anyhow::Error> for ShopError {
 impl IntoResponse for ShopError {
     fn into_response(self) -> Response {
         let id = correlation::current().map(|id| id.as_str().to_owned());
-        (self.status, Json(json!({ "error": self.message, "correlation_id": id }))).into_response()
+        let body = Json(json!({ "error": self.message, "correlation_id": id }));
+        let mut response = (self.status, body).into_response();
+        if let Some(wait) = self.retry_after {
+            // In whole seconds, and not too early.
+            let seconds = HeaderValue::from(wait.as_millis().div_ceil(1000) as u64);
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
+        if let Some(name) = self.breaker.and_then(|name| HeaderValue::try_from(name).ok()) {
+            response.headers_mut().insert(names::X_CIRCUIT_BREAKER, name);
+        }
+        response
     }
 }

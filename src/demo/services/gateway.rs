@@ -2,16 +2,20 @@
 
 use std::time::Duration;
 
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::extract::{Path, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use opentelemetry::KeyValue;
 use reqwest::Method;
 
 use super::errors::ShopError;
+use crate::comms::breaker::{BreakerConfig, Window};
 use crate::comms::grpc::UserGrpcClient;
-use crate::comms::http::{CallError, ServiceHttpClient, instrument};
+use crate::comms::http::ServiceHttpClient;
+use crate::comms::resilience::{Policy, RateLimit, Retry, RetryBudget};
 use crate::comms::retry::Backoff;
 use crate::demo::api::{Order, PlaceOrder, Product};
 use crate::demo::service::{Parts, Shared};
@@ -29,8 +33,8 @@ pub fn build(shared: &Shared) -> anyhow::Result<Parts> {
     let settings = &shared.settings;
     let gateway = Gateway {
         users: UserGrpcClient::new(&settings.users_url, shared.name(), Duration::from_secs(2))?,
-        orders: shared.client(ServiceName::Orders, &settings.orders_url)?,
-        inventory: shared.client(ServiceName::Inventory, &settings.inventory_url)?,
+        orders: shared.client_with(ServiceName::Orders, &settings.orders_url, patient())?,
+        inventory: shared.client_with(ServiceName::Inventory, &settings.inventory_url, thrifty())?,
     };
     let router = Router::new()
         .route("/orders", post(place_order))
@@ -38,7 +42,43 @@ pub fn build(shared: &Shared) -> anyhow::Result<Parts> {
         .route("/catalog", get(catalog))
         .route("/catalog/{sku}", get(product))
         .with_state(gateway);
-    Ok(Parts { router: instrument(router, shared.name()), consumers: Vec::new() })
+    let limit = RateLimit::of_each(PER_SECOND, PER_SECOND);
+    let router = router.layer(middleware::from_fn_with_state(limit, within_limit));
+    let router = shared.instrument(router).merge(super::scenarios::door(shared));
+    Ok(Parts { router, consumers: Vec::new() })
+}
+
+/// Requests a second that the gateway takes of one kind of client.
+const PER_SECOND: u32 = 60;
+
+/// Who asks for more than their share is told when to come again. Clients are told apart by what they say they are, as the
+/// demo's customers have no other name.
+async fn within_limit(State(limit): State<RateLimit<String>>, request: Request, next: Next) -> Response {
+    let agent = request.headers().get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+    // Any text may be sent; a long one is not to be kept.
+    let client: String = agent.unwrap_or_default().chars().take(64).collect();
+    match limit.check(&client) {
+        Ok(()) => next.run(request).await,
+        Err(refused) => ShopError::from(refused).into_response(),
+    }
+}
+
+/// The catalog is what most customers look at: when it fails, trying again must not double its load.
+fn thrifty() -> Policy {
+    let budget = RetryBudget { per_second: 1, ..RetryBudget::default() };
+    Policy::default().retry(Retry::new(Backoff { retries: 2, ..Backoff::default() }, budget))
+}
+
+/// Orders still answers reads while it cannot take an order, and its own breaker needs some failed orders to see that;
+/// so more has to fail before orders is not asked at all.
+fn patient() -> Policy {
+    let breaker = BreakerConfig {
+        window: Window::Time(Duration::from_secs(30)),
+        minimum_calls: 20,
+        failure_rate: 0.8,
+        ..BreakerConfig::default()
+    };
+    Policy::with_timeout(Duration::from_secs(8)).breaker(breaker)
 }
 
 async fn place_order(
@@ -76,15 +116,13 @@ async fn product(
     read(&gateway.inventory, &path, "/products/{sku}").await.map(Json)
 }
 
-/// A read may be made twice, so a passing failure is tried again.
+/// A read; the client tries again what fails for a passing reason.
 async fn read<T: serde::de::DeserializeOwned>(
     service: &ServiceHttpClient,
     path: &str,
     template: &'static str,
 ) -> Result<T, ShopError> {
-    let once = || async { service.request(Method::GET, path).template(template).send::<T>().await };
-    let backoff = Backoff { retries: 2, ..Backoff::default() };
-    Ok(backoff.run(once, CallError::is_transient).await?)
+    Ok(service.request(Method::GET, path).template(template).send().await?)
 }
 
 /// IDs become part of a path; whatever is not one must not choose another route.

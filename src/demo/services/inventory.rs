@@ -11,7 +11,6 @@ use axum::{Json, Router};
 use opentelemetry::KeyValue;
 
 use super::errors::ShopError;
-use crate::comms::http::instrument;
 use crate::comms::queue::{Failure, Received};
 use crate::demo::api::{Item, OrderPlaced, PaymentResult, Product, Reservation, Reserve};
 use crate::demo::service::{Parts, Shared, decode};
@@ -50,10 +49,11 @@ pub fn build(shared: &Shared) -> Parts {
     });
     let router = Router::new()
         .route("/reservations", post(reserve))
+        .route("/releases", post(give_back))
         .route("/products", get(products))
         .route("/products/{sku}", get(product))
         .with_state(inventory);
-    Parts { router: instrument(router, shared.name()), consumers: vec![commit, release] }
+    Parts { router: shared.instrument(router), consumers: vec![commit, release] }
 }
 
 async fn reserve(
@@ -67,6 +67,15 @@ async fn reserve(
     tracing::info!(order.id = %request.order_id, items = request.items.len(), "stock reserved");
     let id = format!("res-{}", uuid::Uuid::now_v7().simple());
     Ok((StatusCode::CREATED, Json(Reservation { id, amount })))
+}
+
+/// What was reserved for an order that is not to be.
+async fn give_back(State(inventory): State<Inventory>, Json(request): Json<Reserve>) -> StatusCode {
+    note([KeyValue::new("order.id", request.order_id.clone())]);
+    query(inventory.shared.pace, "UPDATE", "stock", 2..10).await;
+    inventory.put_back(&request.items);
+    tracing::info!(order.id = %request.order_id, "stock released");
+    StatusCode::NO_CONTENT
 }
 
 async fn products(State(inventory): State<Inventory>) -> Json<Vec<Product>> {
@@ -111,6 +120,15 @@ impl Inventory {
         Ok(amount)
     }
 
+    fn put_back(&self, items: &[Item]) {
+        let mut stock = self.stock.lock().unwrap_or_else(PoisonError::into_inner);
+        for item in items {
+            if let Some(left) = stock.get_mut(item.sku.as_str()) {
+                *left = left.saturating_add(item.quantity);
+            }
+        }
+    }
+
     async fn commit(&self, received: &Received) -> Result<(), Failure> {
         let order: OrderPlaced = decode(received)?;
         note([KeyValue::new("order.id", order.order_id.clone())]);
@@ -131,12 +149,7 @@ impl Inventory {
         let attributes = vec![KeyValue::new("order.id", failed.order_id.clone())];
         step("release stock", attributes, async {
             query(self.shared.pace, "UPDATE", "stock", 3..20).await;
-            let mut stock = self.stock.lock().unwrap_or_else(PoisonError::into_inner);
-            for item in &failed.items {
-                if let Some(left) = stock.get_mut(item.sku.as_str()) {
-                    *left = left.saturating_add(item.quantity);
-                }
-            }
+            self.put_back(&failed.items);
         })
         .await;
         tracing::info!(order.id = %failed.order_id, "stock released");

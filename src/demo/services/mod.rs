@@ -1,17 +1,28 @@
-//! The seven services. Each file offers `build`, which gives a router and consumers.
+//! The eight services. Each file offers `build`, which gives a router and consumers.
 
 mod analytics;
+mod bank;
 mod errors;
 mod gateway;
 mod inventory;
 mod notifications;
 mod orders;
 mod payments;
+mod scenarios;
 mod users;
 
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+
+use self::errors::ShopError;
 pub use self::inventory::CATALOG;
 use super::service::{Parts, Shared};
 use super::shop::ServiceName;
+
+/// The answer of a service that fails because it is meant to.
+pub fn failed(status: StatusCode) -> Response {
+    ShopError::new(status, "it fails at the moment").into_response()
+}
 
 /// The parts of the service that the settings name.
 ///
@@ -22,9 +33,10 @@ pub async fn build(shared: &Shared) -> anyhow::Result<Parts> {
         ServiceName::Gateway => gateway::build(shared),
         ServiceName::Orders => orders::build(shared),
         ServiceName::Users => Ok(users::build(shared)),
-        ServiceName::Payments => Ok(payments::build(shared)),
+        ServiceName::Payments => payments::build(shared),
         ServiceName::Inventory => Ok(inventory::build(shared)),
         ServiceName::Notifications => Ok(notifications::build(shared)),
         ServiceName::Analytics => Ok(analytics::build(shared)),
+        ServiceName::Bank => Ok(bank::build(shared)),
     }
 }

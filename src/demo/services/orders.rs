@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -11,8 +12,10 @@ use opentelemetry::KeyValue;
 use reqwest::Method;
 
 use super::errors::ShopError;
-use crate::comms::http::{CallError, ServiceHttpClient, instrument};
+use crate::comms::breaker::{BreakerConfig, Window};
+use crate::comms::http::{CallError, ServiceHttpClient};
 use crate::comms::queue::{Failure, Received};
+use crate::comms::resilience::Policy;
 use crate::demo::api::{
     Authorization, Authorize, CURRENCY, Order, OrderPlaced, OrderStatus, PaymentResult, PlaceOrder,
     Reservation, Reserve,
@@ -53,7 +56,11 @@ impl Book {
 pub fn build(shared: &Shared) -> anyhow::Result<Parts> {
     let orders = Orders {
         inventory: shared.client(ServiceName::Inventory, &shared.settings.inventory_url)?,
-        payments: shared.client(ServiceName::Payments, &shared.settings.payments_url)?,
+        payments: shared.client_with(
+            ServiceName::Payments,
+            &shared.settings.payments_url,
+            guarded(shared),
+        )?,
         shared: shared.clone(),
         book: Arc::default(),
     };
@@ -64,7 +71,19 @@ pub fn build(shared: &Shared) -> anyhow::Result<Parts> {
     });
     let router =
         Router::new().route("/orders", post(place)).route("/orders/{id}", get(show)).with_state(orders);
-    Ok(Parts { router: instrument(router, shared.name()), consumers: vec![payments] })
+    Ok(Parts { router: shared.instrument(router), consumers: vec![payments] })
+}
+
+/// Payments hang on a bank that the shop does not run: while that is out, orders are turned away at once.
+fn guarded(shared: &Shared) -> Policy {
+    let breaker = BreakerConfig {
+        window: Window::Calls(20),
+        minimum_calls: 6,
+        slow_after: Some(Duration::from_millis(1500)),
+        open_for: shared.settings.behaviour.breaker_wait(),
+        ..BreakerConfig::default()
+    };
+    Policy::with_timeout(Duration::from_secs(4)).breaker(breaker)
 }
 
 async fn place(
@@ -84,7 +103,10 @@ async fn place(
         amount: reservation.amount,
         currency: CURRENCY.to_owned(),
     };
-    let authorization: Authorization = post_to(&orders.payments, "/authorizations", &authorize).await?;
+    let authorization: Authorization = match post_to(&orders.payments, "/authorizations", &authorize).await {
+        Ok(authorization) => authorization,
+        Err(error) => return Err(orders.not_authorized(error, &reserve).await),
+    };
     let order = Order {
         id: id.clone(),
         user_id: request.user_id.clone(),
@@ -125,6 +147,21 @@ async fn show(State(orders): State<Orders>, Path(id): Path<String>) -> Result<Js
 }
 
 impl Orders {
+    /// Gives the stock back and says why there is no order.
+    async fn not_authorized(&self, error: CallError, reserved: &Reserve) -> ShopError {
+        let released: Result<(), _> = post_to(&self.inventory, "/releases", reserved).await;
+        if let Err(error) = released {
+            tracing::error!(order.id = %reserved.order_id, "stock stays reserved: {error}");
+        }
+        let rejected = error.rejected().map(|rejected| (rejected.breaker.to_string(), rejected.retry_after));
+        let Some((breaker, retry_after)) = rejected else { return error.into() };
+        let when = retry_after
+            .map_or_else(|| "shortly".to_owned(), |wait| format!("in {:.0} s", wait.as_secs_f64().ceil()));
+        tracing::warn!(order.id = %reserved.order_id, circuit_breaker.name = %breaker, "order turned away");
+        let message = format!("payments are out: the order was not placed, please try again {when}");
+        ShopError::turned_away(&breaker, message, retry_after)
+    }
+
     async fn follow_payment(&self, received: Received) -> Result<(), Failure> {
         let result: PaymentResult = decode(&received)?;
         let status = if result.reason.is_none() { OrderStatus::Paid } else { OrderStatus::PaymentFailed };

@@ -1,106 +1,135 @@
-//! Authorizes cards while the customer waits, and charges them afterwards, from a queue.
-//!
-//! What the card processor does to a card is the card's own property (see `api::cards`), so that a failing
-//! order fails the same way each time it is tried.
+//! Authorizes cards while the customer waits, and charges them afterwards, from a queue. The bank decides.
 
-use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Json, Router};
 use opentelemetry::KeyValue;
+use reqwest::Method;
 
-use super::errors::ShopError;
-use crate::comms::http::instrument;
+use super::errors::{ShopError, told};
+use crate::comms::http::{CallError, CallErrorKind, ServiceHttpClient};
 use crate::comms::queue::{Failure, Received};
-use crate::demo::api::{Authorization, Authorize, OrderPlaced, PaymentResult, cards};
+use crate::comms::resilience::Policy;
+use crate::demo::api::{Authorization, Authorize, BankAnswer, BankRequest, OrderPlaced, PaymentResult};
 use crate::demo::service::{Parts, Shared, decode};
-use crate::demo::shop::{keys, queues};
-use crate::demo::world::{Outside, note, query};
+use crate::demo::shop::{ServiceName, keys, queues};
+use crate::demo::world::{note, query};
 
-pub fn build(shared: &Shared) -> Parts {
-    let payments = shared.clone();
+/// How long the bank may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+#[derive(Clone)]
+struct Payments {
+    shared: Shared,
+    bank: ServiceHttpClient,
+}
+
+pub fn build(shared: &Shared) -> anyhow::Result<Parts> {
+    // No breaker here: the one that guards all of payments is that of its caller, so that an outage of the bank is one
+    // breaker's story. Charges wait in their queue.
+    let policy = Policy::plain(PATIENCE);
+    let bank = shared.client_with(ServiceName::Bank, &shared.settings.bank_url, policy)?;
+    let payments = Payments { shared: shared.clone(), bank };
+    let charging = Arc::new(payments.clone());
     let charge = shared.consumer(queues::PAYMENTS_CHARGE, move |received| {
-        let shared = payments.clone();
-        async move { charge(&shared, &received).await }
+        let payments = Arc::clone(&charging);
+        async move { payments.charge(&received).await }
     });
-    let router = Router::new().route("/authorizations", post(authorize)).with_state(shared.clone());
-    Parts { router: instrument(router, shared.name()), consumers: vec![charge] }
+    let router = Router::new().route("/authorizations", post(authorize)).with_state(payments);
+    Ok(Parts { router: shared.instrument(router), consumers: vec![charge] })
 }
 
 async fn authorize(
-    State(shared): State<Shared>,
+    State(payments): State<Payments>,
     Json(request): Json<Authorize>,
 ) -> Result<(StatusCode, Json<Authorization>), ShopError> {
     note(about(&request.order_id, request.amount, &request.currency));
-    processor("POST /v1/authorizations", &request.order_id, request.amount, 30..110)
-        .call(shared.pace, Ok(()))
-        .await
-        .map_err(|failure| ShopError::new(StatusCode::BAD_GATEWAY, failure.reason()))?;
-    query(shared.pace, "INSERT", "authorizations", 1..6).await;
+    let ask = BankRequest {
+        order_id: request.order_id.clone(),
+        card: request.card,
+        amount: request.amount,
+        currency: request.currency,
+        attempt: 1,
+    };
+    payments.ask("/v1/authorizations", &ask).await.map_err(|error| match error.kind {
+        CallErrorKind::Timeout => ShopError::new(StatusCode::GATEWAY_TIMEOUT, "the bank gives no answer"),
+        CallErrorKind::Status(status) if status.is_client_error() => {
+            ShopError::new(StatusCode::PAYMENT_REQUIRED, format!("the bank declines: {}", told(&error)))
+        }
+        _ => ShopError::new(StatusCode::BAD_GATEWAY, "the bank is not available"),
+    })?;
+    query(payments.shared.pace, "INSERT", "authorizations", 1..6).await;
     let id = format!("auth-{}", uuid::Uuid::now_v7().simple());
     tracing::info!(order.id = %request.order_id, payment.amount = request.amount, "card authorized");
     Ok((StatusCode::CREATED, Json(Authorization { id })))
 }
 
-/// Handles `order.placed`.
-async fn charge(shared: &Shared, received: &Received) -> Result<(), Failure> {
-    let order: OrderPlaced = decode(received)?;
-    note(about(&order.order_id, order.amount, &order.currency));
-    let (takes, answer) = capture(&order.card, received.number);
-    let captured =
-        processor("POST /v1/captures", &order.order_id, order.amount, takes).call(shared.pace, answer).await;
-    let reason = match captured {
-        Ok(()) => {
-            query(shared.pace, "INSERT", "captures", 2..8).await;
-            tracing::info!(order.id = %order.order_id, payment.amount = order.amount, "card charged");
-            None
-        }
-        Err(failure) => {
-            let (delivery, reason) = (received.number, failure.reason());
-            tracing::error!(order.id = %order.order_id, delivery, "card not charged: {reason}");
-            if !received.is_last {
-                return Err(failure);
-            }
-            Some(failure)
-        }
-    };
-    let key = if reason.is_none() { keys::PAYMENT_CAPTURED } else { keys::PAYMENT_FAILED };
-    let result = PaymentResult {
-        order_id: order.order_id,
-        user_id: order.user_id,
-        email: order.email,
-        amount: order.amount,
-        currency: order.currency,
-        reason: reason.as_ref().map(Failure::reason),
-        items: order.items,
-    };
-    shared
-        .publish(key, &result)
-        .await
-        .map_err(|error| Failure::transient("broker_unavailable", format!("{error:#}")))?;
-    reason.map_or(Ok(()), Err)
-}
+impl Payments {
+    async fn ask(&self, path: &'static str, request: &BankRequest) -> Result<BankAnswer, CallError> {
+        self.bank.request(Method::POST, path).template(path).json(request).send().await
+    }
 
-/// What the processor does with a card, and how long it takes.
-fn capture(card: &str, delivery: u32) -> (Range<u64>, Result<(), Failure>) {
-    match card {
-        cards::DECLINED => (120..300, Err(Failure::transient("card_declined", "do_not_honor"))),
-        cards::SLOW_BANK if delivery == 1 => {
-            (1500..1501, Err(Failure::transient("bank_timeout", "the issuing bank gave no answer in 1.5 s")))
-        }
-        _ => (60..220, Ok(())),
+    /// Handles `order.placed`.
+    async fn charge(&self, received: &Received) -> Result<(), Failure> {
+        let order: OrderPlaced = decode(received)?;
+        note(about(&order.order_id, order.amount, &order.currency));
+        let request = BankRequest {
+            order_id: order.order_id.clone(),
+            card: order.card.clone(),
+            amount: order.amount,
+            currency: order.currency.clone(),
+            attempt: received.number,
+        };
+        let reason = match self.ask("/v1/captures", &request).await.map_err(|error| not_charged(&error)) {
+            Ok(_) => {
+                query(self.shared.pace, "INSERT", "captures", 2..8).await;
+                tracing::info!(order.id = %order.order_id, payment.amount = order.amount, "card charged");
+                None
+            }
+            Err(failure) => {
+                let (delivery, reason) = (received.number, failure.reason());
+                tracing::error!(order.id = %order.order_id, delivery, "card not charged: {reason}");
+                if !received.is_last {
+                    return Err(failure);
+                }
+                Some(failure)
+            }
+        };
+        let key = if reason.is_none() { keys::PAYMENT_CAPTURED } else { keys::PAYMENT_FAILED };
+        let result = PaymentResult {
+            order_id: order.order_id,
+            user_id: order.user_id,
+            email: order.email,
+            amount: order.amount,
+            currency: order.currency,
+            reason: reason.as_ref().map(Failure::reason),
+            items: order.items,
+        };
+        self.shared
+            .publish(key, &result)
+            .await
+            .map_err(|error| Failure::transient("broker_unavailable", format!("{error:#}")))?;
+        reason.map_or(Ok(()), Err)
     }
 }
 
-fn processor(operation: &'static str, order_id: &str, amount: u64, takes: Range<u64>) -> Outside {
-    let attributes = vec![
-        KeyValue::new("http.request.method", "POST"),
-        KeyValue::new("order.id", order_id.to_owned()),
-        KeyValue::new("payment.amount", i64::try_from(amount).unwrap_or(i64::MAX)),
-    ];
-    Outside { peer: "card-processor", operation, attributes, takes }
+/// Why the bank did not pay. All of it may pass: a card that is declined today may be good in a minute.
+fn not_charged(error: &CallError) -> Failure {
+    match error.kind {
+        CallErrorKind::Status(status) if status.is_client_error() => {
+            Failure::transient("card_declined", told(error))
+        }
+        CallErrorKind::Status(StatusCode::GATEWAY_TIMEOUT) => Failure::transient("bank_timeout", told(error)),
+        CallErrorKind::Timeout => {
+            let text = format!("the bank gave no answer in {} s", PATIENCE.as_secs());
+            Failure::transient("bank_timeout", text)
+        }
+        _ => Failure::transient("bank_unavailable", "the bank is not available"),
+    }
 }
 
 fn about(order_id: &str, amount: u64, currency: &str) -> [KeyValue; 3] {

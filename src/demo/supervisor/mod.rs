@@ -1,4 +1,4 @@
-//! Starting, watching and ending the demo: the dashboard, the seven services, the load.
+//! Starting, watching and ending the demo: the dashboard, the eight services, the load.
 //!
 //! Children are processes of this same executable. Each holds the reading end of a pipe as its standard input
 //! and ends when it is closed, so no child outlives the supervisor, not even one that was killed. They end in
@@ -10,9 +10,11 @@
 //! | `mod.rs` | the order of things, what is printed |
 //! | `plan.rs` | addresses, checked before anything starts |
 //! | `process.rs` | one child: starting, readiness, restarting, ending |
+//! | `rollout.rs` | starting services again as another version, where a scenario wants it |
 
 mod plan;
 mod process;
+mod rollout;
 
 use std::io::Write as _;
 
@@ -21,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use self::plan::Plan;
 use self::process::{Kept, Process};
 use super::load;
+use super::scenarios::{self, Scenario, Switches};
 use super::shop::{SERVICES, ServiceName};
 use crate::comms::shutdown;
 use crate::config::demo::DemoSettings;
@@ -35,6 +38,8 @@ pub async fn run(settings: DemoSettings) -> anyhow::Result<()> {
     let asked = shutdown::wait(false);
     let stop = asked.token();
     let plan = Plan::new(&settings)?;
+    let switches = Switches::of(&settings.scenarios);
+    switches.clear()?;
     let mut running = Running::default();
     let started = tokio::select! {
         started = start(&plan, &mut running) => started,
@@ -44,10 +49,14 @@ pub async fn run(settings: DemoSettings) -> anyhow::Result<()> {
         running.end().await;
         return started;
     }
-    announce(&plan, settings.rate)?;
-    let load_stop = stop.child_token();
-    let load = tokio::spawn(load::run(plan.url(ServiceName::Gateway), settings.rate, load_stop));
-    stop.cancelled().await;
+    // Named in the settings, which know them all.
+    for scenario in settings.scenario.iter().filter_map(|name| scenarios::named(name)) {
+        switches.switch_on(scenario, None)?;
+    }
+    announce(&plan, &settings, &switches)?;
+    let customers = load::Customers::new(plan.url(ServiceName::Gateway), switches.clone())?;
+    let load = tokio::spawn(load::run(customers, settings.rate, stop.child_token()));
+    rollout::watch(&plan, &switches, &mut running.services, &stop).await;
     say("ending: the load stops, the services drain, then the dashboard");
     let load = load.await;
     running.end().await;
@@ -89,7 +98,8 @@ async fn start(plan: &Plan, running: &mut Running) -> anyhow::Result<()> {
     }
     let mut processes = Vec::new();
     for service in SERVICES {
-        processes.push((service.name, Process::start(service.text, plan.service(service.name).into())?));
+        let told = plan.service(service.name, None).into();
+        processes.push((service.name, Process::start(service.text, told)?));
     }
     let waits = processes.iter_mut().map(|(name, process)| {
         let url = format!("{}/readyz", plan.url(*name));
@@ -104,7 +114,8 @@ async fn start(plan: &Plan, running: &mut Running) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn announce(plan: &Plan, rate: f64) -> std::io::Result<()> {
+fn announce(plan: &Plan, settings: &DemoSettings, switches: &Switches) -> std::io::Result<()> {
+    let rate = settings.rate;
     let mut out = std::io::stdout().lock();
     if plan.dashboard.is_some() {
         writeln!(out, "\nThroughline is at {}\n", plan.dashboard_url())?;
@@ -119,6 +130,14 @@ fn announce(plan: &Plan, rate: f64) -> std::io::Result<()> {
     writeln!(out)?;
     if rate > 0.0 {
         writeln!(out, "{rate} orders a second come in; one in ten has a card that is declined.")?;
+    }
+    let door = plan.url(ServiceName::Gateway);
+    writeln!(out, "Things that can go wrong: {}.", scenarios::names().collect::<Vec<_>>().join(", "))?;
+    let first = scenarios::SCENARIOS[0].name;
+    writeln!(out, "  curl -X POST {door}/scenarios/{first}      switches one on, /off behind it off again")?;
+    for running in switches.on() {
+        let Scenario { title, does, look, lasts, .. } = running.scenario;
+        writeln!(out, "\n{title}, for {} s. {does}\nLook at {look}", lasts.as_secs())?;
     }
     writeln!(out, "Ctrl-C ends all of it.")?;
     out.flush()

@@ -70,7 +70,8 @@ impl Plan {
     }
 
     /// The arguments of a service.
-    pub fn service(&self, name: ServiceName) -> Vec<String> {
+    /// As another version than its own, where one is named.
+    pub fn service(&self, name: ServiceName, version: Option<&str>) -> Vec<String> {
         let behaviour = &self.settings.behaviour;
         let listen = self.url(name).trim_start_matches("http://").to_owned();
         let mut arguments = vec!["service".to_owned(), name.text().to_owned()];
@@ -84,7 +85,11 @@ impl Plan {
             ("--users-url", self.url(ServiceName::Users)),
             ("--payments-url", self.url(ServiceName::Payments)),
             ("--inventory-url", self.url(ServiceName::Inventory)),
+            ("--bank-url", self.url(ServiceName::Bank)),
+            ("--scenarios", self.settings.scenarios.display().to_string()),
+            ("--service-version", version.unwrap_or(env!("CARGO_PKG_VERSION")).to_owned()),
             ("--retry-delay-ms", behaviour.retry_delay_ms.to_string()),
+            ("--breaker-wait-ms", behaviour.breaker_wait_ms.to_string()),
             ("--latency", behaviour.latency.to_string()),
             ("--log", self.settings.service_log.clone()),
         ];

@@ -1,0 +1,296 @@
+//! One call on its way: its tries, each a CLIENT span behind the breaker, and its answer.
+
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use opentelemetry::context::FutureExt as _;
+use opentelemetry::trace::{SpanKind, Status, TraceContextExt as _, Tracer as _};
+use opentelemetry::{Context, KeyValue, global};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Method, Response, StatusCode, Url};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::client::ServiceHttpClient;
+use super::error::{CallError, CallErrorKind, excerpt};
+use crate::comms::breaker::Outcome;
+use crate::comms::correlation::{self, CorrelationId};
+use crate::comms::propagation::{self, IntoHeaders};
+use crate::comms::{SCOPE, deadline, names};
+
+/// Bodies of answers above this are refused.
+const MAX_BODY: usize = 8 * 1024 * 1024;
+
+/// One call on its way.
+pub struct Call<'a> {
+    client: &'a ServiceHttpClient,
+    method: Method,
+    path: String,
+    template: Option<Cow<'static, str>>,
+    body: Option<serde_json::Result<Bytes>>,
+    idempotency_key: Option<String>,
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn new(client: &'a ServiceHttpClient, method: Method, path: String) -> Self {
+        Self { client, method, path, template: None, body: None, idempotency_key: None }
+    }
+
+    /// The path with its variables by name, such as `/orders/{id}`: makes the span's name tell more than the
+    /// method without one name per order.
+    pub fn template(mut self, template: impl Into<Cow<'static, str>>) -> Self {
+        self.template = Some(template.into());
+        self
+    }
+
+    /// The body, as JSON.
+    pub fn json(mut self, body: &impl Serialize) -> Self {
+        self.body = Some(serde_json::to_vec(body).map(Bytes::from));
+        self
+    }
+
+    /// Says by a header `Idempotency-Key` that the same key is the same request, so that a POST may be retried. The
+    /// service has to honour it.
+    pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
+        self.idempotency_key = Some(key.into());
+        self
+    }
+
+    /// Makes the call and reads the answer's JSON; an empty body reads as `null`.
+    ///
+    /// Tried again within the client's budget where the method allows it (all but POST and PATCH) or there is an
+    /// idempotency key.
+    ///
+    /// # Errors
+    /// An open breaker, no connection, no answer in time, a status of 400 or more, or a body of another type.
+    pub async fn send<T: DeserializeOwned>(self) -> Result<T, CallError> {
+        let id = correlation::current().unwrap_or_else(|| CorrelationId::generate(&self.client.service));
+        let url = format!("{}{}", self.client.base, self.path);
+        let until = deadline::within(self.client.timeout);
+        let repeatable =
+            !matches!(self.method, Method::POST | Method::PATCH) || self.idempotency_key.is_some();
+        let attempt = |number| self.attempt(&url, &id, until, number);
+        match &self.client.retry {
+            Some(retry) if repeatable => retry.run(Some(until), attempt).await,
+            _ => attempt(0).await,
+        }
+    }
+
+    /// One try, in a span of its own.
+    async fn attempt<T: DeserializeOwned>(
+        &self,
+        url: &str,
+        id: &CorrelationId,
+        until: tokio::time::Instant,
+        number: u32,
+    ) -> Result<T, CallError> {
+        let context = self.start_span(url, id, number);
+        let started = Instant::now();
+        let answer = self.guarded::<T>(url, id, until, &context).with_context(context.clone()).await;
+        let mut attributes = vec![KeyValue::new(names::HTTP_REQUEST_METHOD, self.method.to_string())];
+        match &answer {
+            Ok((status, _)) => {
+                attributes.push(KeyValue::new(names::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16())));
+            }
+            Err(error) => attributes.extend(record_failure(&context, error)),
+        }
+        self.client.duration.record(started.elapsed().as_secs_f64(), &attributes);
+        context.span().end();
+        answer.map(|(_, body)| body)
+    }
+
+    fn start_span(&self, url: &str, id: &CorrelationId, number: u32) -> Context {
+        let mut attributes = vec![
+            KeyValue::new(names::HTTP_REQUEST_METHOD, self.method.to_string()),
+            KeyValue::new(names::URL_FULL, url.to_owned()),
+            KeyValue::new(names::CORRELATION_ID, id.as_str().to_owned()),
+        ];
+        if let Ok(url) = Url::parse(url) {
+            if let Some(host) = url.host_str() {
+                attributes.push(KeyValue::new(names::SERVER_ADDRESS, host.to_owned()));
+            }
+            if let Some(port) = url.port_or_known_default() {
+                attributes.push(KeyValue::new(names::SERVER_PORT, i64::from(port)));
+            }
+        }
+        if let Some(peer) = &self.client.peer {
+            attributes.push(KeyValue::new(names::SERVICE_PEER_NAME, peer.to_string()));
+        }
+        if number > 0 {
+            attributes.push(KeyValue::new(names::HTTP_REQUEST_RESEND_COUNT, i64::from(number)));
+        }
+        let name = match &self.template {
+            Some(template) => {
+                attributes.push(KeyValue::new(names::URL_TEMPLATE, template.to_string()));
+                format!("{} {template}", self.method)
+            }
+            None => self.method.to_string(),
+        };
+        let tracer = global::tracer(SCOPE);
+        let span =
+            tracer.build(tracer.span_builder(name).with_kind(SpanKind::Client).with_attributes(attributes));
+        Context::current_with_span(span)
+    }
+
+    /// Makes the call if the breaker lets it through, and tells the breaker how it went.
+    async fn guarded<T: DeserializeOwned>(
+        &self,
+        url: &str,
+        id: &CorrelationId,
+        until: tokio::time::Instant,
+        context: &Context,
+    ) -> Result<(StatusCode, T), CallError> {
+        let left = until.saturating_duration_since(tokio::time::Instant::now());
+        if left.is_zero() {
+            return Err(self.failure(url, id, CallErrorKind::Timeout, &[], None));
+        }
+        let Some(breaker) = &self.client.breaker else {
+            return self.perform(url, id, left, context).await;
+        };
+        let permit = breaker.acquire();
+        let state = permit.as_ref().map_or_else(|rejected| rejected.state, |permit| permit.state());
+        context.span().set_attributes([
+            KeyValue::new(names::BREAKER_NAME, breaker.name().to_owned()),
+            KeyValue::new(names::BREAKER_STATE, state.text()),
+        ]);
+        let permit = permit.map_err(|rejected| {
+            let retry_after = rejected.retry_after;
+            let error = self.failure(url, id, CallErrorKind::Rejected, &[], Some(rejected.into()));
+            CallError { retry_after, ..error }
+        })?;
+        let result = self.perform(url, id, left, context).await;
+        let own_time = left >= self.client.timeout.mul_f64(0.9);
+        match &result {
+            // Cut short by the caller's deadline or by earlier tries: slow at most, as the permit itself finds.
+            Err(error) if error.kind == CallErrorKind::Timeout && !own_time => drop(permit),
+            Err(error) if (self.client.is_failure)(error) => permit.record(Outcome::Failure),
+            _ => permit.record(Outcome::Success),
+        }
+        result
+    }
+
+    fn failure(
+        &self,
+        url: &str,
+        id: &CorrelationId,
+        kind: CallErrorKind,
+        body: &[u8],
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> CallError {
+        CallError {
+            kind,
+            method: self.method.clone(),
+            url: url.to_owned(),
+            correlation_id: id.clone(),
+            body_excerpt: excerpt(body),
+            retry_after: None,
+            turned_away_by: None,
+            source,
+        }
+    }
+
+    async fn perform<T: DeserializeOwned>(
+        &self,
+        url: &str,
+        id: &CorrelationId,
+        left: Duration,
+        context: &Context,
+    ) -> Result<(StatusCode, T), CallError> {
+        let fail = |kind, body: &[u8], source| self.failure(url, id, kind, body, source);
+        let mut headers = HeaderMap::new();
+        propagation::inject(context, id, &mut IntoHeaders(&mut headers));
+        headers.insert(names::X_REQUEST_TIMEOUT_MS, deadline::header(left));
+        if let Some(key) = &self.idempotency_key {
+            let key = HeaderValue::try_from(key.as_str())
+                .map_err(|e| fail(CallErrorKind::Invalid, &[], Some(e.into())))?;
+            headers.insert("idempotency-key", key);
+        }
+        let mut request = self.client.client.request(self.method.clone(), url).headers(headers).timeout(left);
+        match &self.body {
+            Some(Ok(body)) => {
+                request = request.header(CONTENT_TYPE, "application/json").body(body.clone());
+            }
+            Some(Err(error)) => {
+                return Err(fail(CallErrorKind::Invalid, &[], Some(error.to_string().into())));
+            }
+            None => {}
+        }
+        let response = request.send().await.map_err(|e| fail(kind_of(&e), &[], Some(e.into())))?;
+        let status = response.status();
+        let retry_after = retry_after(&response);
+        let turned_away_by = text(&response, names::X_CIRCUIT_BREAKER).map(str::to_owned);
+        context
+            .span()
+            .set_attribute(KeyValue::new(names::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16())));
+        let body = read_body(response).await.map_err(|(kind, e)| fail(kind, &[], e))?;
+        if status.is_client_error() || status.is_server_error() {
+            let error = fail(CallErrorKind::Status(status), &body, None);
+            return Err(CallError { retry_after, turned_away_by, ..error });
+        }
+        let text: &[u8] = if body.is_empty() { b"null" } else { &body };
+        match serde_json::from_slice(text) {
+            Ok(value) => Ok((status, value)),
+            Err(error) => Err(fail(CallErrorKind::Body, &body, Some(error.into()))),
+        }
+    }
+}
+
+/// The header where it is in seconds; as a date it is not worth a look: a retry does not wait that long.
+fn retry_after(response: &Response) -> Option<Duration> {
+    Some(Duration::from_secs(text(response, RETRY_AFTER.as_str())?.parse().ok()?))
+}
+
+fn text<'a>(response: &'a Response, header: &str) -> Option<&'a str> {
+    response.headers().get(header)?.to_str().ok()
+}
+
+type ReadError = (CallErrorKind, Option<Box<dyn std::error::Error + Send + Sync>>);
+
+async fn read_body(mut response: Response) -> Result<Vec<u8>, ReadError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|e| (kind_of(&e), Some(e.into())))? {
+        if body.len() + chunk.len() > MAX_BODY {
+            return Err((CallErrorKind::Body, Some("the answer is larger than 8 MiB".into())));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+fn kind_of(error: &reqwest::Error) -> CallErrorKind {
+    if error.is_timeout() {
+        CallErrorKind::Timeout
+    } else if error.is_connect() {
+        CallErrorKind::Connect
+    } else {
+        CallErrorKind::Request
+    }
+}
+
+fn record_failure(context: &Context, error: &CallError) -> Vec<KeyValue> {
+    let span = context.span();
+    span.set_attribute(KeyValue::new(names::ERROR_TYPE, error.error_type()));
+    // The description is left out where the status code tells the reason (HTTP semantic conventions, "Status").
+    span.set_status(Status::error(match (error.status(), error.rejected()) {
+        (Some(_), _) => String::new(),
+        (None, Some(rejected)) => rejected.to_string(),
+        (None, None) => error.to_string(),
+    }));
+    if error.kind == CallErrorKind::Rejected {
+        // Said by the breaker when it opened; each call that it turns away is no news.
+        tracing::debug!(url = %error.url, error.r#type = %error.error_type(), "service call not made: {error}");
+    } else {
+        tracing::warn!(
+            url = %error.url,
+            status = error.status().map_or(0, |s| s.as_u16()),
+            error.r#type = %error.error_type(),
+            "service call failed: {error}"
+        );
+    }
+    let mut attributes = vec![KeyValue::new(names::ERROR_TYPE, error.error_type())];
+    if let Some(status) = error.status() {
+        attributes.push(KeyValue::new(names::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16())));
+    }
+    attributes
+}
