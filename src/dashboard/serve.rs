@@ -114,6 +114,8 @@ impl Dashboard {
         let state = PageState {
             reader: store.clone(),
             overviews: Arc::default(),
+            maps: Arc::default(),
+            services: Arc::default(),
             vocabulary: Arc::default(),
             status: Arc::new(Status::new(
                 counters,

@@ -1,4 +1,4 @@
-//! The last Overview, for all who ask at the same moment: a hundred open pages that hear of one commit cost one
+//! The last answer, for all who ask at the same moment: a hundred open pages that hear of one commit cost one
 //! computation, and an idle store costs none.
 //!
 //! Nobody is shown less than was committed before they asked: what is kept serves those who asked before it was
@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
+use super::map::{Map, map};
 use super::overview::{Overview, overview};
+use super::services::{Services, services};
 use crate::dashboard::model::{Nanos, now};
 use crate::dashboard::store::{Reader, StoreError};
 
@@ -20,10 +22,23 @@ const RANGES: usize = 12;
 /// "the last hour" is the same a second later.
 const AGE: Duration = Duration::from_secs(1);
 
+/// The kept answers of one kind.
+#[derive(Debug)]
+pub struct Answers<T> {
+    slots: std::sync::Mutex<VecDeque<Arc<Slot<T>>>>,
+}
+
 /// The kept Overviews.
-#[derive(Debug, Default)]
-pub struct Overviews {
-    slots: std::sync::Mutex<VecDeque<Arc<Slot>>>,
+pub type Overviews = Answers<Overview>;
+/// The kept maps.
+pub type Maps = Answers<Map>;
+/// The kept lists of services.
+pub type ServiceLists = Answers<Services>;
+
+impl<T> Default for Answers<T> {
+    fn default() -> Self {
+        Self { slots: Default::default() }
+    }
 }
 
 /// A time that is asked for.
@@ -35,23 +50,51 @@ pub enum Period {
     Fixed(Nanos, Nanos),
 }
 
-/// One range. The lock is held while an Overview is computed, so that those who ask meanwhile wait for it.
+/// One range. The lock is held while an answer is computed, so that those who ask meanwhile wait for it.
 #[derive(Debug)]
-struct Slot {
+struct Slot<T> {
     period: Period,
-    last: Mutex<Option<Kept>>,
+    last: Mutex<Option<Kept<T>>>,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct Kept<T> {
     begun: Instant,
     commits: u64,
-    overview: Arc<Overview>,
+    answer: Arc<T>,
 }
 
-impl Overviews {
+impl Answers<Overview> {
     /// The Overview of a time.
     pub async fn get(&self, reader: &dyn Reader, period: Period) -> Result<Arc<Overview>, StoreError> {
+        self.of(reader, period, |from, to| overview(reader, from, to)).await
+    }
+}
+
+impl Answers<Map> {
+    /// The map of a time.
+    pub async fn get(&self, reader: &dyn Reader, period: Period) -> Result<Arc<Map>, StoreError> {
+        self.of(reader, period, |from, to| map(reader, from, to)).await
+    }
+}
+
+impl Answers<Services> {
+    /// The services of a time.
+    pub async fn get(&self, reader: &dyn Reader, period: Period) -> Result<Arc<Services>, StoreError> {
+        self.of(reader, period, |from, to| services(reader, from, to)).await
+    }
+}
+
+impl<T> Answers<T> {
+    async fn of<F>(
+        &self,
+        reader: &dyn Reader,
+        period: Period,
+        compute: impl FnOnce(Nanos, Nanos) -> F,
+    ) -> Result<Arc<T>, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
         let asked = Instant::now();
         let slot = self.slot(period);
         let mut last = slot.last.lock().await;
@@ -59,7 +102,7 @@ impl Overviews {
         if let Some(kept) = &*last
             && (kept.begun >= asked || kept.commits == commits && kept.begun.elapsed() < AGE)
         {
-            return Ok(kept.overview.clone());
+            return Ok(kept.answer.clone());
         }
         // "Now" is read after the count of commits: what starts later is also committed later, and counts anew.
         let begun = Instant::now();
@@ -67,12 +110,12 @@ impl Overviews {
             Period::Last(length) => (now().saturating_sub(length), now()),
             Period::Fixed(from, to) => (from, to),
         };
-        let overview = Arc::new(overview(reader, from, to).await?);
-        *last = Some(Kept { begun, commits, overview: overview.clone() });
-        Ok(overview)
+        let answer = Arc::new(compute(from, to).await?);
+        *last = Some(Kept { begun, commits, answer: answer.clone() });
+        Ok(answer)
     }
 
-    fn slot(&self, period: Period) -> Arc<Slot> {
+    fn slot(&self, period: Period) -> Arc<Slot<T>> {
         let mut slots = self.slots.lock().expect("no holder panics");
         let known = slots.iter().position(|slot| slot.period == period);
         let slot = known.and_then(|index| slots.remove(index));

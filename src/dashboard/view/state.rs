@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::dashboard::keys::gate::Gate;
 use crate::dashboard::model::{Nanos, TraceId};
 use crate::dashboard::query::completion::Vocabulary;
-use crate::dashboard::query::kept::Overviews;
+use crate::dashboard::query::kept::{Maps, Overviews, ServiceLists};
 use crate::dashboard::store::Reader;
 
 /// Everything that handlers share. Cheap to clone.
@@ -17,6 +17,9 @@ pub struct PageState {
     pub reader: Arc<dyn Reader>,
     /// The Overviews computed last.
     pub overviews: Arc<Overviews>,
+    /// The maps and lists of services computed last.
+    pub maps: Arc<Maps>,
+    pub services: Arc<ServiceLists>,
     /// What the query line completes from.
     pub vocabulary: Arc<Vocabulary>,
     pub status: Arc<dyn StatusSource>,

@@ -13,12 +13,16 @@ use super::side::{NO_KEY, Role, Side, Sides};
 use super::table::{Event, Key, Table};
 use crate::dashboard::store::StoreError;
 
+/// Buckets of a minute: instances are counted by the minute, since they are many and nobody asks for less.
+const MINUTE: u32 = 6;
+
 /// The rates of what is not sealed yet.
 #[derive(Default)]
 pub struct Fold {
     names: Names,
     operations: Table,
     calls: Table,
+    instances: Table,
     halves: Halves,
     pending: Pending,
 }
@@ -75,6 +79,8 @@ impl Fold {
     fn take(&mut self, sides: &Sides, counting: bool) {
         let services: Vec<u32> =
             sides.services.iter().map(|service| self.names.id(service, &sides.texts)).collect();
+        let instances: Vec<u32> =
+            sides.instances.iter().map(|instance| self.names.id(instance, &sides.texts)).collect();
         for side in &sides.sides {
             let service = services[side.service as usize];
             let peer = side.peer.as_ref().map_or(Names::UNKNOWN, |peer| self.names.id(peer, &sides.texts));
@@ -83,6 +89,9 @@ impl Fold {
                 let event =
                     Event { bucket: side.bucket, class: side.class, failed: side.error, waited: None };
                 self.operations.count(key, event, 1);
+                let instance = instances[side.instance as usize];
+                let event = Event { bucket: event.bucket - event.bucket % MINUTE, ..event };
+                self.instances.count([service, instance, Names::NONE, Names::NONE], event, 1);
             }
             self.side(side, Half::of(side, service, peer), counting);
         }
@@ -147,12 +156,12 @@ impl Fold {
 
     /// Whether it should become a run's.
     pub fn is_full(&self) -> bool {
-        self.operations.is_full() || self.calls.is_full()
+        self.operations.is_full() || self.calls.is_full() || self.instances.is_full()
     }
 
     /// Adds its tables' pages to a run's.
     pub fn seal(&self, pages: &mut Vec<Vec<u8>>) -> Result<Place, StoreError> {
-        pages::seal(&self.names, [&self.operations, &self.calls], pages)
+        pages::seal(&self.names, [&self.operations, &self.calls, &self.instances], pages)
     }
 
     /// What goes on when it is sealed: the halves that may still be joined. Where there are very many names, they
@@ -169,6 +178,7 @@ impl Fold {
         match what {
             What::Operations => self.operations.read(&self.names, sink),
             What::Calls => self.calls.read(&self.names, sink),
+            What::Instances => self.instances.read(&self.names, sink),
         }
     }
 }

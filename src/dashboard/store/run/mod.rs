@@ -29,7 +29,7 @@ pub const CHUNK: usize = 128;
 const FILTER_BITS: usize = 16;
 const FILTER_HASHES: u64 = 6;
 /// Version of [`RunMeta::encode_rest`].
-const REST_VERSION: u8 = 3;
+const REST_VERSION: u8 = 4;
 /// Services listed for a run; more make the list "and others".
 const MAX_SERVICES: usize = 10_000;
 
@@ -230,7 +230,7 @@ impl RunMeta {
         self.services = (0..take_varint(&mut raw)?).map(|_| take_text(&mut raw)).collect::<Result<_, _>>()?;
         self.rollup = Rollup::take(&mut raw)?;
         self.failing = Minutes::take(&mut raw)?;
-        self.rates = rates::Place::take(&mut raw)?;
+        self.rates = rates::Place::take(&mut raw, version > 3)?;
         let mut block = self.first_block;
         // Version 1 had spans and logs in the same blocks.
         let log_blocks = if version > 1 { take_varint(&mut raw)? } else { 0 };
@@ -321,6 +321,12 @@ mod tests {
         let written = meta.encode_rest().unwrap();
         assert_eq!(RunMeta::default().with_rest(&written).unwrap(), meta);
         let mut raw = decompress(&written).unwrap();
+        // Before version 4 nothing was said of instances.
+        let mut before_rates = vec![4, 0];
+        meta.rollup.put(&mut before_rates);
+        meta.failing.put(&mut before_rates);
+        assert_eq!(raw[before_rates.len()..][..4], [0; 4]);
+        raw.remove(before_rates.len() + 3);
         // Version 2 ended the same way but for the index of no chunks: its first page and their count.
         raw[0] = 2;
         let end = raw.len() - 2;
