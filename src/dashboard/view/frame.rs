@@ -266,6 +266,12 @@ impl Frame {
         format::duration(*ns)
     }
 
+    /// How often `count` in so many seconds is, its unit in lighter ink.
+    pub fn often(&self, count: u64, seconds: f64) -> Html {
+        let (number, unit) = format::often_parts(count as f64 / seconds);
+        askama::filters::Safe(format!(r#"{number}{}<span class="unit">{unit}</span>"#, format::NBSP))
+    }
+
     /// A whole number with gaps between thousands.
     pub fn count(&self, number: &u64) -> String {
         format::count(*number)

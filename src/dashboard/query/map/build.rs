@@ -2,7 +2,7 @@
 //!
 //! A call is one edge. A message is up to three: to the exchange, to the queue, and out of it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::place::{message_way, tells_routing};
 use super::{Edge, EdgeKind, Map, Node, Place};
@@ -42,13 +42,18 @@ type Sent = HashMap<(Place, Destination), HashMap<Place, u64>>;
 pub fn build(mut calls: Vec<Call>, operations: &[OperationRates]) -> Map {
     // Those that were taken come first: they say which names are exchanges, which a message under way does not.
     calls.sort_by_key(|call| call.taken_from.is_none());
+    let services = services(&calls, operations);
     let mut edges = Edges::new();
     let mut sent = Sent::new();
     for call in &calls {
         match call.sent_to.is_some() || call.taken_from.is_some() {
             true => message(&mut edges, &mut sent, call),
             false => {
-                let ends = (Place::caller(call.caller.clone()), Place::callee(call.callee.clone()));
+                let callee = match Place::callee(call.callee.clone()) {
+                    Place::Outside(name) if services.contains(name.as_str()) => Place::Service(name),
+                    callee => callee,
+                };
+                let ends = (Place::caller(call.caller.clone()), callee);
                 let kind =
                     if matches!(ends.1, Place::Database { .. }) { EdgeKind::Query } else { EdgeKind::Call };
                 let (_, sums) = edges.entry(ends).or_insert_with(|| (kind, Sums::default()));
@@ -59,6 +64,17 @@ pub fn build(mut calls: Vec<Call>, operations: &[OperationRates]) -> Map {
     }
     publish(&mut edges, sent);
     finish(edges, operations)
+}
+
+/// Names of services. A call that nothing answered leads to an address; where that is the name of a service, as it is where
+/// names of containers are, the call belongs on the way to that service: there one looks for it when the service is down.
+fn services(calls: &[Call], operations: &[OperationRates]) -> HashSet<String> {
+    let ends = calls.iter().flat_map(|call| [&call.caller, &call.callee]);
+    let named = ends.filter_map(|end| match end {
+        crate::dashboard::store::Node::Service(name) => Some(name),
+        _ => None,
+    });
+    named.chain(operations.iter().map(|one| &one.service)).cloned().collect()
 }
 
 /// Adds a message's way.
@@ -277,6 +293,23 @@ mod tests {
         );
         assert_eq!(lines(&map)[0], "service:shop > exchange:rabbitmq:orders send 7 !0 timed");
         assert_eq!(map.nodes.len(), 4);
+    }
+
+    #[test]
+    fn an_address_by_the_name_of_a_service_is_the_service() {
+        let map = build(
+            vec![
+                call(service("orders"), End::Outside("payments".into()), "", "", 10),
+                call(service("orders"), service("payments"), "", "", 30),
+                call(service("orders"), End::Outside("card-processor".into()), "", "", 5),
+            ],
+            &[],
+        );
+        let expected = [
+            "service:orders > service:payments call 40 !4 timed",
+            "service:orders > outside:card-processor call 5 !0 timed",
+        ];
+        assert_eq!(lines(&map), expected);
     }
 
     #[test]

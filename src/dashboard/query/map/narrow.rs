@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::{Map, SICK, share};
+use super::{Map, Place, SICK, share};
 
 /// Nodes and edges that are drawn at most.
 pub const MAX_NODES: usize = 150;
 pub const MAX_EDGES: usize = 400;
+
+/// One in so many is stray.
+const STRAY: u64 = 50;
 
 /// What is wanted of a map.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +40,9 @@ pub struct Shown {
     /// Wanted, and left out since there are too many.
     pub nodes_left: usize,
     pub edges_left: usize,
+    /// Edges with an end that was not seen, so few beside what else goes on at the other end that they are most likely
+    /// halves still under way: in the table, and not drawn, since they come and go.
+    pub halves: Vec<usize>,
 }
 
 impl Map {
@@ -68,7 +74,27 @@ impl Map {
             nodes.retain(|node| kept.contains(node) || narrow.focus == Some(*node));
             edges.retain(|edge| self.is_within(*edge, &nodes));
         }
-        self.bounded(nodes, edges)
+        let focused = narrow.focus.is_some();
+        let (halves, edges): (Vec<_>, Vec<_>) =
+            edges.into_iter().partition(|edge| !focused && self.is_stray(*edge));
+        let alone = |node: &usize| {
+            matches!(self.nodes[*node].place, Place::Caller | Place::Peer)
+                && !edges.iter().any(|edge| self.edges[*edge].from == *node || self.edges[*edge].to == *node)
+        };
+        nodes.retain(|node| !alone(node));
+        Shown { halves, ..self.bounded(nodes, edges) }
+    }
+
+    /// Whether an edge is a few halves of calls whose other half was not seen, beside very many that were.
+    fn is_stray(&self, edge: usize) -> bool {
+        let edge = &self.edges[edge];
+        let [from, to] = [edge.from, edge.to].map(|end| &self.nodes[end]);
+        let many = match (&from.place, &to.place) {
+            (Place::Caller, _) => to.rates.count,
+            (_, Place::Peer) => from.rates.count,
+            _ => return false,
+        };
+        edge.rates.count * STRAY < many
     }
 
     fn ends(&self, edges: &[usize]) -> BTreeSet<usize> {
@@ -122,6 +148,7 @@ impl Map {
             edges_left: wanted_edges - edges.len(),
             nodes: nodes.into_iter().collect(),
             edges,
+            halves: Vec::new(),
         }
     }
 
@@ -180,6 +207,22 @@ mod tests {
         assert_eq!(shown(nothing), (vec![], vec![]));
         assert_eq!(shown(Narrow { kinds: Kinds::Messages, ..Narrow::default() }), (vec![], vec![]));
         assert_eq!(map.worst_first(&[1, 2, 3, 13])[..2], [3, 13]);
+    }
+
+    #[test]
+    fn a_few_halves_are_listed_and_not_drawn() {
+        let mut map = row(3);
+        map.nodes.push(Node { place: Place::Caller, ..map.nodes[0].clone() });
+        map.edges.push(Edge {
+            from: 3,
+            to: 1,
+            rates: Rates { count: 1, ..Rates::default() },
+            ..map.edges[0].clone()
+        });
+        let shown = map.narrowed(&Narrow::default());
+        assert_eq!((shown.nodes, shown.edges, shown.halves), (vec![0, 1, 2], vec![0, 1], vec![2]));
+        map.edges[2].rates.count = 2;
+        assert_eq!(map.narrowed(&Narrow::default()).nodes, [0, 1, 2, 3]);
     }
 
     #[test]

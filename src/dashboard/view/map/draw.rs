@@ -3,10 +3,11 @@
 //! What stands below a node's name and beside an edge is made in [`below`] and [`beside`]; a mark on an edge (the state
 //! of its breaker) belongs in the middle of [`Route::last`], the depth of a queue into [`below`].
 
+use std::collections::HashSet;
 use std::fmt::Write;
 
 use super::labels::Labels;
-use super::layout::{self, Laid, Route, Size};
+use super::layout::{self, Laid, Route, Size, Tie};
 use crate::dashboard::query::map::{BAD, Edge, EdgeKind, Map, Node, Place, SICK, Shown, share};
 use crate::dashboard::store::Rates;
 use crate::dashboard::view::escape::{Html, escaped};
@@ -18,7 +19,7 @@ const NAME: usize = 24;
 /// Width of a character in px: of names, and of smaller texts.
 const WIDE: f64 = 7.2;
 /// Edges up to which each has durations beside it, and up to which each has its rate.
-const FEW: usize = 40;
+const FEW: usize = 24;
 const SOME: usize = 150;
 
 /// What is chosen: the index of a node or an edge.
@@ -28,15 +29,24 @@ pub enum Chosen {
     Edge(usize),
 }
 
-/// Draws the shown part of a map.
-pub fn draw(frame: &Frame, map: &Map, shown: &Shown, chosen: Option<Chosen>) -> Html {
+/// Draws the shown part of a map; `timed` says whether durations stand beside edges.
+pub fn draw(
+    frame: &Frame,
+    map: &Map,
+    shown: &Shown,
+    (timed, chosen): (Option<bool>, Option<Chosen>),
+) -> Html {
     let index_of = |node: usize| shown.nodes.binary_search(&node).unwrap_or_default();
     let sizes: Vec<Size> = shown.nodes.iter().map(|node| size(&map.nodes[*node].place)).collect();
-    let ends: Vec<_> = shown
-        .edges
-        .iter()
-        .map(|edge| (index_of(map.edges[*edge].from), index_of(map.edges[*edge].to)))
-        .collect();
+    // Whoever is called stands right of its callers; that it takes messages too does not move it behind their queue.
+    let is_called: HashSet<usize> =
+        shown.edges.iter().filter_map(|edge| called(map, &map.edges[*edge])).collect();
+    let tie = |edge: &usize| {
+        let edge = &map.edges[*edge];
+        let weak = edge.kind == EdgeKind::Take && is_called.contains(&edge.to);
+        Tie { from: index_of(edge.from), to: index_of(edge.to), weak }
+    };
+    let ends: Vec<Tie> = shown.edges.iter().map(tie).collect();
     let laid = layout::laid(&sizes, &ends);
     let mut out = format!(
         r#"<svg width="{0:.0}" height="{1:.0}" viewBox="0 0 {0:.0} {1:.0}" role="group" aria-label="Map of services, queues and peers; the table below holds the same figures">"#,
@@ -49,7 +59,7 @@ pub fn draw(frame: &Frame, map: &Map, shown: &Shown, chosen: Option<Chosen>) -> 
     let beside: Vec<_> = order
         .iter()
         .map(|at| {
-            let lines = beside(map, &map.edges[shown.edges[*at]], shown.edges.len());
+            let lines = beside(map, &map.edges[shown.edges[*at]], shown.edges.len(), timed);
             (*at, labels.place(*at, &laid.routes[*at], lines))
         })
         .collect();
@@ -66,6 +76,12 @@ pub fn draw(frame: &Frame, map: &Map, shown: &Shown, chosen: Option<Chosen>) -> 
     askama::filters::Safe(out)
 }
 
+/// Whom a service calls.
+fn called(map: &Map, edge: &Edge) -> Option<usize> {
+    let by_service = edge.from != edge.to && map.nodes[edge.from].place.as_service().is_some();
+    (edge.kind == EdgeKind::Call && by_service).then_some(edge.to)
+}
+
 fn is_bad(rates: &Rates) -> bool {
     rates.errors > 0 && share(rates) >= BAD
 }
@@ -78,7 +94,7 @@ fn size(place: &Place) -> Size {
     match place {
         Place::Exchange(_) => Size { width: (width + 24.0).max(116.0), height: 60.0, port: 0.0 },
         Place::Database { .. } => Size { width: width.max(104.0), height: 52.0, port: 10.0 },
-        Place::Queue(_) => Size { width: width.max(132.0), height: 44.0, port: 13.0 },
+        Place::Queue(_) => Size { width: (width + 12.0).max(164.0), height: 44.0, port: 13.0 },
         Place::Service(_) => Size { width: width.max(124.0), height: 46.0, port: 14.0 },
         _ => Size { width: width.max(108.0), height: 44.0, port: 7.0 },
     }
@@ -86,7 +102,7 @@ fn size(place: &Place) -> Size {
 
 /// The line below a node's name: text and whether it is `e`rror or `w`arning.
 fn below(map: &Map, node: &Node) -> (String, &'static str) {
-    let rate = || format!("{}/s", format::rate(node.rates.count as f64 / map.seconds()));
+    let rate = || format::often(node.rates.count as f64 / map.seconds());
     match &node.place {
         Place::Service(_) => {
             let failing = share(&node.rates);
@@ -98,7 +114,7 @@ fn below(map: &Map, node: &Node) -> (String, &'static str) {
             (format!("{} · {}", rate(), format::percent(failing)), class)
         }
         Place::Queue(_) => match node.waited.quantile(0.95) {
-            Some(waited) => (format!("{} · p95 waits {}", rate(), format::duration(waited)), ""),
+            Some(waited) => (format!("{} · waits {}", rate(), format::duration(waited)), ""),
             None => (format!("{} · {}", rate(), node.place.kind()), ""),
         },
         place => (format::shortened(place.kind(), NAME), ""),
@@ -106,19 +122,19 @@ fn below(map: &Map, node: &Node) -> (String, &'static str) {
 }
 
 /// The lines beside an edge: text and class.
-fn beside(map: &Map, edge: &Edge, edges: usize) -> Vec<(String, &'static str)> {
+fn beside(map: &Map, edge: &Edge, edges: usize, timed: Option<bool>) -> Vec<(String, &'static str)> {
     let rates = &edge.rates;
     let bad = is_bad(rates);
     if edges > SOME && !bad {
         return Vec::new();
     }
-    let mut lines = vec![(format!("{}/s", format::rate(rates.count as f64 / map.seconds())), "")];
+    let mut lines = vec![(format::often(rates.count as f64 / map.seconds()), "")];
     if rates.errors > 0 && share(rates) >= SICK {
         let text = format!("{} fail", format::percent(share(rates)));
         lines.push((text, if bad { "e" } else { "" }));
     }
-    let timed = matches!(edge.kind, EdgeKind::Call | EdgeKind::Query);
-    if let Some(p95) = rates.durations.quantile(0.95).filter(|_| timed && (edges <= FEW || bad)) {
+    let timed = matches!(edge.kind, EdgeKind::Call | EdgeKind::Query) && timed.unwrap_or(edges <= FEW || bad);
+    if let Some(p95) = rates.durations.quantile(0.95).filter(|_| timed) {
         lines.push((format!("p95 {}", format::duration(p95)), ""));
     }
     lines
@@ -141,8 +157,7 @@ fn edge(
     let [from, to] = [edge.from, edge.to].map(|end| &map.nodes[end].place);
     let per_second = edge.rates.count as f64 / map.seconds();
     let href = frame.here(&[("node", None), ("caller", Some(&from.id())), ("callee", Some(&to.id()))]);
-    let mut says =
-        format!("{} to {}, {} a second", short(from.name()), short(to.name()), format::rate(per_second));
+    let mut says = format!("{} to {}, {}", short(from.name()), short(to.name()), format::often(per_second));
     if edge.rates.errors > 0 {
         let _ = write!(says, ", {} fail", format::percent(share(&edge.rates)));
     }
@@ -204,6 +219,10 @@ fn node(
         Place::Database { .. } => "db".to_owned(),
         _ => "ext".to_owned(),
     };
+    let mut says = format!("{}, {}", short(place.name()), place.kind());
+    if text != place.kind() {
+        let _ = write!(says, ", {text}");
+    }
     let state = match level {
         "e" => " bad",
         "w" => " sick",
@@ -214,7 +233,7 @@ fn node(
         r#"<a class="node {kind}{state}{}" href="{}" aria-label="{}"><title>{}</title>"#,
         if on { " on" } else { "" },
         escaped(&href),
-        escaped(&format!("{}, {}, {text}", short(place.name()), place.kind())),
+        escaped(&says),
         escaped(&format::shortened(place.name(), 300)),
     );
     shape(out, place, (x, y), size);
@@ -277,7 +296,7 @@ fn shape(out: &mut String, place: &Place, (x, y): (f64, f64), size: Size) {
 
 /// How large the drawing of all of `nodes` and `edges` is, for the benchmark: the layout without the cache.
 #[doc(hidden)]
-pub fn measure(places: &[Place], edges: &[(usize, usize)]) -> Laid {
+pub fn measure(places: &[Place], edges: &[Tie]) -> Laid {
     let sizes: Vec<Size> = places.iter().map(size).collect();
     layout::lay_out(&sizes, edges)
 }

@@ -1,10 +1,13 @@
 //! Where texts beside edges find room: at the end where an edge is apart from others, and on nothing else.
 
-use super::layout::{Laid, Route, Size};
+use super::layout::{Laid, Route, Size, Tie};
 
 /// Width of a character and height of a line, in px.
 const WIDE: f64 = 6.0;
 const HIGH: f64 = 13.0;
+
+/// Around a label, and half as much above and below.
+const ROOM: f64 = 4.0;
 
 /// A box: left, top, right, bottom.
 type Area = (f64, f64, f64, f64);
@@ -21,15 +24,15 @@ pub struct Labels {
 
 impl Labels {
     /// Room around the nodes of a drawing.
-    pub fn around(laid: &Laid, sizes: &[Size], ends: &[(usize, usize)]) -> Self {
+    pub fn around(laid: &Laid, sizes: &[Size], ends: &[Tie]) -> Self {
         let taken =
             laid.nodes.iter().zip(sizes).map(|((x, y), size)| (*x, *y, x + size.width, y + size.height));
         let (mut out, mut into) = (vec![0usize; sizes.len()], vec![0usize; sizes.len()]);
-        for (from, to) in ends {
-            out[*from] += 1;
-            into[*to] += 1;
+        for tie in ends {
+            out[tie.from] += 1;
+            into[tie.to] += 1;
         }
-        let at_begin = ends.iter().map(|(from, to)| out[*from] < into[*to]).collect();
+        let at_begin = ends.iter().map(|tie| out[tie.from] < into[tie.to]).collect();
         Self { taken: taken.collect(), at_begin }
     }
 
@@ -83,7 +86,7 @@ fn area(lines: &[(String, &'static str)], x: f64, y: f64, anchor: &str) -> Area 
         _ => x - width / 2.0,
     };
     let top = y - HIGH + 3.0;
-    (left, top, left + width, top + lines.len() as f64 * HIGH)
+    (left - ROOM, top - ROOM / 2.0, left + width + ROOM, top + lines.len() as f64 * HIGH + ROOM / 2.0)
 }
 
 fn apart(a: Area, b: Area) -> bool {

@@ -53,6 +53,7 @@ struct MapPage {
     rows: Vec<usize>,
     more_rows: usize,
     chosen: Option<Chosen>,
+    timed: Option<bool>,
 }
 
 /// What the address asks for.
@@ -60,6 +61,8 @@ struct Asked {
     narrow: Narrow,
     chosen: Option<Chosen>,
     missing: Option<String>,
+    /// Whether durations stand beside edges; `None` where there are not too many.
+    timed: Option<bool>,
 }
 
 /// Handler of `GET /map`.
@@ -69,7 +72,7 @@ pub async fn show(State(state): State<PageState>, visit: Visit) -> PageResult {
     if !map.ever {
         return connect::empty(&visit, &state, Nav::Map);
     }
-    let Asked { narrow, chosen, missing } = asked;
+    let Asked { narrow, chosen, missing, timed } = asked;
     let shown = map.narrowed(&narrow);
     let frame = visit.frame(Nav::Map, "Map").live();
     let panel = match chosen {
@@ -77,12 +80,26 @@ pub async fn show(State(state): State<PageState>, visit: Visit) -> PageResult {
         None => None,
     };
     let limit = if visit.params.on("all") { ALL_ROWS } else { ROWS };
-    let mut rows = map.worst_first(&shown.edges);
+    let listed: Vec<usize> = shown.edges.iter().chain(&shown.halves).copied().collect();
+    let mut rows = map.worst_first(&listed);
     let more_rows = rows.len().saturating_sub(limit);
     rows.truncate(limit);
-    let drawing = (!shown.nodes.is_empty()).then(|| draw::draw(&frame, &map, &shown, chosen));
+    let drawing = (!shown.nodes.is_empty()).then(|| draw::draw(&frame, &map, &shown, (timed, chosen)));
     let finding = map.finding(&shown.edges);
-    page(&MapPage { frame, map, narrow, shown, finding, drawing, panel, missing, rows, more_rows, chosen })
+    page(&MapPage {
+        frame,
+        map,
+        narrow,
+        shown,
+        finding,
+        drawing,
+        panel,
+        missing,
+        rows,
+        more_rows,
+        chosen,
+        timed,
+    })
 }
 
 /// The range of a visit, as what is kept of one is found by.
@@ -114,6 +131,15 @@ fn read(visit: &Visit, map: &Map) -> Result<Asked, PageError> {
             return Err(PageError::bad(format!("“show” may be all, calls or messages, not “{other}”.")));
         }
     };
+    let timed = match params.text("label") {
+        None | Some("auto") => None,
+        Some("rate") => Some(false),
+        Some("p95") => Some(true),
+        Some(other) => {
+            let other = format::shortened(other, 20);
+            return Err(PageError::bad(format!("“label” may be rate or p95, not “{other}”.")));
+        }
+    };
     let mut missing = None;
     let mut node = |key: &str| {
         let text = params.text(key)?;
@@ -130,12 +156,7 @@ fn read(visit: &Visit, map: &Map) -> Result<Asked, PageError> {
         _ => None,
     };
     let find = params.text("find").map(str::to_owned);
-    Ok(Asked { narrow: Narrow { focus, find, failing: params.on("failing"), kinds }, chosen, missing })
-}
-
-/// How often in a second.
-fn rate(count: u64, seconds: f64) -> String {
-    format::rate(count as f64 / seconds)
+    Ok(Asked { narrow: Narrow { focus, find, failing: params.on("failing"), kinds }, chosen, missing, timed })
 }
 
 impl MapPage {
@@ -210,7 +231,7 @@ impl MapPage {
 
     /// What is left out of the drawing, if anything.
     fn left_out(&self) -> Option<String> {
-        let Shown { nodes_left, edges_left, nodes, edges } = &self.shown;
+        let Shown { nodes_left, edges_left, nodes, edges, .. } = &self.shown;
         let (all_nodes, all_edges) = (nodes.len() + nodes_left, edges.len() + edges_left);
         match (nodes_left, edges_left) {
             (0, 0) => None,
@@ -250,8 +271,8 @@ impl MapPage {
         self.frame.here(&[("node", None), ("caller", Some(&from)), ("callee", Some(&to))])
     }
 
-    fn rate(&self, edge: &Edge) -> String {
-        rate(edge.rates.count, self.map.seconds())
+    fn rate(&self, edge: &Edge) -> Html {
+        self.frame.often(edge.rates.count, self.map.seconds())
     }
 
     fn failing(&self, edge: &Edge) -> Html {
@@ -268,7 +289,7 @@ impl MapPage {
 
     /// The hidden fields that the filter form sends along.
     fn kept(&self) -> Vec<&(String, String)> {
-        let own = ["find", "show", "failing"];
+        let own = ["find", "show", "label", "failing"];
         self.frame.visit.params.0.iter().filter(|(key, _)| !own.contains(&key.as_str())).collect()
     }
 }

@@ -34,7 +34,7 @@ pub struct Panel {
     /// Whether not all of the range was looked through.
     pub cut: bool,
     /// Name, rate, share of failures, and where traces of it are.
-    pub operations: Vec<(String, String, Html, Option<String>)>,
+    pub operations: Vec<(String, Html, Html, Option<String>)>,
     pub more_operations: usize,
     pub operations_of: String,
 }
@@ -148,7 +148,7 @@ fn base(frame: &Frame, map: &Map, details: Details, service: Option<&str>) -> Pa
             let query = crate::dashboard::query::services::of_operation(&one.service, &one.operation);
             traces(&query)
         });
-        (one.operation, super::rate(one.rates.count, map.seconds()), failing(&one.rates), query)
+        (one.operation, frame.often(one.rates.count, map.seconds()), failing(&one.rates), query)
     };
     Panel {
         kind: String::new(),
@@ -174,11 +174,9 @@ fn figures(frame: &Frame, map: &Map, rates: &Rates, what: &'static str) -> Vec<(
         Some(ns) => frame.duration(&ns).0,
         None => "—".to_owned(),
     });
-    let per_second = super::rate(rates.count, map.seconds());
-    let rate = format!(r#"{per_second}{}<span class="unit">/s</span>"#, format::NBSP);
     let share = format!(r#"<span class="{}">{}</span>"#, level(rates).trim(), failing(rates).0);
     vec![
-        (what, askama::filters::Safe(rate)),
+        (what, frame.often(rates.count, map.seconds())),
         ("Failing", askama::filters::Safe(share)),
         ("p50 · p95 · p99", askama::filters::Safe(quantiles.join(" · "))),
     ]

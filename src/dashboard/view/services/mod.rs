@@ -165,8 +165,8 @@ impl ListPage {
         ORDERS.map(link).into()
     }
 
-    fn rate(&self, line: &Line) -> String {
-        format::rate(line.total.count as f64 / self.all.seconds)
+    fn rate(&self, line: &Line) -> Html {
+        self.frame.often(line.total.count, self.all.seconds)
     }
 
     fn share(&self, rates: &Rates) -> Html {

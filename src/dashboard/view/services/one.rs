@@ -134,16 +134,17 @@ fn figures(visit: &Visit, service: &Service) -> Vec<Figure> {
     let draw = |label, lines: &[(&[Option<f64>], &str)], unit| {
         chart::lines(visit, (begin, end), &Lines { label, lines, unit, marks: &marks })
     };
+    let (often, often_unit) = format::often_parts(service.total.count as f64 / service.seconds);
     let percent = format::percent(share(&service.total));
     let (now, unit) =
         service.total.durations.quantile(0.95).map_or(("—".to_owned(), ""), format::duration_parts);
     vec![
         Figure {
             name: "Rate",
-            now: format::rate(service.total.count as f64 / service.seconds),
-            unit: "per second".to_owned(),
+            now: often,
+            unit: often_unit.to_owned(),
             note: "",
-            chart: draw("Requests a second", &[(&rate, "")], |value| format!("{} /s", format::rate(value))),
+            chart: draw("Requests a second", &[(&rate, "")], format::often),
         },
         Figure {
             name: "Failing",
@@ -207,8 +208,8 @@ impl ServicePage {
         ORDERS.map(link).into()
     }
 
-    fn rate(&self, rates: &Rates) -> String {
-        format::rate(rates.count as f64 / self.service.seconds)
+    fn rate(&self, rates: &Rates) -> Html {
+        self.frame.often(rates.count, self.service.seconds)
     }
 
     fn share(&self, rates: &Rates) -> Html {

@@ -1,6 +1,6 @@
 //! In which column each node stands, and what stands for an edge in the columns that it passes.
 
-use super::Size;
+use super::{Size, Tie};
 
 /// A node, or the place where a long edge passes a column.
 #[derive(Debug, Clone)]
@@ -29,13 +29,10 @@ pub struct Graph {
 }
 
 /// Puts what is tied to others into columns.
-pub fn columns(nodes: &[Size], edges: &[(usize, usize)], tied: &[bool]) -> Graph {
+pub fn columns(nodes: &[Size], edges: &[Tie], tied: &[bool]) -> Graph {
     let back = back_edges(nodes.len(), edges);
-    let forward: Vec<(usize, usize)> = edges
-        .iter()
-        .zip(&back)
-        .map(|(&(from, to), back)| if *back { (to, from) } else { (from, to) })
-        .collect();
+    let turned = |(tie, back): (&Tie, &bool)| if *back { (tie.to, tie.from) } else { (tie.from, tie.to) };
+    let forward: Vec<(usize, usize)> = edges.iter().zip(&back).map(turned).collect();
     let column = column_of_each(nodes.len(), &forward);
     let mut graph = Graph::default();
     for (index, size) in nodes.iter().enumerate() {
@@ -71,22 +68,54 @@ pub fn columns(nodes: &[Size], edges: &[(usize, usize)], tied: &[bool]) -> Graph
     graph
 }
 
-/// The edges that close a ring, when one goes from callers to what they call.
-fn back_edges(count: usize, edges: &[(usize, usize)]) -> Vec<bool> {
+/// The edges that lead back: those that close a ring, when one goes from callers to what they call; and weak ones, as far as
+/// that closes none.
+fn back_edges(count: usize, edges: &[Tie]) -> Vec<bool> {
     let mut out: Vec<Vec<usize>> = vec![Vec::new(); count];
     let mut called = vec![false; count];
-    for (number, (from, to)) in edges.iter().enumerate().filter(|(_, (from, to))| from != to) {
-        out[*from].push(number);
-        called[*to] = true;
+    for (number, tie) in edges.iter().enumerate().filter(|(_, tie)| tie.from != tie.to && !tie.weak) {
+        out[tie.from].push(number);
+        called[tie.to] = true;
     }
+    let mut back = vec![false; edges.len()];
+    rings(edges, &out, &called, &mut back);
+    let mut after: Vec<Vec<usize>> = vec![Vec::new(); count];
+    for (tie, back) in edges.iter().zip(&back).filter(|(tie, _)| tie.from != tie.to && !tie.weak) {
+        let (from, to) = if *back { (tie.to, tie.from) } else { (tie.from, tie.to) };
+        after[from].push(to);
+    }
+    for (tie, back) in edges.iter().zip(&mut back).filter(|(tie, _)| tie.from != tie.to && tie.weak) {
+        *back = !reaches(&after, tie.from, tie.to);
+        let (from, to) = if *back { (tie.to, tie.from) } else { (tie.from, tie.to) };
+        after[from].push(to);
+    }
+    back
+}
+
+/// Whether a way leads from one node to another.
+fn reaches(after: &[Vec<usize>], from: usize, to: usize) -> bool {
+    let (mut seen, mut open) = (vec![false; after.len()], vec![from]);
+    while let Some(node) = open.pop() {
+        if node == to {
+            return true;
+        }
+        if !std::mem::replace(&mut seen[node], true) {
+            open.extend(&after[node]);
+        }
+    }
+    false
+}
+
+/// Marks the edges that close a ring; `out` holds those that count, by where they come from.
+fn rings(edges: &[Tie], out: &[Vec<usize>], called: &[bool], back: &mut [bool]) {
     #[derive(Clone, Copy, PartialEq)]
     enum State {
         New,
         Open,
         Done,
     }
+    let count = out.len();
     let mut state = vec![State::New; count];
-    let mut back = vec![false; edges.len()];
     let roots = (0..count).filter(|node| !called[*node]).chain(0..count);
     for root in roots {
         if state[root] != State::New {
@@ -102,7 +131,7 @@ fn back_edges(count: usize, edges: &[(usize, usize)]) -> Vec<bool> {
                 continue;
             };
             *next += 1;
-            let to = edges[edge].1;
+            let to = edges[edge].to;
             match state[to] {
                 State::Open => back[edge] = true,
                 State::Done => {}
@@ -113,7 +142,6 @@ fn back_edges(count: usize, edges: &[(usize, usize)]) -> Vec<bool> {
             }
         }
     }
-    back
 }
 
 /// As far left as callers allow; who calls only, right before the first that it calls.

@@ -19,7 +19,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 pub use route::Route;
 
 /// Room between columns, in px: labels and arrows lie there.
-const GAP: f64 = 118.0;
+const GAP: f64 = 98.0;
 /// Around the drawing, and between nodes that are tied to nothing.
 const MARGIN: f64 = 12.0;
 const BETWEEN: f64 = 24.0;
@@ -47,11 +47,20 @@ pub struct Laid {
     pub routes: Vec<Route>,
 }
 
-type Key = (Vec<[u64; 3]>, Vec<(usize, usize)>);
+/// An edge: its ends as indexes of nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tie {
+    pub from: usize,
+    pub to: usize,
+    /// Does not push what it leads to to the right of what it comes from: it may as well lead back.
+    pub weak: bool,
+}
+
+type Key = (Vec<[u64; 3]>, Vec<Tie>);
 static LAID: LazyLock<Mutex<VecDeque<(Key, Arc<Laid>)>>> = LazyLock::new(Mutex::default);
 
-/// Lays a graph out, or finds the drawing that was made of it before. Ends of edges are indexes of nodes.
-pub fn laid(nodes: &[Size], edges: &[(usize, usize)]) -> Arc<Laid> {
+/// Lays a graph out, or finds the drawing that was made of it before.
+pub fn laid(nodes: &[Size], edges: &[Tie]) -> Arc<Laid> {
     let bits = |size: &Size| [size.width, size.height, size.port].map(f64::to_bits);
     let key: Key = (nodes.iter().map(bits).collect(), edges.to_vec());
     let known = {
@@ -72,10 +81,10 @@ pub fn laid(nodes: &[Size], edges: &[(usize, usize)]) -> Arc<Laid> {
 }
 
 /// Lays a graph out.
-pub fn lay_out(nodes: &[Size], edges: &[(usize, usize)]) -> Laid {
+pub fn lay_out(nodes: &[Size], edges: &[Tie]) -> Laid {
     let mut tied = vec![false; nodes.len()];
-    for (from, to) in edges.iter().filter(|(from, to)| from != to) {
-        (tied[*from], tied[*to]) = (true, true);
+    for tie in edges.iter().filter(|tie| tie.from != tie.to) {
+        (tied[tie.from], tied[tie.to]) = (true, true);
     }
     let graph = columns::columns(nodes, edges, &tied);
     let graph = order::ordered(graph);
@@ -137,8 +146,12 @@ mod tests {
         (0..count).map(|n| Size { width: 100.0 + (n % 5) as f64 * 12.0, height: 46.0, port: 12.0 }).collect()
     }
 
+    fn ties(edges: &[(usize, usize)]) -> Vec<Tie> {
+        edges.iter().map(|&(from, to)| Tie { from, to, weak: to % 7 == 3 && from % 2 == 1 }).collect()
+    }
+
     /// Numbers that look random and are the same each time.
-    fn some(count: usize, edges: usize) -> Vec<(usize, usize)> {
+    fn some(count: usize, edges: usize) -> Vec<Tie> {
         let mut state = 7u64;
         let mut next = |below: usize| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -148,7 +161,7 @@ mod tests {
         all.sort_unstable();
         all.dedup();
         all.truncate(edges);
-        all
+        ties(&all)
     }
 
     fn overlaps(laid: &Laid, sizes: &[Size]) -> Option<(usize, usize)> {
@@ -170,11 +183,11 @@ mod tests {
         for (count, edges) in [
             (0, vec![]),
             (1, vec![]),
-            (1, vec![(0, 0)]),
+            (1, ties(&[(0, 0)])),
             (30, vec![]),
-            (4, both_ways),
-            (9, ring),
-            (40, star),
+            (4, ties(&both_ways)),
+            (9, ties(&ring)),
+            (40, ties(&star)),
             (150, some(150, 400)),
         ] {
             let sizes = sizes(count);
@@ -192,7 +205,7 @@ mod tests {
     #[test]
     fn callers_stand_left_of_what_they_call_but_for_what_comes_back() {
         let edges = [(0, 1), (1, 2), (2, 3), (3, 1), (0, 3)];
-        let laid = lay_out(&sizes(4), &edges);
+        let laid = lay_out(&sizes(4), &ties(&edges));
         let left = |node: usize| laid.nodes[node].0;
         assert!(left(0) < left(1) && left(1) < left(2) && left(2) < left(3));
         assert_eq!(
@@ -202,11 +215,27 @@ mod tests {
     }
 
     #[test]
+    fn a_weak_edge_pushes_nobody_to_the_right() {
+        // 0 calls 1 calls 2; 1 sends to 3, from which 2 takes, and 4, whom nobody calls.
+        let edges = [(0, 1), (1, 2), (1, 3), (3, 2), (3, 4), (2, 5)];
+        let weak = |from: usize, to: usize| (from, to) == (3, 2);
+        let ties: Vec<Tie> = edges.iter().map(|&(from, to)| Tie { from, to, weak: weak(from, to) }).collect();
+        let laid = lay_out(&sizes(6), &ties);
+        let left = |node: usize| laid.nodes[node].0;
+        assert!(left(2) < left(3) && left(3) < left(4), "{:?}", laid.nodes);
+        assert!(laid.routes[3].back && !laid.routes[4].back);
+        // Where it leads on to what it comes from, it does not close a ring.
+        let ring = [(0, 1, false), (1, 2, true), (2, 3, false), (3, 1, true)];
+        let ties: Vec<Tie> = ring.iter().map(|&(from, to, weak)| Tie { from, to, weak }).collect();
+        assert_eq!(lay_out(&sizes(4), &ties).routes.len(), 4);
+    }
+
+    #[test]
     fn one_more_node_moves_no_other_past_its_neighbours() {
         let mut edges = vec![(0, 1), (0, 2), (0, 3), (1, 4), (2, 5), (3, 6), (4, 7)];
-        let before = lay_out(&sizes(8), &edges);
+        let before = lay_out(&sizes(8), &ties(&edges));
         edges.push((2, 8));
-        let after = lay_out(&sizes(9), &edges);
+        let after = lay_out(&sizes(9), &ties(&edges));
         let order = |laid: &Laid| {
             let mut order: Vec<usize> = (0..8).collect();
             order.sort_by(|a, b| {

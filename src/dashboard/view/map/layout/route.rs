@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use super::Size;
 use super::columns::Graph;
 use super::order::places;
+use super::{Size, Tie};
 
 /// Between two lines that begin or end at one side of a node, at most.
 const SPREAD: f64 = 9.0;
@@ -55,13 +55,13 @@ pub fn routes(
     middles: &[f64],
     lefts: &[f64],
     sizes: &[Size],
-    edges: &[(usize, usize)],
+    edges: &[Tie],
 ) -> Vec<Route> {
     let ports = ports(graph, sizes);
     let mut routes = Vec::with_capacity(edges.len());
-    for (number, ((chain, back), (from, _))) in graph.chains.iter().zip(edges).enumerate() {
+    for (number, ((chain, back), tie)) in graph.chains.iter().zip(edges).enumerate() {
         let (Some(first), Some(last)) = (chain.first(), chain.last()) else {
-            routes.push(Route::of_itself(*from, corners[*from], sizes[*from]));
+            routes.push(Route::of_itself(tie.from, corners[tie.from], sizes[tie.from]));
             continue;
         };
         let mut points =
