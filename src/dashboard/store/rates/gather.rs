@@ -171,8 +171,9 @@ impl Steps {
 
     /// What happened in each, with its begin.
     pub fn finish(&self, sums: &mut [Sum]) -> Vec<(Nanos, Rates)> {
-        let begins = (self.from..).step_by(self.step as usize);
-        begins.zip(sums).map(|(begin, sum)| (begin, std::mem::take(sum).finish().0)).collect()
+        // A range may end where time does.
+        let begin = |index: u64| self.from.saturating_add(self.step.saturating_mul(index));
+        sums.iter_mut().zip(0..).map(|(sum, index)| (begin(index), std::mem::take(sum).finish().0)).collect()
     }
 
     /// First and last moment, the last not included.
