@@ -98,12 +98,12 @@ pub fn rate(per_second: f64) -> String {
 
 /// How often something happens, by the second, the minute or the hour: the unit in which it is no tiny number.
 pub fn often_parts(per_second: f64) -> (String, &'static str) {
-    const UNITS: [(f64, &str); 3] = [(1.0, "/s"), (60.0, "/min"), (3_600.0, "/h")];
-    if per_second == 0.0 {
-        return ("0".to_owned(), "/s");
-    }
-    let fits = |(times, _): &(f64, &str)| per_second * times >= 0.0995;
-    let (times, unit) = UNITS.into_iter().find(fits).unwrap_or(UNITS[2]);
+    let (times, unit) = match per_second {
+        // By the second as long as two digits say something: figures of one unit are compared at a glance.
+        0.0 | 0.00995.. => (1.0, "/s"),
+        0.00165.. => (60.0, "/min"),
+        _ => (3_600.0, "/h"),
+    };
     (rate(per_second * times), unit)
 }
 
@@ -224,7 +224,8 @@ mod tests {
             (0.0, "0/s"),
             (214.0, "214/s"),
             (0.1, "0.10/s"),
-            (0.07, "4.20/min"),
+            (0.07, "0.07/s"),
+            (0.007, "0.42/min"),
             (0.0011, "3.96/h"),
             (1e-9, "0.00/h"),
         ] {

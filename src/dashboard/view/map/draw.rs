@@ -20,7 +20,7 @@ const NAME: usize = 24;
 const WIDE: f64 = 7.2;
 /// Edges up to which each has durations beside it, and up to which each has its rate.
 const FEW: usize = 24;
-const SOME: usize = 150;
+const SOME: usize = 60;
 
 /// What is chosen: the index of a node or an edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,7 +125,7 @@ fn below(map: &Map, node: &Node) -> (String, &'static str) {
 fn beside(map: &Map, edge: &Edge, edges: usize, timed: Option<bool>) -> Vec<(String, &'static str)> {
     let rates = &edge.rates;
     let bad = is_bad(rates);
-    if edges > SOME && !bad {
+    if edges > SOME && share(rates) < SICK {
         return Vec::new();
     }
     let mut lines = vec![(format::often(rates.count as f64 / map.seconds()), "")];

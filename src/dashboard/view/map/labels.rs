@@ -23,10 +23,19 @@ pub struct Labels {
 }
 
 impl Labels {
-    /// Room around the nodes of a drawing.
+    /// Room around the nodes and arrows of a drawing.
     pub fn around(laid: &Laid, sizes: &[Size], ends: &[Tie]) -> Self {
         let taken =
             laid.nodes.iter().zip(sizes).map(|((x, y), size)| (*x, *y, x + size.width, y + size.height));
+        let head = |route: &Route| {
+            let (x, y) = route.tip;
+            match route.angle {
+                0 => (x - 8.0, y - 5.0, x, y + 5.0),
+                180 => (x, y - 5.0, x + 8.0, y + 5.0),
+                _ => (x - 5.0, y - 8.0, x + 5.0, y),
+            }
+        };
+        let taken = taken.chain(laid.routes.iter().map(head));
         let (mut out, mut into) = (vec![0usize; sizes.len()], vec![0usize; sizes.len()]);
         for tie in ends {
             out[tie.from] += 1;

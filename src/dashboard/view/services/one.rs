@@ -117,7 +117,7 @@ fn figures(visit: &Visit, service: &Service) -> Vec<Figure> {
     let steps = &service.steps;
     let begin = steps[0].0;
     let length = steps.get(1).map_or(visit.range.length(), |(second, _)| second - begin).max(1);
-    let end = begin + length * steps.len() as u64;
+    let end = begin.saturating_add(length.saturating_mul(steps.len() as u64));
     let marks: Vec<Mark> = service.changes.iter().take(CHANGES).map(mark).collect();
     // A step that has only just begun would look like a fall.
     let whole = |at: u64| (visit.range.to.saturating_sub(at)).min(length);

@@ -40,7 +40,7 @@ fn orders(count: u64) -> Vec<Trace> {
             .attr("messaging.destination.name", "orders:order.placed:payments.charge");
         let call = t.span(7, 6, "payments", "POST /authorize", Client, 1_030.0, 1_090.0);
         call.attr("server.address", "card-processor");
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             call.fail("card_declined");
         }
         t.build()

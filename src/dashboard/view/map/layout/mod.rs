@@ -57,7 +57,9 @@ pub struct Tie {
 }
 
 type Key = (Vec<[u64; 3]>, Vec<Tie>);
-static LAID: LazyLock<Mutex<VecDeque<(Key, Arc<Laid>)>>> = LazyLock::new(Mutex::default);
+type Kept = VecDeque<(Key, Arc<Laid>)>;
+
+static LAID: LazyLock<Mutex<Kept>> = LazyLock::new(Mutex::default);
 
 /// Lays a graph out, or finds the drawing that was made of it before.
 pub fn laid(nodes: &[Size], edges: &[Tie]) -> Arc<Laid> {
