@@ -35,8 +35,13 @@ fn way(call: &Call) -> Way {
 /// Edges by their ends, while calls are added.
 type Edges = BTreeMap<(Place, Place), (EdgeKind, Sums)>;
 
-/// Messages that one service sent under one name, by who took them.
-type Sent = HashMap<(Place, Destination), HashMap<Place, u64>>;
+/// Messages on their way: those that one service sent to one place under one name, by who took them, and the exchanges that are
+/// known as such.
+#[derive(Default)]
+struct Sent {
+    by_name: HashMap<(Place, Place, Destination), HashMap<Place, u64>>,
+    exchanges: HashSet<Place>,
+}
 
 /// Makes the map of some calls; operations say how services do.
 pub fn build(mut calls: Vec<Call>, operations: &[OperationRates]) -> Map {
@@ -44,7 +49,7 @@ pub fn build(mut calls: Vec<Call>, operations: &[OperationRates]) -> Map {
     calls.sort_by_key(|call| call.taken_from.is_none());
     let services = services(&calls, operations);
     let mut edges = Edges::new();
-    let mut sent = Sent::new();
+    let mut sent = Sent::default();
     for call in &calls {
         match call.sent_to.is_some() || call.taken_from.is_some() {
             true => message(&mut edges, &mut sent, call),
@@ -84,8 +89,11 @@ fn message(edges: &mut Edges, sent: &mut Sent, call: &Call) {
     let (exchange, queue) = match (exchange, queue) {
         (None, Some(Place::Queue(to))) if call.taken_from.is_none() => {
             let exchange = Place::Exchange(to.clone());
-            let known = edges.keys().any(|(_, callee)| *callee == exchange);
-            if known { (Some(exchange), None) } else { (None, Some(Place::Queue(to))) }
+            if sent.exchanges.contains(&exchange) {
+                (Some(exchange), None)
+            } else {
+                (None, Some(Place::Queue(to)))
+            }
         }
         way => way,
     };
@@ -95,7 +103,8 @@ fn message(edges: &mut Edges, sent: &mut Sent, call: &Call) {
     if let (Some(first), Some(sent_to)) = (stops.first(), &call.sent_to) {
         let caller = Place::caller(call.caller.clone());
         let taker = if tells_routing(sent_to) { taker(call, &stops) } else { Place::Others };
-        *sent.entry((caller.clone(), sent_to.clone())).or_default().entry(taker).or_default() += count;
+        let key = (caller.clone(), first.clone(), sent_to.clone());
+        *sent.by_name.entry(key).or_default().entry(taker).or_default() += count;
         let (_, sums) =
             edges.entry((caller, first.clone())).or_insert_with(|| (EdgeKind::Send, Sums::default()));
         sums.add(call, 0);
@@ -103,6 +112,7 @@ fn message(edges: &mut Edges, sent: &mut Sent, call: &Call) {
             sums.time(&call.rates);
         }
     }
+    sent.exchanges.extend(stops.iter().filter(|stop| matches!(stop, Place::Exchange(_))).cloned());
     if let [exchange, queue] = stops.as_slice() {
         let ends = (exchange.clone(), queue.clone());
         edges.entry(ends).or_insert_with(|| (EdgeKind::Route, Sums::default())).1.add(call, count);
@@ -127,16 +137,11 @@ fn taker(call: &Call, stops: &[Place]) -> Place {
 /// queue (or service that reads a topic) has a copy of the same ones, so the most that one of them took were sent; what
 /// nobody took stands beside it under [`Place::Peer`] and was sent too.
 fn publish(edges: &mut Edges, sent: Sent) {
-    for ((caller, sent_to), takers) in sent {
+    for ((caller, first, _), takers) in sent.by_name {
         let untaken = takers.get(&Place::Peer).copied().unwrap_or_default();
         let taken = takers.iter().filter(|(taker, _)| **taker != Place::Peer).map(|(_, count)| *count).max();
-        let count = untaken + taken.unwrap_or_default();
-        let of_way = |edge: &&mut (EdgeKind, Sums)| {
-            edge.0 == EdgeKind::Send && edge.1.ways.iter().any(|way| way.2.as_ref() == Some(&sent_to))
-        };
-        let own = edges.iter_mut().filter(|((from, _), _)| *from == caller);
-        if let Some((_, sums)) = own.map(|(_, edge)| edge).find(of_way) {
-            sums.rates.count += count;
+        if let Some((_, sums)) = edges.get_mut(&(caller, first)) {
+            sums.rates.count += untaken + taken.unwrap_or_default();
         }
     }
 }
@@ -163,6 +168,13 @@ fn finish(edges: Edges, operations: &[OperationRates]) -> Map {
             queue.waited.merge(&sums.waited);
         }
         inner.push((from, to, kind, sums));
+    }
+    // Where nobody was seen sending, what was taken tells how much goes through.
+    for (from, _, _, sums) in inner.iter().filter(|(_, _, kind, _)| *kind == EdgeKind::Take) {
+        let sent = inner.iter().any(|(_, to, ..)| to == from);
+        if let Some(queue) = nodes.get_mut(from).filter(|_| !sent) {
+            queue.rates.count += sums.rates.count;
+        }
     }
     let index: HashMap<Place, usize> = nodes.keys().cloned().zip(0..).collect();
     let edge = |(from, to, kind, sums): (Place, Place, EdgeKind, Sums)| Edge {
@@ -310,6 +322,13 @@ mod tests {
             "service:orders > outside:card-processor call 5 !0 timed",
         ];
         assert_eq!(lines(&map), expected);
+    }
+
+    #[test]
+    fn a_queue_that_nobody_was_seen_filling_has_the_rate_of_what_was_taken() {
+        let map = build(vec![call(End::Unknown, service("mail"), "", "rabbitmq mails", 6)], &[]);
+        assert_eq!(lines(&map), ["queue:rabbitmq:mails > service:mail take 6 !0 timed"]);
+        assert_eq!(map.nodes[map.find("mails").unwrap()].rates.count, 6);
     }
 
     #[test]
