@@ -89,6 +89,15 @@ await run({
     await page.keyboard.press('Escape');
     await page.locator('#panel').waitFor({ state: 'detached' });
     await page.locator('.map a.node[aria-label^="payments, service"] text').first().click();
+    // What lies far to the right is brought into sight when it is opened, and stays there.
+    await visit(page, `${base}/map?node=notifications`);
+    const at = () => page.locator('.map').evaluate(map => map.scrollLeft);
+    assert.ok(await at() > 0, 'the map scrolls to the node');
+    const before = await at();
+    await page.locator('.map a.node[aria-label^="notifications.email, queue"] text').first().click();
+    await page.waitForURL(/node=queue/);
+    assert.equal(await at(), before, 'and keeps its place');
+    await visit(page, `${base}/map?node=payments`);
     await page.locator('#panel').getByRole('link', { name: 'Focus on neighbours' }).click();
     await page.waitForURL(/focus=/);
     assert.equal(await page.locator('.map a.node[aria-label^="users, service"]').count(), 0, 'users is no neighbour');
