@@ -120,6 +120,17 @@
     });
   }
 
+  // ── The map: where one had scrolled to stays when something is opened, and what is opened is in sight. ──
+  const map = document.querySelector(".map");
+  if (map) {
+    map.scrollLeft = Number(sessionStorage.getItem("map-at")) || 0;
+    const [chosen, around] = [map.querySelector(".on")?.getBoundingClientRect(), map.getBoundingClientRect()];
+    if (chosen && (chosen.left < around.left || chosen.right > around.right)) {
+      map.scrollLeft += chosen.left + chosen.width / 2 - around.left - around.width / 2;
+    }
+    map.addEventListener("scroll", () => sessionStorage.setItem("map-at", map.scrollLeft), { passive: true });
+  }
+
   // ── The query line: what can stand where the cursor is, from the server. ──
   const line = document.querySelector("[data-complete]");
   if (line) {

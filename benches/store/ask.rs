@@ -69,15 +69,27 @@ pub fn pages(spans: u64, begin: u64) -> Vec<Question> {
         }),
         question("correlation, HTML", 100, &|n| format!("/correlations/order-{}", n * 7919 % traces)),
         question("overview, HTML", 50, &|_| "/?last=24h".into()),
+        question("map, HTML", 50, &|_| "/map?last=24h".into()),
+        question("map of another time each, HTML", 50, &|n| format!("/map{}", another_day(n, begin))),
+        question("services, HTML", 50, &|_| "/services?last=24h".into()),
+        question("services of another time each, HTML", 50, &|n| {
+            format!("/services{}", another_day(n, begin))
+        }),
+        question("a service, HTML", 50, &|n| format!("/services/service-{}?last=24h", n % SERVICES)),
         question("overview of another time each, HTML", 50, &|n| another_time(n, begin)),
     ]
 }
 
 /// The Overview of a day that nobody asked for before: it cannot be one that is kept.
 fn another_time(n: u64, began: u64) -> String {
+    format!("/{}", another_day(n, began))
+}
+
+/// A day that nobody asked for before, as the end of an address.
+fn another_day(n: u64, began: u64) -> String {
     let at = |seconds: u64| rfc3339(seconds * SECOND);
     let to = began / SECOND + 60 + n;
-    format!("/?from={}&to={}", at(to - 86_400), at(to))
+    format!("?from={}&to={}", at(to - 86_400), at(to))
 }
 
 /// Asks for pages one after the other, the first three of each kind not counted.
@@ -142,6 +154,14 @@ pub async fn in_process(report: &mut Report, place: &Place, spans: u64, begin: u
         .await;
         measure(report, &format!("read: operations of {name}"), 50, move |_| async move {
             store.operations(from, to, None).await.expect("operations").len()
+        })
+        .await;
+        measure(report, &format!("read: services of {name} in 60 steps"), 50, move |_| async move {
+            store.service_rates(from, to, 60).await.expect("services").len()
+        })
+        .await;
+        measure(report, &format!("read: instances of {name} in 12 steps"), 50, move |_| async move {
+            store.instance_rates(from, to, 12, None).await.expect("instances").len()
         })
         .await;
     }

@@ -115,6 +115,8 @@ impl Dashboard {
             reader: store.clone(),
             overviews: Arc::default(),
             breakers: Arc::default(),
+            maps: Arc::default(),
+            services: Arc::default(),
             vocabulary: Arc::default(),
             status: Arc::new(Status::new(
                 counters,

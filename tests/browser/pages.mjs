@@ -30,6 +30,11 @@ async function addresses() {
     breakers: '/breakers',
     trace,
     correlation: story,
+    map: '/map',
+    'map-node': '/map?node=payments',
+    'map-edge': '/map?caller=service:payments&callee=outside:card-processor',
+    services: '/services',
+    service: '/services/payments',
     search: '/search?q=nothing-like-this',
     status: '/status',
   };
@@ -68,6 +73,43 @@ await run({
     await page.locator('main .lede a[href*="span="]').first().click();
     await page.waitForURL(/\/traces\/[0-9a-f]{32}\?.*span=/);
     assert.match(await page.locator('main').innerText(), /card_declined/);
+    clean(page);
+    await page.context().close();
+  },
+
+  async 'the map leads to the failed traces of a call, and to a service and its operations'() {
+    const page = await open(browser, base);
+    await still(page);
+    await visit(page, `${base}/map`);
+    // In the drawing, by keyboard: an edge is a link.
+    const edge = page.locator('.map a.edge[aria-label^="payments to card-processor"]');
+    await edge.focus();
+    await page.keyboard.press('Enter');
+    await page.locator('#panel').waitFor();
+    assert.match(await page.locator('#panel').innerText(), /Newest failed traces/);
+    await page.keyboard.press('Escape');
+    await page.locator('#panel').waitFor({ state: 'detached' });
+    await page.locator('.map a.node[aria-label^="payments, service"] text').first().click();
+    // What lies far to the right is brought into sight when it is opened, and stays there.
+    await visit(page, `${base}/map?node=notifications`);
+    const at = () => page.locator('.map').evaluate(map => map.scrollLeft);
+    assert.ok(await at() > 0, 'the map scrolls to the node');
+    const before = await at();
+    await page.locator('.map a.node[aria-label^="notifications.email, queue"] text').first().click();
+    await page.waitForURL(/node=queue/);
+    assert.equal(await at(), before, 'and keeps its place');
+    await visit(page, `${base}/map?node=payments`);
+    await page.locator('#panel').getByRole('link', { name: 'Focus on neighbours' }).click();
+    await page.waitForURL(/focus=/);
+    assert.equal(await page.locator('.map a.node[aria-label^="users, service"]').count(), 0, 'users is no neighbour');
+    // The table holds every edge that is drawn.
+    const [drawn, listed] = [await page.locator('.map a.edge').count(), await page.locator('#table tbody tr').count()];
+    assert.ok(drawn > 2 && listed >= drawn, `${drawn} edges are drawn, ${listed} listed`);
+    await page.locator('#panel').getByRole('link', { name: 'Open the service' }).click();
+    await page.waitForURL('**/services/payments*');
+    await page.getByRole('link', { name: 'newest failed' }).first().click();
+    await page.waitForURL(/\/traces\?.*query=/);
+    assert.ok(await page.locator('main tbody tr[data-failed]').count() > 0, 'failed traces of the operation');
     clean(page);
     await page.context().close();
   },
@@ -125,7 +167,10 @@ await run({
     assert.ok(rows > 0 && rows === failed, `${failed} of ${rows} traces failed, where only failed ones were asked for`);
     await page.locator('#search').fill('gateway');
     await page.locator('#search').press('Enter');
-    await page.waitForURL(url => !url.search.includes('status=error'));
+    await page.waitForURL('**/services/gateway*');
+    await visit(page, `${base}/map`);
+    await page.locator('#table tbody tr').first().getByRole('link').last().click();
+    await page.locator('#panel').waitFor();
     await visit(page, `${base}/status`);
     clean(page);
     await page.context().close();

@@ -117,9 +117,18 @@ pub fn request(service: &str, spans: &[TestSpan]) -> Vec<u8> {
 
 /// The same around span messages of any content.
 pub fn raw_request(service: &str, spans: &[Vec<u8>]) -> Vec<u8> {
+    resource_request(&[("service.name", service)], spans)
+}
+
+/// The same of a resource with any attributes.
+pub fn resource_request(resource: &[(&str, &str)], spans: &[Vec<u8>]) -> Vec<u8> {
     let mut out = Vec::new();
     put_message(&mut out, 1, |out| {
-        put_message(out, 1, |out| put_message(out, 1, |out| text_attribute(out, "service.name", service)));
+        put_message(out, 1, |out| {
+            for (key, value) in resource {
+                put_message(out, 1, |out| text_attribute(out, key, value));
+            }
+        });
         put_message(out, 2, |out| {
             put_message(out, 1, |out| put_bytes(out, 1, b"by-hand"));
             spans.iter().for_each(|span| put_bytes(out, 2, span));

@@ -1,5 +1,5 @@
-//! What was computed last of a range, for all who ask at the same moment: a hundred open pages that hear of one commit
-//! cost one computation, and an idle store costs none.
+//! The last answer, for all who ask at the same moment: a hundred open pages that hear of one commit cost one
+//! computation, and an idle store costs none.
 //!
 //! Nobody is shown less than was committed before they asked: what is kept serves those who asked before it was
 //! begun, or while nothing new has been committed since.
@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
+use super::map::{Map, map};
 use super::overview::{Overview, overview};
+use super::services::{Services, services};
 use crate::dashboard::model::{Nanos, now};
 use crate::dashboard::store::{Reader, StoreError};
 
@@ -21,19 +23,22 @@ const RANGES: usize = 12;
 /// "the last hour" is the same a second later.
 const AGE: Duration = Duration::from_secs(1);
 
-/// The kept Overviews.
-#[derive(Debug, Default)]
-pub struct Overviews(PerPeriod<Overview>);
-
-/// What is kept of each range that somebody looks at.
+/// The kept answers of one kind.
 #[derive(Debug)]
-pub struct PerPeriod<T> {
+pub struct Answers<T> {
     slots: std::sync::Mutex<VecDeque<Arc<Slot<T>>>>,
 }
 
-impl<T> Default for PerPeriod<T> {
+/// The kept Overviews.
+pub type Overviews = Answers<Overview>;
+/// The kept maps.
+pub type Maps = Answers<Map>;
+/// The kept lists of services.
+pub type ServiceLists = Answers<Services>;
+
+impl<T> Default for Answers<T> {
     fn default() -> Self {
-        Self { slots: std::sync::Mutex::default() }
+        Self { slots: Default::default() }
     }
 }
 
@@ -46,7 +51,7 @@ pub enum Period {
     Fixed(Nanos, Nanos),
 }
 
-/// One range. The lock is held while something is computed, so that those who ask meanwhile wait for it.
+/// One range. The lock is held while an answer is computed, so that those who ask meanwhile wait for it.
 #[derive(Debug)]
 struct Slot<T> {
     period: Period,
@@ -57,23 +62,37 @@ struct Slot<T> {
 struct Kept<T> {
     begun: Instant,
     commits: u64,
-    made: Arc<T>,
+    answer: Arc<T>,
 }
 
-impl Overviews {
+impl Answers<Overview> {
     /// The Overview of a time.
     pub async fn get(&self, reader: &dyn Reader, period: Period) -> Result<Arc<Overview>, StoreError> {
-        self.0.get(reader, period, |from, to| overview(reader, from, to)).await
+        self.of(reader, period, |from, to| overview(reader, from, to)).await
     }
 }
 
-impl<T> PerPeriod<T> {
-    /// What is kept of a period, or is made anew by `make` out of its begin and end.
-    pub async fn get<F>(
+impl Answers<Map> {
+    /// The map of a time.
+    pub async fn get(&self, reader: &dyn Reader, period: Period) -> Result<Arc<Map>, StoreError> {
+        self.of(reader, period, |from, to| map(reader, from, to)).await
+    }
+}
+
+impl Answers<Services> {
+    /// The services of a time.
+    pub async fn get(&self, reader: &dyn Reader, period: Period) -> Result<Arc<Services>, StoreError> {
+        self.of(reader, period, |from, to| services(reader, from, to)).await
+    }
+}
+
+impl<T> Answers<T> {
+    /// What is kept of a period, or is made anew by `compute` out of its begin and end.
+    pub async fn of<F>(
         &self,
         reader: &dyn Reader,
         period: Period,
-        make: impl FnOnce(Nanos, Nanos) -> F,
+        compute: impl FnOnce(Nanos, Nanos) -> F,
     ) -> Result<Arc<T>, StoreError>
     where
         F: Future<Output = Result<T, StoreError>>,
@@ -85,7 +104,7 @@ impl<T> PerPeriod<T> {
         if let Some(kept) = &*last
             && (kept.begun >= asked || kept.commits == commits && kept.begun.elapsed() < AGE)
         {
-            return Ok(kept.made.clone());
+            return Ok(kept.answer.clone());
         }
         // "Now" is read after the count of commits: what starts later is also committed later, and counts anew.
         let begun = Instant::now();
@@ -93,9 +112,9 @@ impl<T> PerPeriod<T> {
             Period::Last(length) => (now().saturating_sub(length), now()),
             Period::Fixed(from, to) => (from, to),
         };
-        let made = Arc::new(make(from, to).await?);
-        *last = Some(Kept { begun, commits, made: made.clone() });
-        Ok(made)
+        let answer = Arc::new(compute(from, to).await?);
+        *last = Some(Kept { begun, commits, answer: answer.clone() });
+        Ok(answer)
     }
 
     fn slot(&self, period: Period) -> Arc<Slot<T>> {

@@ -9,6 +9,7 @@
 //! * [`overview`], [`kept`] and [`outcome`]: what is wrong now, once for all who ask, and what became of what
 //!   failed.
 //! * [`breakers`]: circuit breakers out of metrics, spans and logs.
+//! * [`map`](mod@map): services and what they call and send; [`services`](mod@services): how each does.
 //! * [`growth`]: what counters and distributions grew by.
 //! * [`redact`]: secrets that are not shown.
 //! * [`prose`]: a sentence with services, codes and errors in it, without markup.
@@ -27,11 +28,13 @@ pub mod growth;
 pub mod kept;
 pub mod language;
 pub mod logs;
+pub mod map;
 pub mod outcome;
 pub mod overview;
 pub mod prose;
 pub mod redact;
 pub mod search;
 pub mod semantics;
+pub mod services;
 pub mod story;
 pub mod waterfall;

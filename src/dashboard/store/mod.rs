@@ -57,6 +57,8 @@ mod tail;
 mod term;
 mod writer;
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use tokio::sync::watch;
 
@@ -70,7 +72,9 @@ pub use location::Location;
 pub use logs::filter::{FoundLog, LogCounts, LogCursor, LogFilter, LogPage};
 pub use opening::OpenError;
 pub use postgres::{PostgresError, PostgresUrl};
-pub use rates::{Call, Destination, Histogram, Node, OTHERS, OperationRates, Rates, ServiceRates};
+pub use rates::{
+    Call, Destination, Histogram, InstanceRates, Node, OTHERS, OperationRates, Rates, ServiceRates, Way,
+};
 pub use retention::Limits;
 pub use select::{Plan, Selection, Verdict};
 pub use series::select::{FoundSeries, KeptMetric, KeptMetrics, Metric, Newest, Series, SeriesFilter};
@@ -165,6 +169,25 @@ pub trait Reader: Send + Sync {
         to: Nanos,
         steps: usize,
     ) -> Result<Vec<ServiceRates>, StoreError>;
+
+    /// Rates of all calls of `ways` together in `from..to`, in steps as those of [`Reader::service_rates`].
+    async fn call_rates(
+        &self,
+        from: Nanos,
+        to: Nanos,
+        steps: usize,
+        ways: &HashSet<Way>,
+    ) -> Result<Vec<(Nanos, Rates)>, StoreError>;
+
+    /// Rates of each instance of one service or all in `from..to`, in at most `steps` equal steps of whole minutes. What
+    /// was sealed by a version of Throughline that did not count instances is not in it.
+    async fn instance_rates(
+        &self,
+        from: Nanos,
+        to: Nanos,
+        steps: usize,
+        service: Option<&str>,
+    ) -> Result<Vec<InstanceRates>, StoreError>;
 
     /// Samples of series in a range of time, within the limits of one answer.
     async fn series(&self, filter: &SeriesFilter) -> Result<FoundSeries, StoreError>;

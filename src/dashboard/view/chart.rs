@@ -28,22 +28,37 @@ pub struct Line<'a> {
     pub unit: fn(f64) -> String,
 }
 
+/// A moment that is marked over a chart.
+pub struct Mark {
+    pub at: Nanos,
+    pub says: String,
+}
+
+/// Several lines over time, on one axis.
+pub struct Lines<'a> {
+    /// What is drawn, for those who cannot see it.
+    pub label: &'a str,
+    /// Values and class of each, the last on top. With one line the area below it is filled.
+    pub lines: &'a [(&'a [Option<f64>], &'a str)],
+    /// Writes a value on the axis.
+    pub unit: fn(f64) -> String,
+    pub marks: &'a [Mark],
+}
+
 /// Draws a line over `from..to`.
 pub fn line(visit: &Visit, range: (Nanos, Nanos), line: &Line<'_>) -> Html {
-    draw(visit, range, line.label, std::slice::from_ref(line), true)
+    let Line { label, values, class, unit } = *line;
+    lines(visit, range, &Lines { label, lines: &[(values, class)], unit, marks: &[] })
 }
 
-/// Draws lines on one scale, which has the unit of the first. `label` says what they are.
-pub fn lines(visit: &Visit, range: (Nanos, Nanos), label: &str, lines: &[Line<'_>]) -> Html {
-    draw(visit, range, label, lines, false)
-}
-
-fn draw(visit: &Visit, (from, to): (Nanos, Nanos), label: &str, lines: &[Line<'_>], areas: bool) -> Html {
-    let most = lines.iter().flat_map(|line| line.values).flatten().copied().fold(0.0, f64::max);
+/// Draws lines over `from..to`.
+pub fn lines(visit: &Visit, (from, to): (Nanos, Nanos), lines: &Lines<'_>) -> Html {
+    let values = lines.lines.iter().flat_map(|(values, _)| *values);
+    let most = values.flatten().copied().fold(0.0, f64::max);
     let (top, grid) = scale(most);
     let mut out = format!(
         r#"<svg class="chart" height="{HEIGHT}" role="img" aria-label="{}" data-drag="time" data-from="{}" data-to="{}">"#,
-        escaped(label),
+        escaped(lines.label),
         from / 1_000_000,
         to / 1_000_000
     );
@@ -57,22 +72,51 @@ fn draw(visit: &Visit, (from, to): (Nanos, Nanos), label: &str, lines: &[Line<'_
         r#"<svg x="0" y="{TOP}" width="100%" height="{}" viewBox="0 0 1000 100" preserveAspectRatio="none">"#,
         GROUND - TOP
     );
-    for line in lines {
-        for (area, path) in paths(line.values, top) {
-            if areas {
-                let _ = write!(out, r#"<path class="ar {}" d="{area}"/>"#, line.class);
+    let filled = lines.lines.len() == 1;
+    for (values, class) in lines.lines {
+        for (area, path) in paths(values, top) {
+            if filled {
+                let _ = write!(out, r#"<path class="ar {class}" d="{area}"/>"#);
             }
-            let _ = write!(out, r#"<path class="ln {}" d="{path}"/>"#, line.class);
+            let _ = write!(out, r#"<path class="ln {class}" d="{path}"/>"#);
         }
     }
     out.push_str("</svg>");
-    for (value, line) in grid.iter().filter_map(|value| Some((value, lines.first()?))) {
-        let _ =
-            write!(out, r#"<text x="0" y="{:.1}">{}</text>"#, y(*value) - 3.0, escaped(&(line.unit)(*value)));
+    marks(&mut out, lines.marks, from, to);
+    for value in &grid {
+        let _ = write!(
+            out,
+            r#"<text x="0" y="{:.1}">{}</text>"#,
+            y(*value) - 3.0,
+            escaped(&(lines.unit)(*value))
+        );
     }
     times(&mut out, visit, from, to, GROUND + 15.0);
     out.push_str("</svg>");
     askama::filters::Safe(out)
+}
+
+/// A dotted line and a text for each mark; texts that would lie on one another are left to the line's title.
+fn marks(out: &mut String, marks: &[Mark], from: Nanos, to: Nanos) {
+    let length = to.saturating_sub(from).max(1) as f64;
+    let mut free = 0.0;
+    for mark in marks.iter().filter(|mark| (from..=to).contains(&mark.at)) {
+        let share = (mark.at - from) as f64 / length * 100.0;
+        let says = escaped(&mark.says).to_string();
+        let _ = write!(
+            out,
+            r#"<g><title>{says}</title><line class="mark" x1="{share:.1}%" x2="{share:.1}%" y1="6" y2="{GROUND}"/></g>"#
+        );
+        if share < free {
+            continue;
+        }
+        let (dx, anchor) = if share < 60.0 { (4, "start") } else { (-4, "end") };
+        let _ = write!(
+            out,
+            r#"<text class="mark-l" x="{share:.1}%" dx="{dx}" y="11" text-anchor="{anchor}">{says}</text>"#
+        );
+        free = share + mark.says.chars().count() as f64 * 1.6;
+    }
 }
 
 /// The value at the top, and the one or two that get a line of the grid: round, the upper one within the drawing.

@@ -96,6 +96,23 @@ pub fn rate(per_second: f64) -> String {
     }
 }
 
+/// How often something happens, by the second, the minute or the hour: the unit in which it is no tiny number.
+pub fn often_parts(per_second: f64) -> (String, &'static str) {
+    let (times, unit) = match per_second {
+        // By the second as long as two digits say something: figures of one unit are compared at a glance.
+        0.0 | 0.00995.. => (1.0, "/s"),
+        0.00165.. => (60.0, "/min"),
+        _ => (3_600.0, "/h"),
+    };
+    (rate(per_second * times), unit)
+}
+
+/// The same as one text: `38.6/s`, `4.20/min`.
+pub fn often(per_second: f64) -> String {
+    let (number, unit) = often_parts(per_second);
+    format!("{number}{unit}")
+}
+
 /// A share as percents: `61.8 %`.
 pub fn percent(share: f64) -> String {
     let value = share * 100.0;
@@ -203,6 +220,17 @@ mod tests {
         assert_eq!(plain(counted(1, "span", "spans")), "1 span");
         assert_eq!(plain(bytes(41_800_000_000)), "41.8 GB");
         assert_eq!(plain(percent(0.618)), "61.8 %");
+        for (per_second, text) in [
+            (0.0, "0/s"),
+            (214.0, "214/s"),
+            (0.1, "0.10/s"),
+            (0.07, "0.07/s"),
+            (0.007, "0.42/min"),
+            (0.0011, "3.96/h"),
+            (1e-9, "0.00/h"),
+        ] {
+            assert_eq!(plain(often(per_second)), text);
+        }
         assert_eq!(plain(age(0, 105_000_000_000)), "1 m 45 s");
         assert_eq!(plain(age(0, 860_000_000_000)), "14 m");
         assert_eq!(plain(age(9_000_000_000, 0)), "in 9 s");

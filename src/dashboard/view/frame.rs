@@ -10,7 +10,7 @@ use super::escape::{Html, escaped};
 use super::range::PRESETS;
 use super::visit::{Params, Visit};
 use super::{assets, format, zone};
-use crate::dashboard::model::{Nanos, SpanId, TraceId};
+use crate::dashboard::model::{Failure, Nanos, SpanId, TraceId, TraceSummary};
 use crate::dashboard::query::prose::{Piece, Prose};
 
 /// The page that is marked as the current one.
@@ -19,6 +19,8 @@ pub enum Nav {
     Overview,
     Traces,
     Logs,
+    Map,
+    Services,
     Breakers,
     Status,
     /// None of them: a result of a search, an error.
@@ -72,6 +74,8 @@ impl Frame {
             ("/", "Overview", Nav::Overview),
             ("/traces", "Traces", Nav::Traces),
             ("/logs", "Logs", Nav::Logs),
+            ("/map", "Map", Nav::Map),
+            ("/services", "Services", Nav::Services),
             ("/breakers", "Breakers", Nav::Breakers),
         ]
         .map(|(path, name, nav)| (self.link(path), name, self.nav == nav))
@@ -99,6 +103,22 @@ impl Frame {
     /// This page's own address.
     pub fn itself(&self) -> String {
         self.here(&[])
+    }
+
+    /// This page's own address with `key` set.
+    pub fn with(&self, key: &str, value: &str) -> String {
+        self.here(&[(key, Some(value))])
+    }
+
+    /// This page's own address without `key`.
+    pub fn without(&self, key: &str) -> String {
+        self.here(&[(key, None)])
+    }
+
+    /// Why something failed, cut to what fits into a row.
+    pub fn why(&self, failure: &Failure) -> String {
+        let why = if failure.why.is_empty() { &failure.span_name } else { &failure.why };
+        format::shortened(why, 140)
     }
 
     /// The ranges that one click chooses: address, name, whether it is this one.
@@ -188,6 +208,12 @@ impl Frame {
         ))
     }
 
+    /// A service in its colour, as a link to its page.
+    pub fn svc_link(&self, name: &str) -> Html {
+        let href = escaped(&self.service_link(name)).to_string();
+        askama::filters::Safe(format!(r#"<a href="{href}">{}</a>"#, self.svc(name).0))
+    }
+
     /// The class of a service's colour.
     pub fn slot(&self, name: &str) -> String {
         format!("c{}", format::slot(name))
@@ -244,9 +270,20 @@ impl Frame {
         })
     }
 
+    /// How long a trace took.
+    pub fn length(&self, trace: &TraceSummary) -> Html {
+        self.duration(&trace.duration())
+    }
+
     /// A duration in ns as plain text.
     pub fn duration_text(&self, ns: &u64) -> String {
         format::duration(*ns)
+    }
+
+    /// How often `count` in so many seconds is, its unit in lighter ink.
+    pub fn often(&self, count: u64, seconds: f64) -> Html {
+        let (number, unit) = format::often_parts(count as f64 / seconds);
+        askama::filters::Safe(format!(r#"{number}{}<span class="unit">{unit}</span>"#, format::NBSP))
     }
 
     /// A whole number with gaps between thousands.
@@ -274,6 +311,11 @@ impl Frame {
             };
         }
         askama::filters::Safe(out)
+    }
+
+    /// The page of a service.
+    pub fn service_link(&self, name: &str) -> String {
+        self.link(&format!("/services/{}", format::segment(name)))
     }
 
     /// The page of a trace.

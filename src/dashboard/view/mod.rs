@@ -7,8 +7,9 @@
 //! * [`guard`], [`error`]: hosts, cross-site requests, headers, error pages.
 //! * [`access`], [`login`]: who may read, and how a browser gets in and out.
 //! * [`chart`], [`bars`], [`dots`]: SVG drawn here.
-//! * [`overview`], [`traces`], [`logs`], [`trace`], [`download`], [`correlation`](mod@correlation), [`search`], [`status`],
-//!   [`breakers`], [`connect`]: the pages; [`series`]: metrics for programs.
+//! * [`overview`], [`traces`], [`logs`], [`trace`], [`download`], [`correlation`](mod@correlation), [`map`](mod@map),
+//!   [`services`](mod@services), [`breakers`], [`search`], [`status`], [`connect`]: the pages; [`series`]: metrics for
+//!   programs.
 //! * [`assets`], [`live`]: embedded files and the stream of changes; [`news`]: the row that counts what came since.
 //!
 //! A page is a file: its handler, with its template struct beside it; the template itself is in `templates/`.
@@ -32,11 +33,13 @@ pub mod html;
 pub mod live;
 pub mod login;
 pub mod logs;
+pub mod map;
 pub mod news;
 pub mod overview;
 pub mod range;
 pub mod search;
 pub mod series;
+pub mod services;
 pub mod state;
 pub mod status;
 #[cfg(test)]
@@ -66,6 +69,9 @@ pub fn router(state: PageState) -> Router {
         .route("/search", get(search::search))
         .route("/correlations/{id}", get(correlation::correlation))
         .route("/", get(overview::show))
+        .route("/map", get(map::show))
+        .route("/services", get(services::list))
+        .route("/services/{name}", get(services::show))
         .route("/status", get(status::show))
         .route("/breakers", get(breakers::list))
         .route("/breakers/one", get(breakers::one::show))
@@ -80,6 +86,9 @@ pub fn router(state: PageState) -> Router {
         .route("/logs/otlp.jsonl", get(logs::download))
         .route("/test-trace", post(connect::send_test_trace))
         .route("/live", get(live::live))
+        .route("/api/map", get(map::show_data))
+        .route("/api/services", get(services::list_data))
+        .route("/api/services/{name}", get(services::data))
         .route("/api/series", get(series::show))
         .route("/api/breakers", get(breakers::json::list))
         .route("/api/breakers/one", get(breakers::json::show))

@@ -87,11 +87,8 @@ fn line(frame: &Frame, hit: &Hit) -> Line {
             href: frame.correlation_link(id),
             note: format::counted(*count as u64, "trace or log", "traces and logs"),
         },
-        Hit::Service(name) => Line {
-            kind: "Service",
-            id: name.clone(),
-            href: frame.link_with("/traces", &[("service", name)]),
-            note: String::new(),
-        },
+        Hit::Service(name) => {
+            Line { kind: "Service", id: name.clone(), href: frame.service_link(name), note: String::new() }
+        }
     }
 }

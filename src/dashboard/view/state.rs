@@ -9,7 +9,7 @@ use crate::dashboard::keys::gate::Gate;
 use crate::dashboard::model::{Nanos, TraceId};
 use crate::dashboard::query::breakers::Breakers;
 use crate::dashboard::query::completion::Vocabulary;
-use crate::dashboard::query::kept::Overviews;
+use crate::dashboard::query::kept::{Maps, Overviews, ServiceLists};
 use crate::dashboard::store::Reader;
 
 /// Everything that handlers share. Cheap to clone.
@@ -20,6 +20,9 @@ pub struct PageState {
     pub overviews: Arc<Overviews>,
     /// What is known of breakers.
     pub breakers: Arc<Breakers>,
+    /// The maps and lists of services computed last.
+    pub maps: Arc<Maps>,
+    pub services: Arc<ServiceLists>,
     /// What the query line completes from.
     pub vocabulary: Arc<Vocabulary>,
     pub status: Arc<dyn StatusSource>,

@@ -35,11 +35,14 @@ pub struct Batch {
     pub rejected: Vec<Rejected>,
 }
 
-/// A resource: its message and where its `service.name` lies (empty where it has none).
+/// A resource: its message and where its `service.name` lies (empty where it has none), its `service.version`, and what
+/// tells its instance from others of the service.
 #[derive(Debug, Clone)]
 pub struct ResourceRef {
     pub message: Place,
     pub service: Place,
+    pub version: Place,
+    pub instance: Place,
     /// Its attributes' hashes in [`Batch::hashes`].
     pub hashes: Range<u32>,
 }

@@ -23,6 +23,10 @@ const OF_LINK: u32 = 4;
 const INTERNAL: u64 = 1;
 const SERVER: u64 = 2;
 
+/// Attributes of a resource that tell instances of a service apart, best first. `service.instance.id` is the conventions';
+/// many SDKs send none, and then the pod or the host is what people know an instance by.
+const INSTANCE_KEYS: [&[u8]; 3] = [b"service.instance.id", b"k8s.pod.name", b"host.name"];
+
 /// Usual sizes, for setting memory aside. None of it is set aside for logs, which have lists of their own.
 const BYTES_OF_A_SPAN: usize = 400;
 const BYTES_OF_AN_ATTRIBUTE: usize = 40;
@@ -122,7 +126,9 @@ impl<'a> Walker<'a> {
     /// Takes a resource; gives its index.
     pub fn resource(&mut self, message: &'a [u8]) -> Result<u32, WireError> {
         self.room()?;
-        let mut service = self.place(&self.whole[..0]);
+        let none = self.place(&self.whole[..0]);
+        let (mut service, mut version, mut instance) = (none.clone(), none.clone(), none);
+        let mut best = INSTANCE_KEYS.len();
         let from = self.batch.hashes.len() as u32;
         for field in fields(message) {
             let field = field?;
@@ -130,15 +136,26 @@ impl<'a> Walker<'a> {
                 let (key, value) = key_value(field.bytes()?)?;
                 check_depth(value, 0)?;
                 hash::any(key, value, &mut self.batch.hashes)?;
-                if key == b"service.name"
-                    && let Some(text) = text_of(value)?
-                {
-                    service = self.place(text);
+                let rank = INSTANCE_KEYS.iter().position(|known| *known == key);
+                let wanted = rank.is_some() || matches!(key, b"service.name" | b"service.version");
+                if let Some(text) = text_of(value)?.filter(|_| wanted) {
+                    match (key, rank) {
+                        (b"service.name", _) => service = self.place(text),
+                        (b"service.version", _) => version = self.place(text),
+                        (_, Some(rank)) if rank < best => (best, instance) = (rank, self.place(text)),
+                        _ => {}
+                    }
                 }
             }
         }
         let hashes = from..self.batch.hashes.len() as u32;
-        self.batch.resources.push(ResourceRef { message: self.place(message), service, hashes });
+        self.batch.resources.push(ResourceRef {
+            message: self.place(message),
+            service,
+            version,
+            instance,
+            hashes,
+        });
         Ok(self.batch.resources.len() as u32 - 1)
     }
 

@@ -14,7 +14,7 @@ use super::gather::{self, Seen};
 use super::track::{self, MOST_TRACKS, Tracks};
 use super::{Breaker, signal};
 use crate::dashboard::model::{Nanos, now};
-use crate::dashboard::query::kept::{PerPeriod, Period};
+use crate::dashboard::query::kept::{Answers, Period};
 use crate::dashboard::store::{Reader, Series, SeriesFilter, StoreError};
 
 const S: Nanos = 1_000_000_000;
@@ -51,14 +51,14 @@ pub struct Listed {
 /// What is kept for all who ask.
 #[derive(Debug, Default)]
 pub struct Breakers {
-    lists: PerPeriod<Listed>,
+    lists: Answers<Listed>,
     past: Mutex<Past>,
 }
 
 impl Breakers {
     /// The breakers of a time.
     pub async fn get(&self, reader: &dyn Reader, period: Period) -> Result<Arc<Listed>, StoreError> {
-        self.lists.get(reader, period, |from, to| self.read(reader, from, to)).await
+        self.lists.of(reader, period, |from, to| self.read(reader, from, to)).await
     }
 
     async fn read(&self, reader: &dyn Reader, from: Nanos, to: Nanos) -> Result<Listed, StoreError> {

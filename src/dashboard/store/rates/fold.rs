@@ -15,6 +15,8 @@ use crate::dashboard::store::StoreError;
 
 /// Sides whose keys are looked for together.
 const LOOKED_AHEAD: usize = 16;
+/// Buckets of a minute: instances are counted by the minute, since they are many and nobody asks for less.
+const MINUTE: u32 = 6;
 
 /// The rates of what is not sealed yet.
 #[derive(Default)]
@@ -22,6 +24,7 @@ pub struct Fold {
     names: Names,
     operations: Table,
     calls: Table,
+    instances: Table,
     halves: Halves,
     pending: Pending,
 }
@@ -78,10 +81,13 @@ impl Fold {
     fn take(&mut self, sides: &Sides, counting: bool) {
         let services: Vec<u32> =
             sides.services.iter().map(|service| self.names.id(service, &sides.texts)).collect();
+        let instances: Vec<u32> =
+            sides.instances.iter().map(|instance| self.names.id(instance, &sides.texts)).collect();
         for part in sides.sides.chunks(LOOKED_AHEAD) {
             self.halves.look_ahead(part.iter().flat_map(|side| [side.key, side.other]));
             for side in part {
-                self.count(side, services[side.service as usize], &sides.texts, counting);
+                let from = (services[side.service as usize], instances[side.instance as usize]);
+                self.count(side, from, &sides.texts, counting);
             }
         }
         for (key, event) in self.pending.list.drain(..).flatten() {
@@ -90,12 +96,14 @@ impl Fold {
         self.pending.first = self.pending.next;
     }
 
-    fn count(&mut self, side: &Side, service: u32, texts: &[u8], counting: bool) {
+    fn count(&mut self, side: &Side, (service, instance): (u32, u32), texts: &[u8], counting: bool) {
         let peer = side.peer.as_ref().map_or(Names::UNKNOWN, |peer| self.names.id(peer, texts));
         if let Some(name) = side.operation.as_ref().filter(|_| counting) {
             let key = [service, self.names.id(name, texts), Names::NONE, Names::NONE];
             let event = Event { bucket: side.bucket, class: side.class, failed: side.error, waited: None };
             self.operations.count(key, event, 1);
+            let event = Event { bucket: event.bucket - event.bucket % MINUTE, ..event };
+            self.instances.count([service, instance, Names::NONE, Names::NONE], event, 1);
         }
         self.side(side, Half::of(side, service, peer), counting);
     }
@@ -155,12 +163,12 @@ impl Fold {
 
     /// Whether it should become a run's.
     pub fn is_full(&self) -> bool {
-        self.operations.is_full() || self.calls.is_full()
+        self.operations.is_full() || self.calls.is_full() || self.instances.is_full()
     }
 
     /// Adds its tables' pages to a run's.
     pub fn seal(&self, pages: &mut Vec<Vec<u8>>) -> Result<Place, StoreError> {
-        pages::seal(&self.names, [&self.operations, &self.calls], pages)
+        pages::seal(&self.names, [&self.operations, &self.calls, &self.instances], pages)
     }
 
     /// What goes on when it is sealed: the halves that may still be joined. Where there are very many names, they
@@ -177,6 +185,7 @@ impl Fold {
         match what {
             What::Operations => self.operations.read(&self.names, sink),
             What::Calls => self.calls.read(&self.names, sink),
+            What::Instances => self.instances.read(&self.names, sink),
         }
     }
 }

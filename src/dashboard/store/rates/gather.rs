@@ -1,13 +1,13 @@
 //! The answers: sums over the tail's table and the runs' pages.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
 use super::histogram::Histogram;
 use super::names::{destination, node, plain};
 use super::pages::tier_within;
 use super::table::Key;
-use super::{BUCKET, Call, Destination, Node, OperationRates, ServiceRates};
+use super::{BUCKET, Call, OperationRates, Rates, ServiceRates, Way};
 use crate::dashboard::model::Nanos;
 
 /// What is counted, while more may be added or taken back.
@@ -29,18 +29,18 @@ pub trait Sink {
 }
 
 /// Sums by what they are of.
-struct Sums<K> {
+pub struct Sums<K> {
     known: HashMap<K, usize>,
-    sums: Vec<Sum>,
+    pub sums: Vec<Sum>,
 }
 
 impl<K: Hash + Eq + Ord> Sums<K> {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self { known: HashMap::new(), sums: Vec::new() }
     }
 
     /// The first of `each` sums of a key.
-    fn index(&mut self, key: K, each: usize) -> usize {
+    pub fn index(&mut self, key: K, each: usize) -> usize {
         let next = self.sums.len();
         let index = *self.known.entry(key).or_insert(next);
         if index == next {
@@ -50,7 +50,7 @@ impl<K: Hash + Eq + Ord> Sums<K> {
     }
 
     /// Keys in order with the index of their first sum.
-    fn finish(self) -> (Vec<(K, usize)>, Vec<Sum>) {
+    pub fn finish(self) -> (Vec<(K, usize)>, Vec<Sum>) {
         let mut keys: Vec<_> = self.known.into_iter().collect();
         keys.sort_unstable();
         (keys, self.sums)
@@ -99,7 +99,7 @@ impl Sink for Operations<'_> {
 pub struct Calls {
     from: Nanos,
     to: Nanos,
-    sums: Sums<(Node, Node, Option<Destination>, Option<Destination>)>,
+    sums: Sums<Way>,
 }
 
 impl Calls {
@@ -120,10 +120,7 @@ impl Calls {
 
 impl Sink for Calls {
     fn series<'a>(&mut self, key: Key, text: impl Fn(u32) -> &'a [u8]) -> Option<usize> {
-        let [caller, callee, sent_to, taken_from] = key;
-        let ends = (node(caller, text(caller)), node(callee, text(callee)));
-        let way = (destination(sent_to, text(sent_to)), destination(taken_from, text(taken_from)));
-        Some(self.sums.index((ends.0, ends.1, way.0, way.1), 1))
+        Some(self.sums.index(way(key, text), 1))
     }
 
     fn slot(&mut self, series: usize, begin: Nanos) -> Option<&mut Sum> {
@@ -147,13 +144,36 @@ impl Steps {
     /// At most `wanted` (1 to 1000) steps over `from..to`. With steps of a minute or longer, whole minutes; of ten
     /// minutes or longer, whole ten minutes: else some steps would hold a bucket more than others.
     pub fn over(from: Nanos, to: Nanos, wanted: usize) -> Self {
+        Self::of_at_least(BUCKET, from, to, wanted)
+    }
+
+    /// The same with steps of at least `shortest`.
+    pub fn of_at_least(shortest: Nanos, from: Nanos, to: Nanos, wanted: usize) -> Self {
         let wanted = wanted.clamp(1, 1000) as u64;
-        let least = (to.saturating_sub(from) / wanted).max(BUCKET);
+        let least = (to.saturating_sub(from) / wanted).max(shortest);
         let (tier, bucket) = tier_within(least);
         let from = from - from % bucket;
         let step = to.saturating_sub(from).div_ceil(wanted).max(1).next_multiple_of(bucket);
         let count = to.saturating_sub(from).div_ceil(step).max(1) as usize;
         Self { from, to, step, count, tier }
+    }
+
+    /// How many they are.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The number of the step that a bucket lies in; `None` outside.
+    pub fn index(&self, begin: Nanos) -> Option<usize> {
+        let index = (begin.checked_sub(self.from)? / self.step) as usize;
+        (begin < self.to && index < self.count).then_some(index)
+    }
+
+    /// What happened in each, with its begin.
+    pub fn finish(&self, sums: &mut [Sum]) -> Vec<(Nanos, Rates)> {
+        // A range may end where time does.
+        let begin = |index: u64| self.from.saturating_add(self.step.saturating_mul(index));
+        sums.iter_mut().zip(0..).map(|(sum, index)| (begin(index), std::mem::take(sum).finish().0)).collect()
     }
 
     /// First and last moment, the last not included.
@@ -175,11 +195,9 @@ impl Services {
 
     /// By service.
     pub fn finish(self) -> Vec<ServiceRates> {
-        let Steps { from, step, count, .. } = self.steps;
         let (keys, mut sums) = self.sums.finish();
         let services = keys.into_iter().map(|(service, index)| {
-            let steps = (from..).step_by(step as usize).zip(&mut sums[index..index + count]);
-            let steps = steps.map(|(begin, sum)| (begin, std::mem::take(sum).finish().0)).collect();
+            let steps = self.steps.finish(&mut sums[index..index + self.steps.count]);
             ServiceRates { service, steps }
         });
         services.filter(|one| one.steps.iter().any(|(_, rates)| rates.count > 0)).collect()
@@ -192,10 +210,44 @@ impl Sink for Services {
     }
 
     fn slot(&mut self, series: usize, begin: Nanos) -> Option<&mut Sum> {
-        let Steps { from, to, step, count, .. } = self.steps;
-        let index = (begin.checked_sub(from)? / step) as usize;
-        (begin < to && index < count).then(|| &mut self.sums.sums[series + index])
+        self.steps.index(begin).map(|index| &mut self.sums.sums[series + index])
     }
+}
+
+/// The calls of some ways over time, all together.
+pub struct CallSteps<'a> {
+    steps: Steps,
+    wanted: &'a HashSet<Way>,
+    sums: Vec<Sum>,
+}
+
+impl<'a> CallSteps<'a> {
+    pub fn new(steps: Steps, wanted: &'a HashSet<Way>) -> Self {
+        Self { steps, wanted, sums: vec![Sum::default(); steps.count] }
+    }
+
+    pub fn finish(mut self) -> Vec<(Nanos, Rates)> {
+        self.steps.finish(&mut self.sums)
+    }
+}
+
+impl Sink for CallSteps<'_> {
+    fn series<'a>(&mut self, key: Key, text: impl Fn(u32) -> &'a [u8]) -> Option<usize> {
+        self.wanted.contains(&way(key, text)).then_some(0)
+    }
+
+    fn slot(&mut self, _: usize, begin: Nanos) -> Option<&mut Sum> {
+        self.steps.index(begin).map(|index| &mut self.sums[index])
+    }
+}
+
+fn way<'a>([caller, callee, sent_to, taken_from]: Key, text: impl Fn(u32) -> &'a [u8]) -> Way {
+    (
+        node(caller, text(caller)),
+        node(callee, text(callee)),
+        destination(sent_to, text(sent_to)),
+        destination(taken_from, text(taken_from)),
+    )
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! * [`halves`]: spans whose other half may still come.
 //! * [`fold`]: counts sides into [`table`]s, joined where both halves are known.
 //! * [`pages`]: a run's tables as bytes, in buckets of several lengths.
+//! * [`instances`]: versions and instances of services over time.
 //! * [`gather`]: the answer out of the tail's and the runs' tables.
 //!
 //! A call's halves come in different requests, in either order, up to hours apart. Each counts at once as what is
@@ -19,6 +20,7 @@ mod fold;
 mod gather;
 mod halves;
 pub mod histogram;
+mod instances;
 mod names;
 mod pages;
 mod peer;
@@ -26,8 +28,9 @@ mod side;
 mod table;
 
 pub use fold::Fold;
-pub use gather::{Calls, Operations, Services, Sink, Steps, Sum};
+pub use gather::{CallSteps, Calls, Operations, Services, Sink, Steps, Sum};
 pub use histogram::Histogram;
+pub use instances::Instances;
 pub use names::ByHash;
 pub use pages::{Place, What, read};
 pub use side::Sides;
@@ -51,11 +54,13 @@ pub(in crate::dashboard::store) enum Tag {
     Database = b'd',
     Outside = b'o',
     Destination = b'q',
+    /// Version and instance of a service.
+    Instance = b'i',
 }
 
 impl Tag {
     fn has_system(self) -> bool {
-        matches!(self, Tag::Database | Tag::Destination)
+        matches!(self, Tag::Database | Tag::Destination | Tag::Instance)
     }
 }
 
@@ -93,6 +98,9 @@ pub struct Call {
     pub waited: Histogram,
 }
 
+/// What calls are counted apart by: caller, callee, where messages were sent to and taken from.
+pub type Way = (Node, Node, Option<Destination>, Option<Destination>);
+
 /// An end of a call.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Node {
@@ -126,5 +134,17 @@ pub struct Destination {
 pub struct ServiceRates {
     pub service: String,
     /// One for each step: begin of the step and what happened in it, all operations together.
+    pub steps: Vec<(Nanos, Rates)>,
+}
+
+/// The rates of one instance of a service over time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InstanceRates {
+    pub service: String,
+    /// `service.version`; may be empty.
+    pub version: String,
+    /// `service.instance.id`, else the name of the pod or the host; may be empty, or [`OTHERS`].
+    pub instance: String,
+    /// As [`ServiceRates::steps`], of whole minutes.
     pub steps: Vec<(Nanos, Rates)>,
 }

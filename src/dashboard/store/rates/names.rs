@@ -111,6 +111,14 @@ pub fn destination(id: u32, text: &[u8]) -> Option<Destination> {
     }
 }
 
+/// Version and instance of a service.
+pub fn instance(id: u32, text: &[u8]) -> (String, String) {
+    match id {
+        id if id < Names::FIRST => (String::new(), OTHERS.to_owned()),
+        _ => halves(text.get(1..).unwrap_or_default()),
+    }
+}
+
 /// System and name, with a zero between where there is a system.
 fn halves(text: &[u8]) -> (String, String) {
     match text.iter().position(|byte| *byte == 0) {

@@ -7,7 +7,8 @@
 //! series:  count, then each: four names (0 to 3 are no names, 4 is the first name), number of cells, and per cell
 //!          the distance to the bucket before, count, errors, durations, times in the queue
 //! ```
-//! A run that lies in the range as a whole is read as one bucket, long steps out of long buckets; only where a range
+//! Instances have pages for the lengths of a minute and more only, and none for the whole run: they are asked for over
+//! time. A run that lies in the range as a whole is read as one bucket, long steps out of long buckets; only where a range
 //! cuts a run the shortest buckets are read for its sums.
 
 use std::collections::HashMap;
@@ -27,7 +28,9 @@ const VERSION: u8 = 1;
 const TIERS: [u32; 3] = [1, 6, 60];
 /// The tier behind them: the whole run is one bucket.
 const WHOLE: usize = TIERS.len();
-/// Pages of a table.
+/// The shortest buckets of instances, as a tier.
+const MINUTES: usize = 1;
+/// Pages of each other table.
 const PAGES: u32 = WHOLE as u32 + 1;
 
 /// Which of the tables.
@@ -35,6 +38,7 @@ const PAGES: u32 = WHOLE as u32 + 1;
 pub enum What {
     Operations = 0,
     Calls = 1,
+    Instances = 2,
 }
 
 /// Where a run's rates lie among its pages, and which buckets they are of.
@@ -44,6 +48,8 @@ pub struct Place {
     /// First bucket and the one after the last; the same where there is nothing.
     from: u32,
     to: u32,
+    /// False for a run that was sealed before instances were counted.
+    has_instances: bool,
 }
 
 /// The longest bucket that fits into `length`, as a number of its tier, and how long it is.
@@ -64,9 +70,13 @@ impl Place {
         if inside { WHOLE } else { 0 }
     }
 
-    /// The number of a page.
-    pub fn page(&self, what: What, tier: usize) -> u32 {
-        self.first_page + what as u32 * PAGES + tier as u32
+    /// The number of a page; `None` where the run has none.
+    pub fn page(&self, what: What, tier: usize) -> Option<u32> {
+        let of_table = match what {
+            What::Instances => tier.checked_sub(MINUTES).filter(|_| self.has_instances)?,
+            What::Operations | What::Calls => tier,
+        };
+        Some(self.first_page + what as u32 * PAGES + of_table as u32)
     }
 
     /// The numbers of all its pages.
@@ -77,26 +87,33 @@ impl Place {
 
     /// Appends the encoding.
     pub fn put(&self, out: &mut Vec<u8>) {
-        [self.first_page, self.from, self.to].iter().for_each(|number| put_varint(out, u64::from(*number)));
+        let numbers = [self.first_page, self.from, self.to, u32::from(self.has_instances)];
+        numbers.iter().for_each(|number| put_varint(out, u64::from(*number)));
     }
 
-    /// Reads what [`Place::put`] wrote.
-    pub fn take(bytes: &mut &[u8]) -> Result<Self, WireError> {
+    /// Reads what [`Place::put`] wrote; before `instances` were counted it said nothing of them.
+    pub fn take(bytes: &mut &[u8], instances: bool) -> Result<Self, WireError> {
         let mut next = || u32::try_from(take_varint(bytes)?).map_err(|_| WireError::Varint);
-        Ok(Self { first_page: next()?, from: next()?, to: next()? })
+        let (first_page, from, to) = (next()?, next()?, next()?);
+        Ok(Self { first_page, from, to, has_instances: instances && next()? != 0 })
     }
 }
 
 /// Adds the tables' pages to a run's and says where they are.
-pub fn seal(names: &Names, tables: [&Table; 2], pages: &mut Vec<Vec<u8>>) -> Result<Place, StoreError> {
+pub fn seal(
+    names: &Names,
+    [operations, calls, instances]: [&Table; 3],
+    pages: &mut Vec<Vec<u8>>,
+) -> Result<Place, StoreError> {
     let buckets = || {
-        let series = tables.iter().flat_map(|table| table.series_with_cells());
+        let series = [operations, calls].into_iter().flat_map(|table| table.series_with_cells());
         series.flat_map(|(_, cells)| cells.iter().map(|cell| cell.bucket))
     };
     let (Some(from), Some(last)) = (buckets().min(), buckets().max()) else { return Ok(Place::default()) };
-    let place = Place { first_page: pages.len() as u32, from, to: last.saturating_add(1) };
-    for table in tables {
-        for tier in 0..=WHOLE {
+    let first_page = pages.len() as u32;
+    let place = Place { first_page, from, to: last.saturating_add(1), has_instances: true };
+    for (table, tiers) in [(operations, 0..=WHOLE), (calls, 0..=WHOLE), (instances, MINUTES..=WHOLE - 1)] {
+        for tier in tiers {
             let bucket = |bucket: u32| TIERS.get(tier).map_or(from, |length| bucket / length * length);
             pages.push(compress(&encode(names, table, bucket))?);
         }

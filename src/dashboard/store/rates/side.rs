@@ -63,6 +63,8 @@ pub struct Side {
     pub bucket: u32,
     /// Index into [`Sides::services`].
     pub service: u32,
+    /// Index into [`Sides::instances`]; of meaning where it is an operation.
+    pub instance: u32,
     pub peer: Option<Text>,
     /// Its name where it is an operation.
     pub operation: Option<Text>,
@@ -87,6 +89,8 @@ pub struct Sides {
     pub received: Nanos,
     pub sides: Vec<Side>,
     pub services: Vec<Text>,
+    /// Version and instance of those that sent operations.
+    pub instances: Vec<Text>,
     pub texts: Vec<u8>,
 }
 
@@ -115,6 +119,7 @@ impl Sides {
         self.received = received;
         self.sides.clear();
         self.services.clear();
+        self.instances.clear();
         self.texts.clear();
     }
 
@@ -146,6 +151,19 @@ impl Sides {
         self.services.len() as u32 - 1
     }
 
+    /// The index of a resource's version and instance.
+    fn instance(&mut self, batch: &Batch, resource: u32) -> u32 {
+        let resource = &batch.resources[resource as usize];
+        let before = self.texts.len();
+        let text = self.text(Tag::Instance, [batch.at(&resource.version), batch.at(&resource.instance)]);
+        if self.instances.last().is_some_and(|last| last.hash == text.hash) {
+            self.texts.truncate(before);
+        } else {
+            self.instances.push(text);
+        }
+        self.instances.len() as u32 - 1
+    }
+
     /// Takes in a span of the batch.
     pub fn span(&mut self, batch: &Batch, span: &SpanRef) {
         let kind = Kind::from_wire(u64::from(span.kind));
@@ -158,6 +176,7 @@ impl Sides {
         let parent = span.parent.map_or(NO_KEY, |parent| key(&span.trace_id.0, &parent.0));
         let is_operation = matches!(kind, Kind::Server | Kind::Consumer) || !span.has_parent;
         let operation = is_operation.then(|| self.text(Tag::Name, [batch.at(&span.name), b""]));
+        let instance = if is_operation { self.instance(batch, span.resource) } else { 0 };
         let mut side = Side {
             key: own,
             // A span that is its own parent has no other side, but for a server that shares the client's ID.
@@ -172,6 +191,7 @@ impl Sides {
             class: class(duration),
             at: end,
             service,
+            instance,
             peer: None,
             operation,
         };

@@ -19,7 +19,7 @@ mod rates;
 mod search;
 mod series;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
@@ -30,9 +30,9 @@ use super::engine::QUEUE;
 use super::rates::BUCKET;
 use super::rollup::{Folded, Rollup};
 use super::{
-    Activity, Call, Correlated, Failing, FoundSeries, Holdings, KeptMetrics, LogCounts, LogFilter, LogPage,
-    Newest, OperationRates, Reader, SeriesFilter, ServiceRates, Store, StoreError, TraceFilter, TracePage,
-    failing,
+    Activity, Call, Correlated, Failing, FoundSeries, Holdings, InstanceRates, KeptMetrics, LogCounts,
+    LogFilter, LogPage, Newest, OperationRates, Rates, Reader, SeriesFilter, ServiceRates, Store, StoreError,
+    TraceFilter, TracePage, Way, failing,
 };
 use crate::dashboard::model::{Nanos, SpanId, Trace, TraceId, TraceSummary};
 
@@ -136,6 +136,26 @@ impl Reader for Store {
         steps: usize,
     ) -> Result<Vec<ServiceRates>, StoreError> {
         self.shared.service_rates(from, to, steps).await
+    }
+
+    async fn call_rates(
+        &self,
+        from: Nanos,
+        to: Nanos,
+        steps: usize,
+        ways: &HashSet<Way>,
+    ) -> Result<Vec<(Nanos, Rates)>, StoreError> {
+        self.shared.call_rates(from, to, steps, ways).await
+    }
+
+    async fn instance_rates(
+        &self,
+        from: Nanos,
+        to: Nanos,
+        steps: usize,
+        service: Option<&str>,
+    ) -> Result<Vec<InstanceRates>, StoreError> {
+        self.shared.instance_rates(from, to, steps, service).await
     }
 
     async fn series(&self, filter: &SeriesFilter) -> Result<FoundSeries, StoreError> {

@@ -1,11 +1,13 @@
 //! Rates of operations, calls and services: the tail's tables, then one page of each run.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::super::StoreError;
 use super::super::engine::Shared;
 use super::super::rates::{
-    self, Call, Calls, OperationRates, Operations, Place, ServiceRates, Services, Sink, Steps, What,
+    self, Call, CallSteps, Calls, InstanceRates, Instances, OperationRates, Operations, Place, Rates,
+    ServiceRates, Services, Sink, Steps, Way, What,
 };
 use super::super::run::RunMeta;
 use crate::dashboard::model::Nanos;
@@ -40,6 +42,32 @@ impl Shared {
         Ok(sums.finish())
     }
 
+    pub(super) async fn call_rates(
+        &self,
+        from: Nanos,
+        to: Nanos,
+        steps: usize,
+        ways: &HashSet<Way>,
+    ) -> Result<Vec<(Nanos, Rates)>, StoreError> {
+        let steps = Steps::over(from, to, steps);
+        let mut sums = CallSteps::new(steps, ways);
+        self.gather(What::Calls, steps.range(), |_| steps.tier, &mut sums).await?;
+        Ok(sums.finish())
+    }
+
+    pub(super) async fn instance_rates(
+        &self,
+        from: Nanos,
+        to: Nanos,
+        steps: usize,
+        service: Option<&str>,
+    ) -> Result<Vec<InstanceRates>, StoreError> {
+        let steps = Instances::steps(from, to, steps);
+        let mut sums = Instances::new(steps, service);
+        self.gather(What::Instances, steps.range(), |_| steps.tier, &mut sums).await?;
+        Ok(sums.finish())
+    }
+
     /// Adds up what the tail and the runs know of a range.
     async fn gather(
         &self,
@@ -54,7 +82,7 @@ impl Shared {
             index.runs.clone()
         };
         for run in runs.iter().filter(|run| run.rates.overlaps(from, to)) {
-            let page = run.rates.page(what, tier(run.rates));
+            let Some(page) = run.rates.page(what, tier(run.rates)) else { continue };
             let read = self.read_page(run.id, page, |page| rates::read(page, sink)).await;
             self.left_out(read)?;
         }

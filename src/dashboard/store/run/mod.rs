@@ -252,7 +252,7 @@ impl RunMeta {
         self.services = (0..take_varint(&mut raw)?).map(|_| take_text(&mut raw)).collect::<Result<_, _>>()?;
         self.rollup = Rollup::take(&mut raw)?;
         self.failing = Minutes::take(&mut raw)?;
-        self.rates = rates::Place::take(&mut raw)?;
+        self.rates = rates::Place::take(&mut raw, version > 3)?;
         let mut block = self.first_block;
         // Version 1 had spans and logs in the same blocks.
         let log_blocks = if version > 1 { take_varint(&mut raw)? } else { 0 };
@@ -356,9 +356,15 @@ mod tests {
         let end = raw.len();
         raw[0] = 3;
         raw.remove(end - 3);
+        // Nor was anything said of instances: the last of the four pages of rates.
+        let mut before_rates = vec![4, 0];
+        written.rollup.put(&mut before_rates);
+        written.failing.put(&mut before_rates);
+        assert_eq!(raw[before_rates.len()..][..4], [0; 4]);
+        raw.remove(before_rates.len() + 3);
         assert_eq!(RunMeta::default().with_rest(&compress(&raw).unwrap()).unwrap(), written);
         raw[0] = 2;
-        raw.drain(end - 5..end - 3);
+        raw.drain(end - 6..end - 4);
         let before = RunMeta::default().with_rest(&compress(&raw).unwrap()).unwrap();
         assert_eq!(before, RunMeta { log_index: None, pairs: PairFormat::Whole, ..written });
     }

@@ -12,7 +12,7 @@ use crate::dashboard::query::breakers::one::{
 use crate::dashboard::query::breakers::{Breaker, Known, Library, Outcome, State, evidence};
 use crate::dashboard::query::language;
 use crate::dashboard::view::PageState;
-use crate::dashboard::view::chart::{self, Line};
+use crate::dashboard::view::chart::{self, Lines};
 use crate::dashboard::view::error::PageError;
 use crate::dashboard::view::escape::{Html, escaped};
 use crate::dashboard::view::format;
@@ -217,18 +217,11 @@ fn calls(
         let now = values.iter().rev().flatten().next();
         (class(*outcome), outcome.word(), now.map_or_else(|| "—".to_owned(), |now| per_second(*now)))
     });
-    let lines: Vec<Line<'_>> = one
-        .calls
-        .iter()
-        .map(|(outcome, values)| Line {
-            label: outcome.word(),
-            values,
-            class: class(*outcome),
-            unit: per_second,
-        })
-        .collect();
+    let lines: Vec<_> =
+        one.calls.iter().map(|(outcome, values)| (values.as_slice(), class(*outcome))).collect();
     let chart = (!lines.is_empty()).then(|| {
-        chart::lines(&frame.visit, range, "Calls a second by result: succeeded, failed, rejected", &lines)
+        let label = "Calls a second by result: succeeded, failed, rejected";
+        chart::lines(&frame.visit, range, &Lines { label, lines: &lines, unit: per_second, marks: &[] })
     });
     (legend.collect(), chart)
 }

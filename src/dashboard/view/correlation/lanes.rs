@@ -57,7 +57,10 @@ fn names(frame: &Frame, lanes: &[Lane]) -> String {
             Lane::Service(name) => {
                 let class = frame.slot(name);
                 let short = escaped(&format::shortened(name, NAME));
-                ("", name.as_str(), format!(r#"<span class="svc {class}">{short}</span>"#))
+                let href = frame.service_link(name);
+                let inner =
+                    format!(r#"<a href="{}"><span class="svc {class}">{short}</span></a>"#, escaped(&href));
+                ("", name.as_str(), inner)
             }
             Lane::Place(place) => {
                 let (icon, says) = match place {

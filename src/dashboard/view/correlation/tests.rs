@@ -1,5 +1,6 @@
 //! The page of a story, asked for as a browser would.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -13,9 +14,9 @@ use crate::dashboard::model::{Correlation, SpanId, Trace, TraceId, TraceSummary,
 use crate::dashboard::query::story::Material;
 use crate::dashboard::query::story::fixture::{self, ID, Sheet};
 use crate::dashboard::store::{
-    Activity, Call, Correlated, CorrelatedTrace, Failing, FoundSeries, Holdings, KeptMetrics, LogCounts,
-    LogFilter, LogPage, Newest, OperationRates, Reader, SeriesFilter, ServiceRates, StoreError, TraceFilter,
-    TracePage,
+    Activity, Call, Correlated, CorrelatedTrace, Failing, FoundSeries, Holdings, InstanceRates, KeptMetrics,
+    LogCounts, LogFilter, LogPage, Newest, OperationRates, Rates, Reader, SeriesFilter, ServiceRates,
+    StoreError, TraceFilter, TracePage, Way,
 };
 use crate::dashboard::view::{PageSettings, PageState, ReceiveStatus, StatusSource, router};
 
@@ -102,6 +103,24 @@ impl Reader for OneStory {
     async fn service_rates(&self, _: u64, _: u64, _: usize) -> Result<Vec<ServiceRates>, StoreError> {
         Ok(Vec::new())
     }
+    async fn call_rates(
+        &self,
+        _: u64,
+        _: u64,
+        _: usize,
+        _: &HashSet<Way>,
+    ) -> Result<Vec<(u64, Rates)>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn instance_rates(
+        &self,
+        _: u64,
+        _: u64,
+        _: usize,
+        _: Option<&str>,
+    ) -> Result<Vec<InstanceRates>, StoreError> {
+        Ok(Vec::new())
+    }
     async fn series(&self, _: &SeriesFilter) -> Result<FoundSeries, StoreError> {
         Ok(FoundSeries::default())
     }
@@ -143,6 +162,8 @@ fn state() -> PageState {
         reader: Arc::new(OneStory::new("", Material::default())),
         overviews: Arc::default(),
         breakers: Arc::default(),
+        maps: Arc::default(),
+        services: Arc::default(),
         vocabulary: Arc::default(),
         status: Arc::new(Quiet),
         test_trace: None,

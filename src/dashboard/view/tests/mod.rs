@@ -3,8 +3,10 @@
 mod breakers;
 mod cases_in_html;
 mod logs;
+mod map;
 mod rows;
 mod serve;
+mod services;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -149,6 +151,17 @@ fn all_pages() -> Vec<String> {
         "/logs?attr=%22%3E%3Cscript%3E%3D%22%3E%3Cscript%3Ealert(1)".to_owned(),
         "/search".to_owned(),
         "/search?q=%22%3E%3Cscript%3Ealert(1)%3C%2Fscript%3E".to_owned(),
+        "/map".to_owned(),
+        "/map?show=messages&failing=1&all=1&label=p95".to_owned(),
+        "/map?find=%22%3E%3Cscript%3Ealert(1)&show=calls".to_owned(),
+        "/map?focus=%22%3E%3Cscript%3Ealert(1)&node=orders".to_owned(),
+        "/map?last=24h&caller=service:payments&callee=outside:card-processor".to_owned(),
+        format!("/map?node={quoted}").replace("%00", ""),
+        "/services".to_owned(),
+        "/services?find=%22%3E%3Cscript%3E&order=p95".to_owned(),
+        "/services/payments?find=%22%3E%3Cscript%3E".to_owned(),
+        format!("/services/{quoted}").replace("%00", ""),
+        "/services/%3Cscript%3Ealert(1)".to_owned(),
         "/status".to_owned(),
         "/nope/%3Cscript%3E".to_owned(),
         "/traces/%3Cscript%3E".to_owned(),
@@ -241,6 +254,23 @@ async fn bad_addresses_are_answered_as_such() {
         ("/logs/new".to_owned(), 400),
         ("/logs/new?since=soon".to_owned(), 400),
         ("/logs/otlp.jsonl?severity=loud".to_owned(), 400),
+        ("/map?show=colours".to_owned(), 400),
+        ("/map?label=colour".to_owned(), 400),
+        (format!("/map?focus={}", "x".repeat(1_001)), 400),
+        ("/map?last=9y".to_owned(), 400),
+        ("/map?focus=nobody&node=nobody&caller=a&callee=b".to_owned(), 200),
+        ("/services?order=luck".to_owned(), 400),
+        (format!("/services?find={}", "x".repeat(1_001)), 400),
+        ("/services?from=1970-01-01T00:00&to=2554-07-01T00:00".to_owned(), 200),
+        ("/services/payments?from=1970-01-01T00:00&to=2554-07-01T00:00".to_owned(), 200),
+        ("/map?from=1970-01-01T00:00&to=2554-07-01T00:00&caller=user&callee=gateway".to_owned(), 200),
+        ("/services/nobody".to_owned(), 404),
+        ("/services/%2E%2E%2Fetc".to_owned(), 404),
+        ("/services/%ff".to_owned(), 400),
+        ("/services/%00".to_owned(), 400),
+        (format!("/services/{}", "x".repeat(1_001)), 400),
+        ("/services/payments?order=luck".to_owned(), 400),
+        ("/services/payments?last=9y".to_owned(), 400),
         ("/static/0/look.css".to_owned(), 404),
         ("/static/0/..%2f..%2fCargo.toml".to_owned(), 400),
     ] {
@@ -302,7 +332,7 @@ async fn the_search_leads_to_pages() {
     for (text, place) in [
         (trace.as_str(), format!("/traces/{trace}")),
         (shop::CORRELATION, format!("/correlations/{}", shop::CORRELATION)),
-        ("payments", "/traces?service=payments".to_owned()),
+        ("payments", "/services/payments".to_owned()),
         ("status = error", "/traces?query=status%20%3D%20error".to_owned()),
     ] {
         let answer = get(&pages, &format!("/search?q={}", format::encoded(text))).await;
@@ -342,7 +372,7 @@ async fn refused_calls_alone_are_named_and_alarm_nobody() {
 #[tokio::test]
 async fn empty_pages_teach() {
     let pages = pages(Vec::new());
-    for path in ["/", "/traces"] {
+    for path in ["/", "/traces", "/map", "/services"] {
         let page = get(&pages, path).await;
         page.has(&[
             "No traces yet",

@@ -1,0 +1,100 @@
+//! `GET /api/map`: the map as JSON, for programs.
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::{Value, json};
+
+use super::super::error::PageError;
+use super::super::visit::Visit;
+use super::PageState;
+use crate::dashboard::query::map::{Edge, Map, Node, Place, share};
+use crate::dashboard::store::{Histogram, Rates};
+
+/// Handler of `GET /api/map`.
+///
+/// `last`, or `from` and `to`, are as on the pages, and so are `focus`, `find`, `show` and `failing`. Rates are per
+/// second, shares from 0 to 1, times decimal strings of nanoseconds, durations nanoseconds; `null` is unknown.
+pub async fn show(State(state): State<PageState>, visit: Visit) -> Result<Json<Value>, PageError> {
+    let map = super::of(&state, &visit).await?;
+    let asked = super::read(&visit, &map)?;
+    if let Some(missing) = asked.missing {
+        let what = format!("Nothing on the map of this time range is called “{missing}”.");
+        return Err(PageError::missing("Not on the map", what));
+    }
+    let shown = map.narrowed(&asked.narrow);
+    Ok(Json(json!({
+        "from": map.from.to_string(),
+        "to": map.to.to_string(),
+        "nodes": shown.nodes.iter().map(|index| node(&map, &map.nodes[*index])).collect::<Vec<_>>(),
+        "edges": shown.edges.iter().map(|index| edge(&map, &map.edges[*index])).collect::<Vec<_>>(),
+        "nodesLeftOut": shown.nodes_left,
+        "edgesLeftOut": shown.edges_left,
+    })))
+}
+
+fn node(map: &Map, node: &Node) -> Value {
+    let mut out = rates(&node.rates, map.seconds());
+    out["id"] = json!(node.place.id());
+    out["kind"] = json!(kind(&node.place));
+    out["name"] = json!(node.place.name());
+    if let Some(system) = system(&node.place) {
+        out["system"] = json!(system);
+    }
+    if let Some(waited) = waits(&node.waited) {
+        out["inQueue"] = waited;
+    }
+    out
+}
+
+fn kind(place: &Place) -> &'static str {
+    match place {
+        Place::User => "user",
+        Place::Caller => "unknownCaller",
+        Place::Service(_) => "service",
+        Place::Exchange(_) => "exchange",
+        Place::Queue(_) => "queue",
+        Place::Database { .. } => "database",
+        Place::Outside(_) => "outside",
+        Place::Peer => "unknownPeer",
+        Place::Others => "others",
+    }
+}
+
+fn system(place: &Place) -> Option<&str> {
+    match place {
+        Place::Exchange(at) | Place::Queue(at) => Some(&at.system),
+        Place::Database { system, .. } => Some(system),
+        _ => None,
+    }
+}
+
+fn edge(map: &Map, edge: &Edge) -> Value {
+    let mut out = rates(&edge.rates, map.seconds());
+    out["from"] = json!(map.nodes[edge.from].place.id());
+    out["to"] = json!(map.nodes[edge.to].place.id());
+    out["kind"] = json!(edge.kind.word());
+    if let Some(waited) = waits(&edge.waited) {
+        out["inQueue"] = waited;
+    }
+    out
+}
+
+/// Counts, rate, share of failures and durations.
+pub(in crate::dashboard::view) fn rates(rates: &Rates, seconds: f64) -> Value {
+    json!({
+        "count": rates.count,
+        "errors": rates.errors,
+        "perSecond": rates.count as f64 / seconds,
+        "failing": share(rates),
+        "durations": quantiles(&rates.durations),
+    })
+}
+
+/// In ns.
+pub(in crate::dashboard::view) fn quantiles(of: &Histogram) -> Value {
+    json!({ "p50": of.quantile(0.5), "p95": of.quantile(0.95), "p99": of.quantile(0.99) })
+}
+
+fn waits(waited: &Histogram) -> Option<Value> {
+    waited.quantile(0.5).map(|_| quantiles(waited))
+}
