@@ -152,7 +152,7 @@ impl Demo {
     pub fn command(dir: &tempfile::TempDir) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_throughline"));
         command.arg("demo").arg("--no-dashboard").arg(format!("--broker={}", broker_url(dir)));
-        command.args(["--rate=0", "--latency=0", "--retry-delay-ms=50", "--breaker-wait-ms=300"]);
+        command.args(["--rate=0", "--latency=0", "--retry-delay-ms=50", "--breaker-wait-ms=1500"]);
         command.current_dir(dir.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
