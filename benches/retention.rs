@@ -105,7 +105,7 @@ async fn run(spans: u64, logs: u64) {
     }
     // PostgreSQL counts what a run takes at once; its rows go after that.
     let mut steps = u64::MAX;
-    while steps != STEPS.load(Ordering::Relaxed) {
+    while steps == 0 || steps != STEPS.load(Ordering::Relaxed) {
         steps = STEPS.load(Ordering::Relaxed);
         tokio::time::sleep(QUIET).await;
     }
