@@ -74,14 +74,7 @@ async fn run(spans: u64, logs: u64) {
         }
     }
     let before = store.holdings().await.expect("holdings");
-    println!("{:<46} {:>10}", "spans", before.spans);
-    println!("{:<46} {:>10}", "runs", before.runs);
-    println!("{:<46} {:>10}", "logs", before.logs);
-    println!("{:<46} {:>10.1} s", "filled in", started.elapsed().as_secs_f64());
-    for (what, (count, longest, long)) in SEALS.lock().expect("no holder panics").iter() {
-        let name = format!("seal, {what}: longest of {count}, {long} over 50 ms");
-        println!("{name:<46} {:>10.1} ms", *longest as f64 / 1e3);
-    }
+    report_filled(&before, started.elapsed());
     let next = Arc::new(AtomicU64::new(spans / PER_TRACE));
     let calm = {
         let sending = Sending::begin(&store, &next);
@@ -112,7 +105,7 @@ async fn run(spans: u64, logs: u64) {
     }
     // PostgreSQL counts what a run takes at once; its rows go after that.
     let mut steps = u64::MAX;
-    while steps != STEPS.load(Ordering::Relaxed) {
+    while steps == 0 || steps != STEPS.load(Ordering::Relaxed) {
         steps = STEPS.load(Ordering::Relaxed);
         tokio::time::sleep(QUIET).await;
     }
@@ -129,6 +122,18 @@ async fn run(spans: u64, logs: u64) {
     println!("{:<46} {:>10.1} MB", "data after", after.bytes as f64 / 1e6);
     println!("{:<46} {:>10.1} MB", "file before", full as f64 / 1e6);
     println!("{:<46} {:>10.1} MB", "file after", disk(folder.path()).await as f64 / 1e6);
+}
+
+/// What was filled in, and what its seals cost.
+fn report_filled(held: &Holdings, took: Duration) {
+    println!("{:<46} {:>10}", "spans", held.spans);
+    println!("{:<46} {:>10}", "logs", held.logs);
+    println!("{:<46} {:>10}", "runs", held.runs);
+    println!("{:<46} {:>10.1} s", "filled in", took.as_secs_f64());
+    for (what, (count, longest, long)) in SEALS.lock().expect("no holder panics").iter() {
+        let name = format!("seal, {what}: longest of {count}, {long} over 50 ms");
+        println!("{name:<46} {:>10.1} ms", *longest as f64 / 1e3);
+    }
 }
 
 async fn open(location: &Location, limits: Limits) -> Arc<Store> {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 /// How long a step is to take: a commit that comes in between waits no longer.
 const AIM: Duration = Duration::from_millis(8);
 /// Bytes that a statement of a seal writes at most, but for a row that is larger by itself.
-const SEAL_STEP: usize = 1 << 20;
+const SEAL_STEP: usize = 256 << 10;
 
 /// The size of the next step.
 #[derive(Debug, Clone, Copy)]

@@ -12,6 +12,9 @@ use super::{Sqlite, part_id, samples};
 /// Rows of one statement when a run is written.
 const INSERT_STEP: usize = 64;
 
+/// Blocks that one statement of a seal removes.
+const REPLACED_AT_ONCE: usize = 64;
+
 /// Rows that the first statement of a removal removes, and that any may.
 const DELETE_STEP: u32 = 32;
 const DELETE_MOST: u32 = 512;
@@ -40,9 +43,9 @@ impl Sqlite {
             let portion = portion(&mut blocks, |(_, data)| data.len());
             timed("blocks", insert_blocks(&mut tx, portion)).await?;
         }
-        for id in &seal.replaced {
-            let delete = sqlx::query("DELETE FROM block WHERE id = ?").bind(*id as i64);
-            timed("replaced", delete.execute(&mut *tx)).await?;
+        let replaced: Vec<u64> = seal.replaced.iter().copied().collect();
+        for ids in replaced.chunks(REPLACED_AT_ONCE) {
+            timed("replaced", delete_blocks(&mut tx, ids)).await?;
         }
         insert_parts(&mut tx, "INSERT INTO run_page (id, data) ", meta.id, seal.run.pages).await?;
         insert_parts(&mut tx, "INSERT INTO run_chunk (id, data) ", meta.id, seal.run.chunks).await?;
@@ -95,13 +98,7 @@ impl Sqlite {
         while !left.is_empty() {
             let mut writer = self.writer.lock().await;
             let (step, rest) = left.split_at(left.len().min(pace.begin() as usize));
-            let mut statement = QueryBuilder::<sqlx::Sqlite>::new("DELETE FROM block WHERE id IN (");
-            let mut list = statement.separated(", ");
-            for id in step {
-                list.push_bind(*id as i64);
-            }
-            statement.push(")");
-            statement.build().execute(&mut writer.connection).await?;
+            delete_blocks(&mut writer.connection, step).await?;
             pace.end();
             left = rest;
         }
@@ -144,6 +141,16 @@ impl Sqlite {
             }
         }
     }
+}
+
+async fn delete_blocks(writer: &mut SqliteConnection, ids: &[u64]) -> Result<(), sqlx::Error> {
+    let mut statement = QueryBuilder::<sqlx::Sqlite>::new("DELETE FROM block WHERE id IN (");
+    let mut list = statement.separated(", ");
+    for id in ids {
+        list.push_bind(*id as i64);
+    }
+    statement.push(")");
+    statement.build().execute(writer).await.map(drop)
 }
 
 async fn insert_blocks(
