@@ -4,6 +4,7 @@
 pub mod frames;
 pub mod otlp;
 pub mod postgres;
+pub mod rabbitmq;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
