@@ -249,6 +249,12 @@ impl Server {
         self.start().await;
     }
 
+    /// Removes all that an ended one has kept: queues, messages, users, virtual hosts.
+    pub fn forget(&self) {
+        assert!(!self.is_running(), "it must be ended first");
+        std::fs::remove_dir_all(self.folder.join("data")).expect("it is ours");
+    }
+
     /// Stops all its processes where they are, as a machine that hangs: connections stay, nothing answers.
     pub fn freeze(&self) {
         self.to_all("-STOP");
