@@ -15,6 +15,7 @@
 //! | [`api`] | what the services say to each other: bodies of requests and messages |
 //! | [`service`] | running one service: telemetry, listening, consuming, ending |
 //! | [`services`] | the seven |
+//! | [`database`] | the services' own state, with outbox and inbox beside it |
 //! | [`world`] | what lies outside the shop, simulated: card processor, mail relay, databases, time |
 //! | [`load`] | customers |
 //! | [`supervisor`] | starting, watching and ending all of it |
@@ -22,6 +23,7 @@
 //! What must not live here: anything of the dashboard. The shop knows it as an address to send telemetry to.
 
 pub mod api;
+pub mod database;
 pub mod load;
 pub mod service;
 pub mod services;

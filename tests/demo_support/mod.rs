@@ -1,5 +1,9 @@
 //! What the tests of the demo share: a small OTLP receiver that remembers, and the demo as a child process.
 
+#![allow(dead_code)]
+
+pub mod story;
+
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
@@ -153,9 +157,14 @@ impl Demo {
 
     /// Starts it on free ports and waits until it announces that it is ready.
     pub fn start(otlp: SocketAddr) -> Self {
+        Self::start_with(otlp, &[])
+    }
+
+    /// The same with further flags.
+    pub fn start_with(otlp: SocketAddr, flags: &[String]) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let mut command = Self::command(&dir);
-        command.arg(format!("--otlp-grpc={otlp}"));
+        command.arg(format!("--otlp-grpc={otlp}")).args(flags);
         for name in ["gateway", "orders", "users", "payments", "inventory", "notifications", "analytics"] {
             command.arg(format!("--{name}-port=0"));
         }

@@ -38,6 +38,8 @@ use crate::comms::retry::Backoff;
 const BATCH: i64 = 100;
 /// Even when nobody wakes it, the relay looks this often: another process may have added something.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long the end may take.
+const LAST: Duration = Duration::from_secs(2);
 /// What the broker refuses is tried again after this, and waits twice as long each time, for an hour at most.
 const FIRST_WAIT_MS: i64 = 1_000;
 const LONGEST_WAIT_MS: i64 = 60 * 60 * 1_000;
@@ -156,7 +158,7 @@ impl Relay {
         loop {
             let sent = tokio::select! {
                 biased;
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
                 sent = self.send_due() => sent,
             };
             let pause = match sent {
@@ -170,10 +172,14 @@ impl Relay {
                 }
             };
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
                 () = self.waker.0.notified() => {}
                 () = tokio::time::sleep(pause) => {}
             }
+        }
+        // What was added at the last moment; what does not leave now leaves after the next start.
+        if !matches!(tokio::time::timeout(LAST, self.send_due()).await, Ok(Ok(_))) {
+            tracing::warn!("messages wait in the outbox for the next start");
         }
     }
 

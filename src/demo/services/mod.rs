@@ -20,10 +20,10 @@ use super::shop::ServiceName;
 pub async fn build(shared: &Shared) -> anyhow::Result<Parts> {
     match shared.settings.name {
         ServiceName::Gateway => gateway::build(shared),
-        ServiceName::Orders => orders::build(shared),
+        ServiceName::Orders => orders::build(shared).await,
         ServiceName::Users => Ok(users::build(shared)),
         ServiceName::Payments => Ok(payments::build(shared)),
-        ServiceName::Inventory => Ok(inventory::build(shared)),
+        ServiceName::Inventory => inventory::build(shared).await,
         ServiceName::Notifications => Ok(notifications::build(shared)),
         ServiceName::Analytics => Ok(analytics::build(shared)),
     }

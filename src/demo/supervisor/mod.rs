@@ -15,15 +15,21 @@ mod plan;
 mod process;
 
 use std::io::Write as _;
+use std::time::Duration;
 
+use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
 use self::plan::Plan;
 use self::process::{Kept, Process};
 use super::load;
 use super::shop::{SERVICES, ServiceName};
+use crate::comms::queue::{Broker as _, RabbitMqBroker, rabbitmq};
 use crate::comms::shutdown;
 use crate::config::demo::DemoSettings;
+
+/// How long RabbitMQ is waited for: it may be starting as well.
+const REACH: Duration = Duration::from_secs(5);
 
 /// Runs the demo until the process is asked to end.
 ///
@@ -35,6 +41,9 @@ pub async fn run(settings: DemoSettings) -> anyhow::Result<()> {
     let asked = shutdown::wait(false);
     let stop = asked.token();
     let plan = Plan::new(&settings)?;
+    if let Some(url) = plan.rabbitmq() {
+        reach(url).await?;
+    }
     let mut running = Running::default();
     let started = tokio::select! {
         started = start(&plan, &mut running) => started,
@@ -52,6 +61,16 @@ pub async fn run(settings: DemoSettings) -> anyhow::Result<()> {
     let load = load.await;
     running.end().await;
     load??;
+    Ok(())
+}
+
+/// Makes sure that RabbitMQ lets us in, so that one line says what is wrong and not each of the services.
+async fn reach(url: &str) -> anyhow::Result<()> {
+    let settings = rabbitmq::Settings { patience: REACH, ..rabbitmq::Settings::new(url, "demo") };
+    let broker = RabbitMqBroker::connect(settings)
+        .await
+        .context("cannot send messages over RabbitMQ (--rabbitmq or THROUGHLINE_RABBITMQ)")?;
+    broker.close().await;
     Ok(())
 }
 
@@ -89,7 +108,7 @@ async fn start(plan: &Plan, running: &mut Running) -> anyhow::Result<()> {
     }
     let mut processes = Vec::new();
     for service in SERVICES {
-        processes.push((service.name, Process::start(service.text, plan.service(service.name).into())?));
+        processes.push((service.name, Process::start(service.text, plan.service(service.name))?));
     }
     let waits = processes.iter_mut().map(|(name, process)| {
         let url = format!("{}/readyz", plan.url(*name));
@@ -117,6 +136,9 @@ fn announce(plan: &Plan, rate: f64) -> std::io::Result<()> {
         writeln!(out, "  {:<14} {url:<24} {:<15} {}", service.text, service.speaks, service.does)?;
     }
     writeln!(out)?;
+    if plan.rabbitmq().is_some() {
+        writeln!(out, "Messages go over RabbitMQ.")?;
+    }
     if rate > 0.0 {
         writeln!(out, "{rate} orders a second come in; one in ten has a card that is declined.")?;
     }
