@@ -11,7 +11,7 @@ use std::time::Duration;
 use broker_contract::Place;
 use common::rabbitmq::{Server, VirtualHost};
 use lapin::BasicProperties;
-use lapin::options::BasicPublishOptions;
+use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use throughline::comms::correlation::CorrelationId;
 use throughline::comms::names;
@@ -64,6 +64,29 @@ async fn who_is_not_let_in_is_told_at_once_and_without_the_password() {
         assert_eq!(error.kind(), kind, "{error}");
         assert!(!error.to_string().contains("s3cret"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_queue_that_is_full_and_refuses_is_waited_for_and_then_told() {
+    let host = place().await;
+    let settings = Settings { patience: Duration::from_secs(1), ..Settings::new(&host.url(), "hasty") };
+    let broker = RabbitMqBroker::connect(settings).await.expect("connected");
+    broker.declare_exchange("orders").await.expect("exchange");
+    // As somebody else has set it up: it takes one message and refuses the next.
+    let foreign = Foreign::new(&host).await;
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-max-length".into(), AMQPValue::LongInt(1));
+    arguments.insert("x-overflow".into(), long("reject-publish"));
+    let options = QueueDeclareOptions { durable: true, ..Default::default() };
+    foreign.channel.queue_declare("full".into(), options, arguments).await.expect("queue");
+    broker.bind("orders", "#", "full").await.expect("binding");
+    broker.publish("orders", "k", &broker_contract::message(1)).await.expect("there is room");
+    let error = broker.publish("orders", "k", &broker_contract::message(2)).await.expect_err("it is full");
+    assert!(error.to_string().contains("full"), "{error}");
+    let third = broker_contract::message(3);
+    let waiting = broker.publish("orders", "k", &third);
+    let (published, _) = tokio::join!(waiting, foreign.get("full"));
+    published.expect("taken as soon as there is room");
 }
 
 /// A program that is not ours, with a connection of its own.

@@ -120,8 +120,8 @@ impl RabbitDeliveries {
     }
 
     /// The delivery, if a handler may get it; otherwise it goes to the dead letters with the reason.
-    async fn delivery(&self, received: lapin::message::Delivery) -> Option<Delivery> {
-        let read = wire::read(&received, &self.queue);
+    async fn delivery(&self, mut received: lapin::message::Delivery) -> Option<Delivery> {
+        let read = wire::read(&mut received, &self.queue);
         let (message, number) = (read.message.clone(), read.number);
         let (exchange, routing_key) = (read.exchange.clone(), read.routing_key.clone());
         self.inner.unsettled(&self.queue, 1);

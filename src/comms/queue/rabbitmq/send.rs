@@ -1,5 +1,6 @@
 //! Sending: mandatory, persistent, confirmed, and again where the connection was lost before the answer.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -42,30 +43,39 @@ impl Sender {
     }
 
     /// Sends and waits until the broker has it durably. When the connection is lost meanwhile nobody knows whether it
-    /// had; the message is then sent again, so it may be there twice.
+    /// had; the message is then sent again, so it may be there twice. So it is when the broker answers that it cannot
+    /// take it: a queue that is full, or just being made.
     ///
     /// # Errors
     /// The broker refuses it, no queue wants it, or there was no answer within `patience`.
     pub async fn send(&self, letter: &Letter<'_>, patience: Duration) -> Result<(), BrokerError> {
-        let until_answered = async {
+        let is_refused = AtomicBool::new(false);
+        let until_taken = async {
             loop {
                 match self.once(letter).await {
-                    Ok(()) => return Ok(()),
+                    Ok(is_taken) if is_taken => return Ok(()),
+                    Ok(_) => is_refused.store(true, Ordering::Relaxed),
                     Err(Refusal::Final(error)) => return Err(error),
                     Err(Refusal::Lost(error)) => {
+                        is_refused.store(false, Ordering::Relaxed);
                         tracing::debug!(%error, routing_key = letter.routing_key, "sending again");
-                        tokio::time::sleep(PAUSE).await;
                     }
                 }
+                tokio::time::sleep(PAUSE).await;
             }
         };
-        match tokio::time::timeout(patience, until_answered).await {
+        match tokio::time::timeout(patience, until_taken).await {
             Ok(result) => result,
+            Err(_) if is_refused.load(Ordering::Relaxed) => {
+                let why = "RabbitMQ did not take the message: a queue is full or cannot be written";
+                Err(BrokerError::Unavailable(why.into()))
+            }
             Err(_) => Err(self.link.away()),
         }
     }
 
-    async fn once(&self, letter: &Letter<'_>) -> Result<(), Refusal> {
+    /// Sends once; whether the broker took it.
+    async fn once(&self, letter: &Letter<'_>) -> Result<bool, Refusal> {
         let closed = |_| BrokerError::Unavailable("the connection was closed".into());
         let _room = self.room.acquire().await.map_err(closed)?;
         // Taken out for as long as there is no answer: one that is given up must not get the next message.
@@ -78,16 +88,13 @@ impl Sender {
         let answer = sent.map_err(Refusal::Lost)?.await.map_err(|error| refusal::of(error, asked))?;
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
         match answer {
-            Confirmation::Ack(None) => Ok(()),
+            Confirmation::Ack(None) => Ok(true),
             Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)) => Err(BrokerError::Unroutable {
                 exchange: letter.exchange.to_owned(),
                 routing_key: letter.routing_key.to_owned(),
             }
             .into()),
-            Confirmation::Nack(None) | Confirmation::NotRequested => {
-                let full = "RabbitMQ did not take the message: a queue is full or cannot be written";
-                Err(BrokerError::Unavailable(full.into()).into())
-            }
+            Confirmation::Nack(None) | Confirmation::NotRequested => Ok(false),
         }
     }
 

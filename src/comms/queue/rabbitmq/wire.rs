@@ -137,8 +137,9 @@ pub(super) fn write_copy(
     copy
 }
 
-/// Reads what was received from `queue`.
-pub(super) fn read(delivery: &lapin::message::Delivery, queue: &str) -> Read {
+/// Reads what was received from `queue`, and takes its body.
+pub(super) fn read(delivery: &mut lapin::message::Delivery, queue: &str) -> Read {
+    let body = std::mem::take(&mut delivery.data);
     let properties = &delivery.properties;
     let empty = FieldTable::default();
     let headers = properties.headers().as_ref().unwrap_or(&empty).inner();
@@ -169,7 +170,7 @@ pub(super) fn read(delivery: &lapin::message::Delivery, queue: &str) -> Read {
         causation_id: of(names::HEADER_CAUSATION_ID).map(as_text),
         headers: seen,
         content_type: property(properties.content_type()).unwrap_or_default(),
-        body: delivery.data.clone().into(),
+        body: body.into(),
     };
     let number = u32::try_from(before.saturating_add(1)).unwrap_or(u32::MAX);
     Read { message, exchange, routing_key, number }
