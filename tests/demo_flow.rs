@@ -8,52 +8,11 @@ mod demo_support;
 use std::collections::{BTreeSet, HashMap};
 use std::net::TcpListener;
 
+use demo_support::story::{client, count, declined_story, place, wait_for_status};
 use demo_support::{Demo, Receiver, Seen, broker_url, text};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
-use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
-use serde_json::{Value, json};
 use throughline::comms::names;
 use throughline::comms::queue::{Broker as _, EmbeddedBroker};
-
-fn client() -> reqwest::Client {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().no_proxy().build().expect("a client")
-}
-
-/// Places an order under a correlation ID and gives its ID.
-async fn place(demo: &Demo, correlation: &str, card: &str) -> String {
-    let order = json!({ "user_id": "u-7", "items": [{ "sku": "lamp-brass", "quantity": 2 }], "card": card });
-    let answer = client()
-        .post(format!("{}/orders", demo.gateway()))
-        .header("X-Correlation-ID", correlation)
-        .json(&order)
-        .send()
-        .await
-        .expect("an answer");
-    assert_eq!(answer.status(), 201);
-    assert_eq!(answer.headers()[names::X_CORRELATION_ID], correlation, "the ID is echoed");
-    let order: Value = answer.json().await.expect("an order");
-    assert_eq!((&order["status"], &order["amount"]), (&json!("placed"), &json!(12_800)));
-    order["id"].as_str().expect("an ID").to_owned()
-}
-
-async fn wait_for_status(demo: &Demo, order: &str, status: &str) {
-    let deadline = std::time::Instant::now() + demo_support::SOON;
-    loop {
-        let url = format!("{}/orders/{order}", demo.gateway());
-        let answer: Value =
-            client().get(url).send().await.expect("an answer").json().await.expect("an order");
-        if answer["status"] == status {
-            return;
-        }
-        assert!(std::time::Instant::now() < deadline, "still {answer}");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-}
-
-fn count(spans: &[Seen], name: &str) -> usize {
-    spans.iter().filter(|s| s.span.name == name).count()
-}
 
 fn services(spans: &[Seen]) -> BTreeSet<&str> {
     spans.iter().map(|s| s.service.as_str()).collect()
@@ -132,45 +91,7 @@ async fn an_order_goes_through_all_services_in_one_trace() {
 async fn a_declined_order_is_dead_lettered_after_three_deliveries_in_three_traces() {
     let (receiver, otlp) = Receiver::start().await;
     let demo = Demo::start(otlp);
-    let order = place(&demo, "test-declined-1", "tok_declined").await;
-    wait_for_status(&demo, &order, "payment_failed").await;
-    let spans = receiver
-        .spans("test-declined-1", |spans| {
-            count(spans, "process payments.charge") == 3 && count(spans, "process inventory.release") == 1
-        })
-        .await;
-    let mut charges: Vec<_> = spans.iter().filter(|s| s.span.name == "process payments.charge").collect();
-    charges.sort_by_key(|s| s.text(names::DELIVERY_NUMBER));
-    let of = |key| charges.iter().map(|s| s.text(key)).collect::<Vec<_>>();
-    assert_eq!(of(names::DELIVERY_NUMBER), ["1", "2", "3"]);
-    assert_eq!(of(names::SETTLE_OUTCOME), ["retry", "retry", "dead_letter"]);
-    assert_eq!(of(names::SETTLE_DESTINATION), ["payments.charge", "payments.charge", "orders.dlq"]);
-    assert_eq!(of(names::SETTLE_DELAY_MS), ["50", "100", ""]);
-    let traces: BTreeSet<_> = charges.iter().map(|s| &s.span.trace_id).collect();
-    assert_eq!(traces.len(), 3, "each redelivery begins a trace");
-    let first = &charges[0].span;
-    assert!(!first.parent_span_id.is_empty() && first.links.is_empty());
-    for again in &charges[1..] {
-        assert!(again.span.parent_span_id.is_empty(), "a root");
-        let linked: Vec<_> = again.span.links.iter().map(|l| (&l.trace_id, &l.span_id)).collect();
-        assert_eq!(linked, [(&first.trace_id, &first.span_id)], "linked to the first failure");
-    }
-    for charge in &charges {
-        let status = charge.span.status.clone().unwrap_or_default();
-        assert_eq!(
-            (status.code(), status.message.as_str()),
-            (StatusCode::Error, "card_declined: do_not_honor")
-        );
-        let events: Vec<_> = charge.span.events.iter().map(|e| e.name.as_str()).collect();
-        assert_eq!(events[0], "exception");
-        assert_eq!(
-            text(&charge.span.events[0].attributes, "exception.message"),
-            "card_declined: do_not_honor"
-        );
-    }
-    let last = charges[2].span.events.last().expect("an event");
-    assert_eq!(last.name, names::EVENT_DEAD_LETTERED);
-    assert_eq!(text(&last.attributes, names::EVENT_REASON), "card_declined: do_not_honor");
+    declined_story(&receiver, &demo, "test-declined-1").await;
 
     let broker = EmbeddedBroker::open(&broker_url(&demo.dir)).await.expect("the broker's file");
     let mut dead = broker.consume("orders.dlq", 1).await.expect("a consumer");

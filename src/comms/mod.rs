@@ -7,7 +7,7 @@
 //! | [`propagation`] | trace context, baggage and correlation ID into and out of headers |
 //! | [`http`] | a client for the services one calls, and middleware for the routes one serves |
 //! | [`grpc`] | the same for gRPC, and the `UserService` of the demo shop |
-//! | [`queue`] | exchanges, queues and consumers, behind a `Broker` trait; an embedded broker on a file |
+//! | [`queue`] | exchanges, queues and consumers, behind a `Broker` trait: RabbitMQ, or a broker on a file |
 //! | [`retry`] | trying again what failed for a passing reason |
 //! | [`breaker`] | circuit breakers: what is down is not called |
 //! | [`resilience`] | timeouts, retries within a budget, bulkheads, rate limits, caches, and their order |

@@ -67,6 +67,8 @@ pub const MESSAGING_BODY_SIZE: &str = "messaging.message.body.size";
 
 /// The value of [`MESSAGING_SYSTEM`] for the embedded broker.
 pub const SYSTEM_THROUGHLINE: &str = "throughline";
+/// The value of [`MESSAGING_SYSTEM`] for RabbitMQ; semconv.
+pub const SYSTEM_RABBITMQ: &str = "rabbitmq";
 
 // Our own, on consumer spans: semconv has no names for them.
 /// The queue that a message was taken from.
@@ -84,6 +86,9 @@ pub const MESSAGE_TYPE: &str = "throughline.message.type";
 pub const MESSAGE_VERSION: &str = "throughline.message.version";
 /// The ID of the message that led to this one being sent.
 pub const MESSAGE_CAUSATION_ID: &str = "throughline.message.causation_id";
+
+/// What a message came with in place of a valid correlation ID, escaped and cut.
+pub const REFUSED_CORRELATION_ID: &str = "throughline.message.refused_correlation_id";
 
 pub const OUTCOME_ACK: &str = "ack";
 pub const OUTCOME_RETRY: &str = "retry";
@@ -153,3 +158,20 @@ pub const HEADER_DEATH_REASON: &str = "x-death-reason";
 pub const HEADER_DEATH_QUEUE: &str = "x-death-queue";
 /// How often a dead letter had been delivered.
 pub const HEADER_DEATH_DELIVERIES: &str = "x-death-deliveries";
+
+// Message headers that our transport over AMQP writes for itself; a handler does not see them.
+/// The version of the body's shape; a number.
+pub const HEADER_VERSION: &str = "x-message-version";
+/// The ID of the message that led to this one.
+pub const HEADER_CAUSATION_ID: &str = "x-causation-id";
+/// When the message was made, in milliseconds since 1970; AMQP's own property has seconds. The name is that of
+/// RabbitMQ's plugin for timestamps.
+pub const HEADER_TIMESTAMP_MS: &str = "timestamp_in_ms";
+/// On a retry: how often it has been delivered before.
+pub const HEADER_DELIVERIES: &str = "x-deliveries";
+/// On a retry or a dead letter: the exchange and the routing key that it was first sent with.
+pub const HEADER_ORIGIN_EXCHANGE: &str = "x-origin-exchange";
+pub const HEADER_ORIGIN_KEY: &str = "x-origin-routing-key";
+
+/// What a message came with in place of a valid correlation ID, escaped and cut. A handler sees it.
+pub const HEADER_REFUSED_CORRELATION_ID: &str = "x-refused-correlation-id";

@@ -15,6 +15,8 @@ use crate::telemetry::{LogFormat, Protocol};
 
 /// The broker's file unless another is named.
 const BROKER: &str = "sqlite://throughline-broker.db";
+/// The folder of the services' databases unless another is named.
+const SHOP_DATA: &str = "throughline-shop";
 
 /// The file of the scenarios that are on unless another is named.
 const SCENARIOS: &str = "throughline-scenarios.json";
@@ -51,6 +53,14 @@ pub struct ServiceSettings {
     /// File of the embedded broker
     #[arg(long, env = "THROUGHLINE_BROKER", value_name = "URL", default_value = BROKER)]
     pub broker: String,
+
+    /// RabbitMQ in place of the embedded broker: amqp://USER:PASSWORD@HOST:5672/VHOST, with / in VHOST as %2F
+    #[arg(long, env = "THROUGHLINE_RABBITMQ", value_name = "URL", hide_env_values = true)]
+    pub rabbitmq: Option<String>,
+
+    /// Folder for the services' own databases
+    #[arg(long, env = "THROUGHLINE_SHOP_DATA", value_name = "FOLDER", default_value = SHOP_DATA)]
+    pub shop_data: PathBuf,
 
     /// The orders service
     #[arg(long, env = "THROUGHLINE_ORDERS_URL", value_name = "URL", default_value = "http://127.0.0.1:7081")]
@@ -94,7 +104,7 @@ pub struct ServiceSettings {
     pub behaviour: Behaviour,
 
     /// What to log on standard error, such as `info` or `warn,throughline=debug`
-    #[arg(long, env = "THROUGHLINE_LOG", value_name = "FILTER", default_value = "info,sqlx=warn")]
+    #[arg(long, env = "THROUGHLINE_LOG", value_name = "FILTER", default_value = "info,sqlx=warn,lapin=off")]
     pub log: String,
 
     /// How to write logs
@@ -120,6 +130,11 @@ pub struct Behaviour {
     /// Factor on all simulated latencies; 0 for none
     #[arg(long, env = "THROUGHLINE_LATENCY", value_name = "FACTOR", default_value_t = 1.0, value_parser = factor)]
     pub latency: f64,
+}
+
+/// The address of RabbitMQ, if one is asked for: an empty one is none.
+pub fn rabbitmq(setting: Option<&String>) -> Option<&str> {
+    setting.map(|url| url.trim()).filter(|url| !url.is_empty())
 }
 
 impl Behaviour {
@@ -204,6 +219,14 @@ pub struct DemoSettings {
     /// File of the embedded broker
     #[arg(long, env = "THROUGHLINE_BROKER", value_name = "URL", default_value = BROKER)]
     pub broker: String,
+
+    /// RabbitMQ in place of the embedded broker: amqp://USER:PASSWORD@HOST:5672/VHOST, with / in VHOST as %2F
+    #[arg(long, env = "THROUGHLINE_RABBITMQ", value_name = "URL", hide_env_values = true)]
+    pub rabbitmq: Option<String>,
+
+    /// Folder for the services' own databases
+    #[arg(long, env = "THROUGHLINE_SHOP_DATA", value_name = "FOLDER", default_value = SHOP_DATA)]
+    pub shop_data: PathBuf,
 
     /// Orders a second, beside twice as many reads; 0 for no load
     #[arg(long, env = "THROUGHLINE_RATE", value_name = "N", default_value_t = 3.0, value_parser = rate)]

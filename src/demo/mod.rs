@@ -16,6 +16,7 @@
 //! | [`api`] | what the services say to each other: bodies of requests and messages |
 //! | [`service`] | running one service: telemetry, listening, consuming, ending |
 //! | [`services`] | the eight |
+//! | [`database`] | the services' own state, with outbox and inbox beside it |
 //! | [`scenarios`] | failures that can be switched on |
 //! | [`world`] | what lies outside the shop, simulated: mail relay, databases, time |
 //! | [`load`] | customers |
@@ -24,6 +25,7 @@
 //! What must not live here: anything of the dashboard. The shop knows it as an address to send telemetry to.
 
 pub mod api;
+pub mod database;
 pub mod load;
 pub mod scenarios;
 pub mod service;

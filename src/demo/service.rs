@@ -22,11 +22,12 @@ use super::shop::{self, ServiceName};
 use super::world::Pace;
 use crate::comms::http::{ServiceHttpClient, instrument};
 use crate::comms::queue::{
-    Broker, BrokerError, Consumer, EmbeddedBroker, Failure, Message, Publisher, Received, RetryPolicy,
+    Broker, BrokerError, Consumer, EmbeddedBroker, Failure, Message, Publisher, RabbitMqBroker, Received,
+    RetryPolicy, rabbitmq as amqp,
 };
 use crate::comms::resilience::Policy;
 use crate::comms::shutdown;
-use crate::config::demo::{OtlpCompression, ServiceSettings};
+use crate::config::demo::{OtlpCompression, ServiceSettings, rabbitmq};
 use crate::telemetry;
 
 /// How long requests and messages at hand may take at the end.
@@ -80,12 +81,13 @@ impl Shared {
         self.settings.name.text()
     }
 
-    /// Publishes on the shop's exchange; the key is also the message's type.
+    /// Publishes on the shop's exchange; the key is also the message's type. A handler that runs twice sends the same
+    /// message twice.
     ///
     /// # Errors
     /// The broker did not confirm it.
     pub async fn publish(&self, key: &'static str, body: &impl serde::Serialize) -> anyhow::Result<()> {
-        let message = Message::json(key, 1, body)?;
+        let message = Message::json(key, 1, body)?.once_per_cause();
         self.publisher.publish(shop::EXCHANGE, key, message).await?;
         for effect in self.scenarios.effects() {
             if let Effect::Poison { key: poisoned, share } = effect
@@ -179,13 +181,24 @@ async fn serve(settings: ServiceSettings) -> anyhow::Result<()> {
             settings.name.text()
         )
     })?;
-    let broker = EmbeddedBroker::open(&settings.broker)
-        .await
-        .with_context(|| format!("cannot open the broker's file {} (--broker)", settings.broker))?;
-    let broker: Arc<dyn Broker> = Arc::new(broker);
+    let broker = broker(&settings).await?;
     let result = consume_and_serve(settings, listener, Arc::clone(&broker), stop).await;
     broker.close().await;
     result
+}
+
+/// RabbitMQ where its address is given, the embedded broker otherwise.
+async fn broker(settings: &ServiceSettings) -> anyhow::Result<Arc<dyn Broker>> {
+    let Some(url) = rabbitmq(settings.rabbitmq.as_ref()) else {
+        let broker = EmbeddedBroker::open(&settings.broker)
+            .await
+            .with_context(|| format!("cannot open the broker's file {} (--broker)", settings.broker))?;
+        return Ok(Arc::new(broker));
+    };
+    let broker = RabbitMqBroker::connect(amqp::Settings::new(url, settings.name.text()))
+        .await
+        .context("cannot send messages over RabbitMQ (--rabbitmq or THROUGHLINE_RABBITMQ)")?;
+    Ok(Arc::new(broker))
 }
 
 async fn consume_and_serve(

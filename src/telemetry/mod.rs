@@ -139,5 +139,7 @@ pub fn init(settings: &Settings) -> anyhow::Result<Guard> {
 
 fn exported() -> Targets {
     let silent = SILENT.into_iter().map(|target| (target, LevelFilter::OFF));
-    Targets::new().with_default(Level::INFO).with_target("sqlx", Level::WARN).with_targets(silent)
+    let base = Targets::new().with_default(Level::INFO).with_target("sqlx", Level::WARN);
+    // It logs whole messages, bodies too, when they are returned; the toolkit says what happened without them.
+    base.with_target("lapin", LevelFilter::OFF).with_targets(silent)
 }

@@ -5,6 +5,7 @@ pub mod breakers;
 pub mod frames;
 pub mod otlp;
 pub mod postgres;
+pub mod rabbitmq;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // Each test takes what it needs.
 
+pub mod story;
+
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
@@ -159,9 +161,14 @@ impl Demo {
 
     /// Starts it on free ports and waits until it announces that it is ready.
     pub fn start(otlp: SocketAddr) -> Self {
+        Self::start_with(otlp, &[])
+    }
+
+    /// The same with further flags.
+    pub fn start_with(otlp: SocketAddr, flags: &[String]) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let mut command = Self::command(&dir);
-        command.arg(format!("--otlp-grpc={otlp}"));
+        command.arg(format!("--otlp-grpc={otlp}")).args(flags);
         for name in NAMES {
             command.arg(format!("--{name}-port=0"));
         }

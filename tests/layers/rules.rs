@@ -92,8 +92,20 @@ pub const OWNED: &[Owned] = &[
     },
     Owned {
         path: "sqlx",
-        rooms: &["dashboard::store::sqlite", "dashboard::store::postgres", "comms::queue::embedded"],
-        why: "SQL lives behind the traits of the store and the broker",
+        rooms: &[
+            "dashboard::store::sqlite",
+            "dashboard::store::postgres",
+            "comms::queue::embedded",
+            "comms::queue::inbox",
+            "comms::queue::outbox",
+            "demo::database",
+        ],
+        why: "SQL lives behind the traits of the store and the broker, beside a service's state, and in the shop's own",
+    },
+    Owned {
+        path: "lapin",
+        rooms: &["comms::queue::rabbitmq"],
+        why: "AMQP is spoken behind the trait of the broker",
     },
     Owned { path: "askama", rooms: &["dashboard::view"], why: "HTML is made in the view" },
     Owned { path: "clap", rooms: &["cli", "config", "demo::shop"], why: "flags are read at the door" },

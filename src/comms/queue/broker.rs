@@ -9,6 +9,14 @@ use futures_util::future::BoxFuture;
 
 use super::message::Message;
 
+/// Larger bodies are refused, in bytes: messages are to be light.
+pub const MAX_BODY: usize = 1024 * 1024;
+/// The most that names and values of a message's headers may have together, in bytes: they travel in one frame.
+pub const MAX_HEADERS: usize = 32 * 1024;
+/// The longest name of an exchange, a queue or a header, and the longest routing key, message ID and type: what a
+/// short string of AMQP 0-9-1 holds, in bytes.
+pub const MAX_NAME: usize = 255;
+
 /// What can go wrong between a service and its broker.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
@@ -24,6 +32,15 @@ pub enum BrokerError {
     LeaseLost(String),
     #[error("the message has {size} bytes, above the limit of {limit}")]
     TooLarge { size: usize, limit: usize },
+    /// A part of a message, an address or a name that no broker carries.
+    #[error("{what} {why}")]
+    Invalid { what: &'static str, why: String },
+    /// An exchange or a queue is there already, and is another than what is declared.
+    #[error("`{name}` is there already with other settings: {reason}; delete it or declare it as it is")]
+    Conflict { name: String, reason: String },
+    /// The broker does not let this user do it, or not in with this password.
+    #[error("the broker refuses: {0}")]
+    Denied(String),
     #[error("the file is not a broker's of this version: {0}")]
     Incompatible(String),
     /// The broker cannot be reached or cannot write; the same may work later.
@@ -31,12 +48,62 @@ pub enum BrokerError {
     Unavailable(Box<dyn std::error::Error + Send + Sync>),
 }
 
+impl BrokerError {
+    /// The value of `error.type`, low in cardinality.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::NoExchange(_) => "no_exchange",
+            Self::NoQueue(_) => "no_queue",
+            Self::Unroutable { .. } => "unroutable",
+            Self::LeaseLost(_) => "lease_lost",
+            Self::TooLarge { .. } => "too_large",
+            Self::Invalid { .. } => "invalid",
+            Self::Conflict { .. } => "conflict",
+            Self::Denied(_) => "denied",
+            Self::Incompatible(_) => "incompatible",
+            Self::Unavailable(_) => "unavailable",
+        }
+    }
+}
+
+/// Refuses what no broker may be asked to carry.
+pub(super) fn check(exchange: &str, routing_key: &str, message: &Message) -> Result<(), BrokerError> {
+    let size = message.body.len();
+    if size > MAX_BODY {
+        return Err(BrokerError::TooLarge { size, limit: MAX_BODY });
+    }
+    check_name("the name of the exchange", exchange)?;
+    check_name("the routing key", routing_key)?;
+    check_name("the message's ID", &message.id)?;
+    check_name("the message's type", &message.kind)?;
+    check_name("the content type", &message.content_type)?;
+    for name in message.headers.keys() {
+        check_name("the name of a header", name)?;
+    }
+    let headers = message.headers.iter().map(|(name, value)| name.len() + value.len());
+    let together = headers.sum::<usize>() + message.causation_id.as_ref().map_or(0, String::len);
+    if together > MAX_HEADERS {
+        let why = format!("have {together} bytes together, above the limit of {MAX_HEADERS}");
+        return Err(BrokerError::Invalid { what: "the headers", why });
+    }
+    Ok(())
+}
+
+/// Refuses a name that is too long.
+pub(super) fn check_name(what: &'static str, name: &str) -> Result<(), BrokerError> {
+    if name.len() <= MAX_NAME {
+        return Ok(());
+    }
+    let why = format!("has {} bytes, above the limit of {MAX_NAME}", name.len());
+    Err(BrokerError::Invalid { what, why })
+}
+
 /// A durable queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueSpec {
     pub name: String,
-    /// Deliveries after which the broker dead-letters by itself; the last defence against a message that
-    /// kills its consumer.
+    /// Deliveries after which a message is dead-lettered whatever its consumer wishes; the last defence against
+    /// one that kills its consumer.
     pub max_deliveries: u32,
     /// Where dead letters go; without one they are dropped, as with RabbitMQ.
     pub dead_letter_queue: Option<String>,
@@ -64,7 +131,7 @@ impl QueueSpec {
 }
 
 /// How full a queue is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueueStats {
     pub name: String,
     /// Could be delivered now.
@@ -155,6 +222,11 @@ pub trait Broker: Send + Sync + 'static {
     /// The value of `messaging.system`.
     fn system(&self) -> &'static str;
 
+    /// Host and port, where there is a server: the values of `server.address` and `server.port`.
+    fn server(&self) -> Option<(&str, u16)> {
+        None
+    }
+
     /// # Errors
     /// In general [`BrokerError::Unavailable`], here and below.
     fn declare_exchange<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), BrokerError>>;
@@ -198,7 +270,7 @@ pub trait Broker: Send + Sync + 'static {
     /// Ends the connection in order. What is not settled by then is delivered again, to whoever consumes.
     fn close(&self) -> BoxFuture<'_, ()>;
 
-    /// All queues, by name.
+    /// Queues by name: all of them, or as many as a broker tells of to one who may only send and receive.
     ///
     /// # Errors
     /// See [`BrokerError`].

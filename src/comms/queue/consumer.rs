@@ -194,7 +194,7 @@ impl Consumer {
         Fut: Future<Output = Result<(), Failure>> + Send,
     {
         let started = Instant::now();
-        let span = ProcessSpan::start(self.broker.system(), &delivery);
+        let span = ProcessSpan::start(self.broker.as_ref(), &delivery);
         let received = Received {
             message: delivery.message.clone(),
             queue: delivery.queue.clone(),

@@ -49,6 +49,19 @@ impl Message {
         })
     }
 
+    /// Gives it an ID made of its cause and its type, where it has a cause: whoever handles the cause twice then
+    /// sends the same message twice, and an [inbox](super::inbox) counts it once. For handlers that send at most one
+    /// message of each type.
+    #[must_use]
+    pub fn once_per_cause(mut self) -> Self {
+        let id = self.causation_id.as_ref().map(|cause| format!("{cause}/{}", self.kind));
+        // A chain of causes that has grown too long begins anew.
+        if let Some(id) = id.filter(|id| id.len() <= super::broker::MAX_NAME) {
+            self.id = id;
+        }
+        self
+    }
+
     /// Reads the JSON body.
     ///
     /// # Errors

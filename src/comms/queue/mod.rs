@@ -14,16 +14,22 @@
 //! | [`topic`] | the wildcards of a binding |
 //! | [`publisher`] | sending, with a PRODUCER span and the context in the headers |
 //! | [`consumer`] | the handling loop, with a CONSUMER span per delivery and the retry policy |
+//! | [`outbox`] | sending what belongs to a change of state: both happen or neither |
+//! | [`inbox`] | handling a message that is delivered twice once |
 //! | [`embedded`] | a broker on one SQLite file, durable and shared between processes |
+//! | [`rabbitmq`] | RabbitMQ, 3.10 or newer |
 //!
 //! What must not live here: what a message means. Handlers are the services' own.
 
 pub mod broker;
 pub mod consumer;
 pub mod embedded;
+pub mod inbox;
 pub mod message;
+pub mod outbox;
 mod process_span;
 pub mod publisher;
+pub mod rabbitmq;
 pub mod topic;
 
 pub use broker::{Broker, BrokerError, Delivery, Outcome, QueueSpec, QueueStats, Settled};
@@ -31,3 +37,4 @@ pub use consumer::{Consumer, Failure, Received, RetryPolicy};
 pub use embedded::EmbeddedBroker;
 pub use message::Message;
 pub use publisher::Publisher;
+pub use rabbitmq::RabbitMqBroker;

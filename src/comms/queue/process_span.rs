@@ -7,9 +7,9 @@ use opentelemetry::baggage::BaggageExt as _;
 use opentelemetry::trace::{Link, SpanContext, SpanKind, Status, TraceContextExt as _, Tracer as _};
 use opentelemetry::{Context, KeyValue, global};
 
-use super::broker::{BrokerError, Delivery, Settled};
+use super::broker::{Broker, BrokerError, Delivery, Settled};
 use super::consumer::Failure;
-use super::publisher::message_attributes;
+use super::publisher::{message_attributes, server_attributes};
 use crate::comms::propagation::{self, FromMap, IntoMap};
 use crate::comms::{SCOPE, names};
 
@@ -19,13 +19,13 @@ pub(super) struct ProcessSpan {
 }
 
 impl ProcessSpan {
-    pub fn start(system: &'static str, delivery: &Delivery) -> Self {
+    pub fn start(broker: &dyn Broker, delivery: &Delivery) -> Self {
         let incoming = propagation::extract(&FromMap(&delivery.message.headers)).context;
         let tracer = global::tracer(SCOPE);
         let mut builder = tracer
             .span_builder(format!("process {}", delivery.queue))
             .with_kind(SpanKind::Consumer)
-            .with_attributes(attributes(system, delivery));
+            .with_attributes(attributes(broker, delivery));
         let parent = match first_failure(&delivery.message.headers) {
             None => incoming,
             Some(failed) => {
@@ -105,10 +105,10 @@ fn first_failure(headers: &BTreeMap<String, String>) -> Option<SpanContext> {
     failed.is_valid().then_some(failed)
 }
 
-fn attributes(system: &'static str, delivery: &Delivery) -> Vec<KeyValue> {
+fn attributes(broker: &dyn Broker, delivery: &Delivery) -> Vec<KeyValue> {
     let destination = format!("{}:{}:{}", delivery.exchange, delivery.routing_key, delivery.queue);
     let mut attributes = vec![
-        KeyValue::new(names::MESSAGING_SYSTEM, system),
+        KeyValue::new(names::MESSAGING_SYSTEM, broker.system()),
         KeyValue::new(names::MESSAGING_OPERATION_TYPE, "process"),
         KeyValue::new(names::MESSAGING_OPERATION_NAME, "process"),
         KeyValue::new(names::MESSAGING_DESTINATION_NAME, destination),
@@ -116,6 +116,9 @@ fn attributes(system: &'static str, delivery: &Delivery) -> Vec<KeyValue> {
         KeyValue::new(names::QUEUE, delivery.queue.clone()),
         KeyValue::new(names::DELIVERY_NUMBER, i64::from(delivery.number)),
     ];
+    attributes.extend(server_attributes(broker.server()));
     attributes.extend(message_attributes(&delivery.message));
+    let refused = delivery.message.headers.get(names::HEADER_REFUSED_CORRELATION_ID);
+    attributes.extend(refused.map(|id| KeyValue::new(names::REFUSED_CORRELATION_ID, id.clone())));
     attributes
 }

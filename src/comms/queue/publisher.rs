@@ -48,7 +48,7 @@ impl Publisher {
         ];
         let span = context.span();
         if let Err(error) = &result {
-            let error_type = KeyValue::new(names::ERROR_TYPE, error_type(error));
+            let error_type = KeyValue::new(names::ERROR_TYPE, error.kind());
             span.set_attribute(error_type.clone());
             span.set_status(Status::error(error.to_string()));
             measured.push(error_type);
@@ -68,6 +68,7 @@ impl Publisher {
             KeyValue::new(names::MESSAGING_DESTINATION_NAME, destination.clone()),
             KeyValue::new(names::MESSAGING_ROUTING_KEY, routing_key.to_owned()),
         ];
+        attributes.extend(server_attributes(self.broker.server()));
         attributes.extend(message_attributes(message));
         let builder = tracer
             .span_builder(format!("send {destination}"))
@@ -81,16 +82,12 @@ fn destination(exchange: &str, routing_key: &str) -> String {
     format!("{exchange}:{routing_key}")
 }
 
-fn error_type(error: &BrokerError) -> &'static str {
-    match error {
-        BrokerError::NoExchange(_) => "no_exchange",
-        BrokerError::NoQueue(_) => "no_queue",
-        BrokerError::Unroutable { .. } => "unroutable",
-        BrokerError::LeaseLost(_) => "lease_lost",
-        BrokerError::TooLarge { .. } => "too_large",
-        BrokerError::Incompatible(_) => "incompatible",
-        BrokerError::Unavailable(_) => "unavailable",
-    }
+/// Where the broker is.
+pub(super) fn server_attributes(server: Option<(&str, u16)>) -> impl Iterator<Item = KeyValue> {
+    server.into_iter().flat_map(|(address, port)| {
+        let address = KeyValue::new(names::SERVER_ADDRESS, address.to_owned());
+        [address, KeyValue::new(names::SERVER_PORT, i64::from(port))]
+    })
 }
 
 /// What both sides say about a message.

@@ -2,7 +2,6 @@
 //! payment failed. What runs low is restocked, except for what is out of print.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -13,6 +12,7 @@ use opentelemetry::KeyValue;
 use super::errors::ShopError;
 use crate::comms::queue::{Failure, Received};
 use crate::demo::api::{Item, OrderPlaced, PaymentResult, Product, Reservation, Reserve};
+use crate::demo::database::stock::{NotTaken, Stock};
 use crate::demo::service::{Parts, Shared, decode};
 use crate::demo::shop::queues;
 use crate::demo::world::{note, query, step};
@@ -31,13 +31,13 @@ const RESTOCKED: u32 = 500;
 #[derive(Clone)]
 struct Inventory {
     shared: Shared,
-    stock: Arc<Mutex<BTreeMap<&'static str, u32>>>,
+    stock: Stock,
 }
 
-pub fn build(shared: &Shared) -> Parts {
+pub async fn build(shared: &Shared) -> anyhow::Result<Parts> {
     let sold_out = CATALOG.len() - 1;
     let full = CATALOG.iter().enumerate().map(|(n, p)| (p.0, if n == sold_out { 0 } else { RESTOCKED }));
-    let inventory = Inventory { shared: shared.clone(), stock: Arc::new(Mutex::new(full.collect())) };
+    let inventory = Inventory { shared: shared.clone(), stock: Stock::open(&shared.settings, full).await? };
     let (committer, releaser) = (inventory.clone(), inventory.clone());
     let commit = shared.consumer(queues::INVENTORY_COMMIT, move |received| {
         let inventory = committer.clone();
@@ -53,7 +53,7 @@ pub fn build(shared: &Shared) -> Parts {
         .route("/products", get(products))
         .route("/products/{sku}", get(product))
         .with_state(inventory);
-    Parts { router: shared.instrument(router), consumers: vec![commit, release] }
+    Ok(Parts { router: shared.instrument(router), consumers: vec![commit, release] })
 }
 
 async fn reserve(
@@ -62,7 +62,7 @@ async fn reserve(
 ) -> Result<(StatusCode, Json<Reservation>), ShopError> {
     note([KeyValue::new("order.id", request.order_id.clone())]);
     query(inventory.shared.pace, "SELECT", "stock", 2..14).await;
-    let amount = inventory.take(&request.items)?;
+    let amount = inventory.take(&request.items).await?;
     query(inventory.shared.pace, "UPDATE", "stock", 2..10).await;
     tracing::info!(order.id = %request.order_id, items = request.items.len(), "stock reserved");
     let id = format!("res-{}", uuid::Uuid::now_v7().simple());
@@ -70,19 +70,23 @@ async fn reserve(
 }
 
 /// What was reserved for an order that is not to be.
-async fn give_back(State(inventory): State<Inventory>, Json(request): Json<Reserve>) -> StatusCode {
+async fn give_back(
+    State(inventory): State<Inventory>,
+    Json(request): Json<Reserve>,
+) -> Result<StatusCode, ShopError> {
     note([KeyValue::new("order.id", request.order_id.clone())]);
     query(inventory.shared.pace, "UPDATE", "stock", 2..10).await;
-    inventory.put_back(&request.items);
+    inventory.stock.give_back(&request.items).await?;
     tracing::info!(order.id = %request.order_id, "stock released");
-    StatusCode::NO_CONTENT
+    Ok(StatusCode::NO_CONTENT)
 }
 
-async fn products(State(inventory): State<Inventory>) -> Json<Vec<Product>> {
+async fn products(State(inventory): State<Inventory>) -> Result<Json<Vec<Product>>, ShopError> {
     // Now and then the page is not in the cache.
     let takes = if rand::random_range(0..20) == 0 { 500..1100 } else { 5..40 };
     query(inventory.shared.pace, "SELECT", "products", takes).await;
-    Json((0..CATALOG.len()).map(|n| inventory.product(n)).collect())
+    let stock = inventory.stock.all().await?;
+    Ok(Json(CATALOG.iter().map(|entry| product_of(entry, &stock)).collect()))
 }
 
 async fn product(
@@ -90,56 +94,40 @@ async fn product(
     Path(sku): Path<String>,
 ) -> Result<Json<Product>, ShopError> {
     query(inventory.shared.pace, "SELECT", "products", 2..12).await;
-    let found = CATALOG.iter().position(|p| p.0 == sku).ok_or_else(|| ShopError::not_found("product"))?;
-    Ok(Json(inventory.product(found)))
+    let found = CATALOG.iter().find(|p| p.0 == sku).ok_or_else(|| ShopError::not_found("product"))?;
+    Ok(Json(product_of(found, &inventory.stock.all().await?)))
+}
+
+fn product_of((sku, name, price): &(&str, &str, u64), stock: &BTreeMap<String, u32>) -> Product {
+    let in_stock = stock.get(*sku).copied().unwrap_or(0);
+    Product { sku: (*sku).into(), name: (*name).into(), price: *price, in_stock }
 }
 
 impl Inventory {
-    fn product(&self, n: usize) -> Product {
-        let (sku, name, price) = CATALOG[n];
-        let stock = self.stock.lock().unwrap_or_else(PoisonError::into_inner);
-        Product { sku: sku.into(), name: name.into(), price, in_stock: stock.get(sku).copied().unwrap_or(0) }
-    }
-
     /// Takes all items or none, and gives the price.
-    fn take(&self, items: &[Item]) -> Result<u64, ShopError> {
-        let mut stock = self.stock.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut left = stock.clone();
+    async fn take(&self, items: &[Item]) -> Result<u64, ShopError> {
         let mut amount = 0_u64;
         for item in items {
-            let (sku, _, price) =
-                CATALOG.iter().find(|p| p.0 == item.sku).ok_or_else(|| ShopError::not_found("product"))?;
-            let there = left.get_mut(sku).ok_or_else(|| ShopError::not_found("product"))?;
-            *there = there.checked_sub(item.quantity).ok_or_else(|| {
-                tracing::warn!(sku, wanted = item.quantity, in_stock = *there, "out of stock");
-                ShopError::new(StatusCode::CONFLICT, format!("{sku} is out of stock"))
-            })?;
+            let known = CATALOG.iter().find(|p| p.0 == item.sku);
+            let (_, _, price) = known.ok_or_else(|| ShopError::not_found("product"))?;
             amount = amount.saturating_add(price.saturating_mul(u64::from(item.quantity)));
         }
-        *stock = left;
-        Ok(amount)
-    }
-
-    fn put_back(&self, items: &[Item]) {
-        let mut stock = self.stock.lock().unwrap_or_else(PoisonError::into_inner);
-        for item in items {
-            if let Some(left) = stock.get_mut(item.sku.as_str()) {
-                *left = left.saturating_add(item.quantity);
+        self.stock.take(items).await.map_err(|error| match error {
+            NotTaken::Unknown => ShopError::not_found("product"),
+            NotTaken::OutOfStock { sku } => {
+                tracing::warn!(sku, "out of stock");
+                ShopError::new(StatusCode::CONFLICT, format!("{sku} is out of stock"))
             }
-        }
+            NotTaken::Database(error) => anyhow::Error::from(error).into(),
+        })?;
+        Ok(amount)
     }
 
     async fn commit(&self, received: &Received) -> Result<(), Failure> {
         let order: OrderPlaced = decode(received)?;
         note([KeyValue::new("order.id", order.order_id.clone())]);
         query(self.shared.pace, "UPDATE", "stock", 3..20).await;
-        let mut restocked = Vec::new();
-        for (sku, left) in self.stock.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
-            if (1..RESTOCKED / 5).contains(left) {
-                *left = RESTOCKED;
-                restocked.push(*sku);
-            }
-        }
+        let restocked = self.stock.restock(received, RESTOCKED / 5, RESTOCKED).await?;
         tracing::info!(order.id = %order.order_id, ?restocked, "stock committed");
         Ok(())
     }
@@ -149,9 +137,9 @@ impl Inventory {
         let attributes = vec![KeyValue::new("order.id", failed.order_id.clone())];
         step("release stock", attributes, async {
             query(self.shared.pace, "UPDATE", "stock", 3..20).await;
-            self.put_back(&failed.items);
+            self.stock.put_back(received, &failed.items).await
         })
-        .await;
+        .await?;
         tracing::info!(order.id = %failed.order_id, "stock released");
         Ok(())
     }

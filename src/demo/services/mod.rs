@@ -31,10 +31,10 @@ pub fn failed(status: StatusCode) -> Response {
 pub async fn build(shared: &Shared) -> anyhow::Result<Parts> {
     match shared.settings.name {
         ServiceName::Gateway => gateway::build(shared),
-        ServiceName::Orders => orders::build(shared),
+        ServiceName::Orders => orders::build(shared).await,
         ServiceName::Users => Ok(users::build(shared)),
         ServiceName::Payments => payments::build(shared),
-        ServiceName::Inventory => Ok(inventory::build(shared)),
+        ServiceName::Inventory => inventory::build(shared).await,
         ServiceName::Notifications => Ok(notifications::build(shared)),
         ServiceName::Analytics => Ok(analytics::build(shared)),
         ServiceName::Bank => Ok(bank::build(shared)),

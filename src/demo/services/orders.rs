@@ -1,7 +1,5 @@
 //! Places orders: reserves stock, authorizes the card, tells everyone; then follows the payment.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::{Path, State};
@@ -14,46 +12,27 @@ use reqwest::Method;
 use super::errors::ShopError;
 use crate::comms::breaker::{BreakerConfig, Window};
 use crate::comms::http::{CallError, ServiceHttpClient};
-use crate::comms::queue::{Failure, Received};
+use crate::comms::queue::{Failure, Message, Received};
 use crate::comms::resilience::Policy;
 use crate::demo::api::{
     Authorization, Authorize, CURRENCY, Order, OrderPlaced, OrderStatus, PaymentResult, PlaceOrder,
     Reservation, Reserve,
 };
+use crate::demo::database::orders::OrderBook;
 use crate::demo::service::{Parts, Shared, decode};
 use crate::demo::shop::{ServiceName, keys, queues};
 use crate::demo::world::{note, query};
-
-/// Orders beyond these are forgotten, oldest first.
-const KEPT: usize = 20_000;
 
 #[derive(Clone)]
 struct Orders {
     shared: Shared,
     inventory: ServiceHttpClient,
     payments: ServiceHttpClient,
-    book: Arc<Mutex<Book>>,
+    book: OrderBook,
 }
 
-#[derive(Default)]
-struct Book {
-    orders: HashMap<String, Order>,
-    oldest_first: VecDeque<String>,
-}
-
-impl Book {
-    fn insert(&mut self, order: Order) {
-        self.oldest_first.push_back(order.id.clone());
-        self.orders.insert(order.id.clone(), order);
-        if self.oldest_first.len() > KEPT
-            && let Some(oldest) = self.oldest_first.pop_front()
-        {
-            self.orders.remove(&oldest);
-        }
-    }
-}
-
-pub fn build(shared: &Shared) -> anyhow::Result<Parts> {
+pub async fn build(shared: &Shared) -> anyhow::Result<Parts> {
+    let (book, relay) = OrderBook::open(&shared.settings, shared.publisher.clone()).await?;
     let orders = Orders {
         inventory: shared.client(ServiceName::Inventory, &shared.settings.inventory_url)?,
         payments: shared.client_with(
@@ -62,7 +41,7 @@ pub fn build(shared: &Shared) -> anyhow::Result<Parts> {
             guarded(shared),
         )?,
         shared: shared.clone(),
-        book: Arc::default(),
+        book,
     };
     let follower = orders.clone();
     let payments = shared.consumer(queues::ORDERS_PAYMENTS, move |received| {
@@ -71,7 +50,12 @@ pub fn build(shared: &Shared) -> anyhow::Result<Parts> {
     });
     let router =
         Router::new().route("/orders", post(place)).route("/orders/{id}", get(show)).with_state(orders);
-    Ok(Parts { router: shared.instrument(router), consumers: vec![payments] })
+    let stop = shared.stop.clone();
+    let relay = Box::pin(async move {
+        relay.run(stop).await;
+        Ok(())
+    });
+    Ok(Parts { router: shared.instrument(router), consumers: vec![payments, relay] })
 }
 
 /// Payments hang on a bank that the shop does not run: while that is out, orders are turned away at once.
@@ -114,8 +98,6 @@ async fn place(
         amount: reservation.amount,
         currency: CURRENCY.to_owned(),
     };
-    query(orders.shared.pace, "INSERT", "orders", 2..9).await;
-    orders.book.lock().unwrap_or_else(PoisonError::into_inner).insert(order.clone());
     let placed = OrderPlaced {
         order_id: id,
         user_id: request.user_id,
@@ -126,7 +108,10 @@ async fn place(
         card: request.card,
         authorization_id: authorization.id,
     };
-    orders.shared.publish(keys::ORDER_PLACED, &placed).await?;
+    let message = Message::json(keys::ORDER_PLACED, 1, &placed).map_err(anyhow::Error::from)?;
+    query(orders.shared.pace, "INSERT", "orders", 2..9).await;
+    // Together: an order that nobody hears of would never be paid, and a message without one could not be followed.
+    orders.book.place(&order, &message).await?;
     tracing::info!(order.id = %order.id, amount = order.amount, "order placed");
     Ok((StatusCode::CREATED, Json(order)))
 }
@@ -142,8 +127,7 @@ async fn post_to<T: serde::de::DeserializeOwned>(
 
 async fn show(State(orders): State<Orders>, Path(id): Path<String>) -> Result<Json<Order>, ShopError> {
     query(orders.shared.pace, "SELECT", "orders", 1..6).await;
-    let book = orders.book.lock().unwrap_or_else(PoisonError::into_inner);
-    book.orders.get(&id).cloned().map(Json).ok_or_else(|| ShopError::not_found("order"))
+    orders.book.find(&id).await?.map(Json).ok_or_else(|| ShopError::not_found("order"))
 }
 
 impl Orders {
@@ -167,12 +151,7 @@ impl Orders {
         let status = if result.reason.is_none() { OrderStatus::Paid } else { OrderStatus::PaymentFailed };
         note([KeyValue::new("order.id", result.order_id.clone())]);
         query(self.shared.pace, "UPDATE", "orders", 2..8).await;
-        // An order from before a restart is unknown here; there is nothing to follow then.
-        if let Some(order) =
-            self.book.lock().unwrap_or_else(PoisonError::into_inner).orders.get_mut(&result.order_id)
-        {
-            order.status = status;
-        }
+        self.book.follow(&received, &result.order_id, status).await?;
         match &result.reason {
             None => tracing::info!(order.id = %result.order_id, "order paid"),
             Some(reason) => tracing::warn!(order.id = %result.order_id, reason, "order could not be paid"),

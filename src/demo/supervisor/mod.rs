@@ -17,7 +17,9 @@ mod process;
 mod rollout;
 
 use std::io::Write as _;
+use std::time::Duration;
 
+use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
 use self::plan::Plan;
@@ -25,8 +27,12 @@ use self::process::{Kept, Process};
 use super::load;
 use super::scenarios::{self, Scenario, Switches};
 use super::shop::{SERVICES, ServiceName};
+use crate::comms::queue::{Broker as _, RabbitMqBroker, rabbitmq};
 use crate::comms::shutdown;
 use crate::config::demo::DemoSettings;
+
+/// How long RabbitMQ is waited for: it may be starting as well.
+const REACH: Duration = Duration::from_secs(5);
 
 /// Runs the demo until the process is asked to end.
 ///
@@ -40,6 +46,9 @@ pub async fn run(settings: DemoSettings) -> anyhow::Result<()> {
     let plan = Plan::new(&settings)?;
     let switches = Switches::of(&settings.scenarios);
     switches.clear()?;
+    if let Some(url) = plan.rabbitmq() {
+        reach(url).await?;
+    }
     let mut running = Running::default();
     let started = tokio::select! {
         started = start(&plan, &mut running) => started,
@@ -61,6 +70,16 @@ pub async fn run(settings: DemoSettings) -> anyhow::Result<()> {
     let load = load.await;
     running.end().await;
     load??;
+    Ok(())
+}
+
+/// Makes sure that RabbitMQ lets us in, so that one line says what is wrong and not each of the services.
+async fn reach(url: &str) -> anyhow::Result<()> {
+    let settings = rabbitmq::Settings { patience: REACH, ..rabbitmq::Settings::new(url, "demo") };
+    let broker = RabbitMqBroker::connect(settings)
+        .await
+        .context("cannot send messages over RabbitMQ (--rabbitmq or THROUGHLINE_RABBITMQ)")?;
+    broker.close().await;
     Ok(())
 }
 
@@ -98,8 +117,7 @@ async fn start(plan: &Plan, running: &mut Running) -> anyhow::Result<()> {
     }
     let mut processes = Vec::new();
     for service in SERVICES {
-        let told = plan.service(service.name, None).into();
-        processes.push((service.name, Process::start(service.text, told)?));
+        processes.push((service.name, Process::start(service.text, plan.service(service.name, None))?));
     }
     let waits = processes.iter_mut().map(|(name, process)| {
         let url = format!("{}/readyz", plan.url(*name));
@@ -128,6 +146,9 @@ fn announce(plan: &Plan, settings: &DemoSettings, switches: &Switches) -> std::i
         writeln!(out, "  {:<14} {url:<24} {:<15} {}", service.text, service.speaks, service.does)?;
     }
     writeln!(out)?;
+    if plan.rabbitmq().is_some() {
+        writeln!(out, "Messages go over RabbitMQ.")?;
+    }
     if rate > 0.0 {
         writeln!(out, "{rate} orders a second come in; one in ten has a card that is declined.")?;
     }

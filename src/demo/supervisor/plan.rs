@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use anyhow::Context as _;
 
 use super::process::Told;
-use crate::config::demo::DemoSettings;
+use crate::config::demo::{DemoSettings, rabbitmq};
 use crate::demo::shop::{SERVICES, ServiceName};
 
 /// Who listens where, and what each child is told.
@@ -69,9 +69,13 @@ impl Plan {
         format!("http://{}", reachable(self.settings.otlp_grpc))
     }
 
-    /// The arguments of a service.
-    /// As another version than its own, where one is named.
-    pub fn service(&self, name: ServiceName, version: Option<&str>) -> Vec<String> {
+    /// The address of RabbitMQ, where messages go over it.
+    pub fn rabbitmq(&self) -> Option<&str> {
+        rabbitmq(self.settings.rabbitmq.as_ref())
+    }
+
+    /// What a service is told; as another version than its own, where one is named.
+    pub fn service(&self, name: ServiceName, version: Option<&str>) -> Told {
         let behaviour = &self.settings.behaviour;
         let listen = self.url(name).trim_start_matches("http://").to_owned();
         let mut arguments = vec!["service".to_owned(), name.text().to_owned()];
@@ -81,6 +85,7 @@ impl Plan {
             // Whatever the environment says: this is what the dashboard's own address speaks.
             ("--otlp-protocol", "grpc".to_owned()),
             ("--broker", self.settings.broker.clone()),
+            ("--shop-data", self.settings.shop_data.display().to_string()),
             ("--orders-url", self.url(ServiceName::Orders)),
             ("--users-url", self.url(ServiceName::Users)),
             ("--payments-url", self.url(ServiceName::Payments)),
@@ -95,7 +100,9 @@ impl Plan {
         ];
         arguments.extend(flags.map(|(flag, value)| format!("{flag}={value}")));
         arguments.push("--end-with-stdin".to_owned());
-        arguments
+        // Its address may hold a password. An empty one keeps a service from what its environment says.
+        let broker = self.rabbitmq().unwrap_or_default().to_owned();
+        Told { arguments, variables: vec![("THROUGHLINE_RABBITMQ", broker)] }
     }
 }
 

@@ -22,17 +22,11 @@ const RESTARTS: Backoff =
     Backoff { first: Duration::from_millis(500), longest: Duration::from_secs(15), retries: 6 };
 
 /// What a child is told.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Told {
     pub arguments: Vec<String>,
     /// Variables, for what other users of the machine are not to see.
     pub variables: Vec<(&'static str, String)>,
-}
-
-impl From<Vec<String>> for Told {
-    fn from(arguments: Vec<String>) -> Self {
-        Self { arguments, ..Self::default() }
-    }
 }
 
 /// A running child.

@@ -35,7 +35,7 @@ pub(super) async fn watch(
             }
             let (name, kept) = services.remove(at);
             kept.end().await;
-            match Process::start(name.text(), plan.service(name, wanted).into()) {
+            match Process::start(name.text(), plan.service(name, wanted)) {
                 Ok(process) => {
                     let version = wanted.unwrap_or(env!("CARGO_PKG_VERSION"));
                     say(&format!("{} is deployed as {version}", name.text()));

@@ -41,8 +41,6 @@ use crate::comms::retry::Backoff;
 
 /// The length of a lease unless another is set: how long a crashed consumer's messages wait.
 pub const DEFAULT_LEASE: Duration = Duration::from_secs(30);
-/// Larger bodies are refused: messages are to be light.
-pub const MAX_BODY: usize = 1024 * 1024;
 
 const MIGRATION_1: &str = include_str!("../../../../migrations/broker/0001_queues.sql");
 

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use sqlx::{Row as _, Sqlite, Transaction};
 
-use super::{Inner, MAX_BODY, millis, unavailable};
-use crate::comms::queue::broker::{BrokerError, QueueSpec};
+use super::{Inner, millis, unavailable};
+use crate::comms::queue::broker::{self, BrokerError, QueueSpec};
 use crate::comms::queue::message::Message;
 use crate::comms::queue::topic;
 
 pub(super) async fn declare_exchange(inner: &Inner, name: &str) -> Result<(), BrokerError> {
+    broker::check_name("the name of the exchange", name)?;
     sqlx::query("INSERT INTO exchange (name) VALUES (?) ON CONFLICT DO NOTHING")
         .bind(name)
         .execute(&inner.durable)
@@ -20,6 +21,7 @@ pub(super) async fn declare_exchange(inner: &Inner, name: &str) -> Result<(), Br
 
 /// The last declaration's limits count.
 pub(super) async fn declare_queue(inner: &Inner, spec: &QueueSpec) -> Result<(), BrokerError> {
+    broker::check_name("the name of the queue", &spec.name)?;
     sqlx::query(
         "INSERT INTO queue (name, max_deliveries, dead_letter_queue, max_length) VALUES (?, ?, ?, ?)
          ON CONFLICT (name) DO UPDATE SET max_deliveries = excluded.max_deliveries,
@@ -41,6 +43,7 @@ pub(super) async fn bind(
     pattern: &str,
     queue: &str,
 ) -> Result<(), BrokerError> {
+    broker::check_name("the pattern of the binding", pattern)?;
     let mut tx = inner.durable.begin_with("BEGIN IMMEDIATE").await.map_err(unavailable)?;
     if !exchange_exists(&mut tx, exchange).await? {
         return Err(BrokerError::NoExchange(exchange.to_owned()));
@@ -70,9 +73,7 @@ pub(super) async fn publish(
     routing_key: &str,
     message: &Message,
 ) -> Result<(), BrokerError> {
-    if message.body.len() > MAX_BODY {
-        return Err(BrokerError::TooLarge { size: message.body.len(), limit: MAX_BODY });
-    }
+    broker::check(exchange, routing_key, message)?;
     let mut tx = inner.durable.begin_with("BEGIN IMMEDIATE").await.map_err(unavailable)?;
     let queues = route(&mut tx, exchange, routing_key).await?;
     if queues.is_empty() {

@@ -1,0 +1,249 @@
+//! What the toolkit costs over its bare client on a real RabbitMQ: publishing one by one and side by side, and one consumer.
+//!
+//! `cargo bench --bench queue`. Tracing, metrics and their export are on; the receiver is a sink in this process. Bare and
+//! ours take turns in the same run, and the median of the rounds counts. CPU is that of this process, export and sink
+//! included, and not the server's.
+
+#![cfg(unix)]
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use common::rabbitmq::{Server, VirtualHost};
+use futures_util::StreamExt as _;
+use lapin::options::{BasicConsumeOptions, BasicPublishOptions, BasicQosOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Connection};
+use serde_json::json;
+use throughline::comms::queue::rabbitmq::Settings;
+use throughline::comms::queue::{
+    Broker, Consumer, Failure, Message, Publisher, QueueSpec, RabbitMqBroker, Received,
+};
+use throughline::telemetry;
+use tokio_util::sync::CancellationToken;
+
+const ROUNDS: usize = 7;
+const ONE_BY_ONE: u32 = 1_000;
+const SIDE_BY_SIDE: u32 = 6_000;
+const SENDERS: u32 = 32;
+const CONSUMED: u32 = 20_000;
+const PREFETCH: u16 = 200;
+
+/// Wall and CPU time for a message, in microseconds.
+#[derive(Clone, Copy)]
+struct Cost {
+    wall: f64,
+    cpu: f64,
+}
+
+/// CPU seconds of this process so far.
+fn cpu_s() -> f64 {
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let nanos = tasks.filter_map(|task| {
+        let used = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        used.split(' ').next()?.parse::<f64>().ok()
+    });
+    nanos.sum::<f64>() / 1e9
+}
+
+async fn measured(messages: u32, work: impl Future<Output = ()>) -> Cost {
+    let (cpu, wall) = (cpu_s(), Instant::now());
+    work.await;
+    let each = 1e6 / f64::from(messages);
+    Cost { wall: wall.elapsed().as_secs_f64() * each, cpu: (cpu_s() - cpu) * each }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn told(what: &str, bare: &[Cost], ours: &[Cost]) {
+    let of = |costs: &[Cost], part: fn(&Cost) -> f64| median(costs.iter().map(part));
+    let (bare_wall, ours_wall) = (of(bare, |c| c.wall), of(ours, |c| c.wall));
+    let (bare_cpu, ours_cpu) = (of(bare, |c| c.cpu), of(ours, |c| c.cpu));
+    println!(
+        "{what:<22} bare {bare_wall:>7.1} µs, ours {ours_wall:>7.1} µs a message: {:>+6.1} %; {:>7.0} messages/s; CPU {bare_cpu:>5.1} → {ours_cpu:>5.1} µs",
+        (ours_wall / bare_wall - 1.0) * 100.0,
+        1e6 / ours_wall,
+    );
+}
+
+/// The body of a small order.
+fn body(n: u32) -> serde_json::Value {
+    json!({ "order_id": n, "user_id": "u-7", "items": [{ "sku": "lamp-brass", "quantity": 2 }], "amount": 12_800 })
+}
+
+struct Bare {
+    _connection: Connection,
+    channel: Channel,
+}
+
+impl Bare {
+    async fn new(host: &VirtualHost) -> Self {
+        let connection = Connection::connect(&host.url(), Default::default()).await.expect("connected");
+        let channel = connection.create_channel().await.expect("a channel");
+        channel.confirm_select(Default::default()).await.expect("confirms");
+        Self { _connection: connection, channel }
+    }
+
+    /// As much as a careful user of the client does: persistent, mandatory, confirmed, with the usual properties.
+    async fn publish(&self, n: u32) {
+        let body = serde_json::to_vec(&body(n)).expect("JSON");
+        let id = uuid::Uuid::now_v7().to_string();
+        let mut headers = FieldTable::default();
+        headers.insert("x-correlation-id".into(), AMQPValue::LongString(id.as_str().into()));
+        let properties = BasicProperties::default()
+            .with_content_type("application/json".into())
+            .with_delivery_mode(2)
+            .with_message_id(id.into())
+            .with_type("order.placed".into())
+            .with_headers(headers);
+        let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+        let (exchange, key) = ("orders".into(), "order.placed".into());
+        let sent = self.channel.basic_publish(exchange, key, options, &body, properties).await.expect("sent");
+        assert!(sent.await.expect("an answer").is_ack());
+    }
+
+    async fn consume(&self, queue: &str, messages: u32) {
+        self.channel.basic_qos(PREFETCH, BasicQosOptions::default()).await.expect("prefetch");
+        let (queue, options) = (queue.into(), BasicConsumeOptions::default());
+        let consuming = self.channel.basic_consume(queue, "".into(), options, FieldTable::default()).await;
+        let mut consumer = consuming.expect("a consumer");
+        for _ in 0..messages {
+            let delivery = consumer.next().await.expect("a delivery").expect("a delivery");
+            let order: serde_json::Value = serde_json::from_slice(&delivery.data).expect("JSON");
+            assert!(order.is_object());
+            delivery.ack(Default::default()).await.expect("ack");
+        }
+    }
+}
+
+async fn publish_ours(publisher: &Publisher, n: u32) {
+    let message = Message::json("order.placed", 1, &body(n)).expect("JSON");
+    publisher.publish("orders", "order.placed", message).await.expect("confirmed");
+}
+
+/// Runs `one` for each number, by `SENDERS` at the same time.
+async fn side_by_side<F: Future<Output = ()>>(one: impl Fn(u32) -> F) {
+    let (next, one) = (AtomicU32::new(0), &one);
+    let sender = async || {
+        loop {
+            let n = next.fetch_add(1, Ordering::Relaxed);
+            if n >= SIDE_BY_SIDE {
+                return;
+            }
+            one(n).await;
+        }
+    };
+    futures_util::future::join_all((0..SENDERS).map(|_| sender())).await;
+}
+
+async fn consume_ours(broker: &Arc<dyn Broker>, messages: u32) {
+    let stop = CancellationToken::new();
+    let (seen, done) = (Arc::new(AtomicU32::new(0)), stop.clone());
+    let consumer = Consumer::new(Arc::clone(broker), "mail").prefetch(usize::from(PREFETCH));
+    let running = consumer.run(stop, move |received: Received| {
+        let (seen, done) = (Arc::clone(&seen), done.clone());
+        async move {
+            let decoded = received.message.decode::<serde_json::Value>();
+            let order = decoded.map_err(|error| Failure::permanent("malformed", error.to_string()))?;
+            assert!(order.is_object());
+            if seen.fetch_add(1, Ordering::Relaxed) + 1 == messages {
+                done.cancel();
+            }
+            Ok(())
+        }
+    });
+    running.await.expect("the queue is there");
+}
+
+/// A receiver of OTLP that takes everything.
+async fn sink() -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let router = axum::Router::new().fallback(async |_: axum::body::Bytes| "");
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    format!("http://{address}")
+}
+
+async fn prepared(host: &VirtualHost) -> Arc<dyn Broker> {
+    let settings = Settings { patience: Duration::from_secs(30), ..Settings::new(&host.url(), "bench") };
+    let broker: Arc<dyn Broker> = Arc::new(RabbitMqBroker::connect(settings).await.expect("connected"));
+    broker.declare_exchange("orders").await.expect("exchange");
+    broker.declare_queue(&QueueSpec::durable("mail")).await.expect("queue");
+    broker.bind("orders", "order.*", "mail").await.expect("binding");
+    broker
+}
+
+#[tokio::main]
+async fn main() {
+    let guard = telemetry::init(&telemetry::Settings {
+        service_name: "bench".into(),
+        service_version: "1".into(),
+        service_namespace: None,
+        otlp_endpoint: Some(sink().await),
+        otlp_protocol: telemetry::Protocol::Http,
+        otlp_gzip: false,
+        log_format: telemetry::LogFormat::Text,
+        log_filter: "warn,lapin=off".into(),
+    })
+    .expect("telemetry");
+    let server = Server::shared().await;
+    let host = server.virtual_host().await;
+    let broker = prepared(&host).await;
+    let (bare, publisher) = (Bare::new(&host).await, Publisher::new(Arc::clone(&broker)));
+
+    let (mut one, mut many) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
+    for round in 0..=ROUNDS {
+        let bare_one = measured(ONE_BY_ONE, async {
+            for n in 0..ONE_BY_ONE {
+                bare.publish(n).await;
+            }
+        });
+        let bare_one = bare_one.await;
+        let ours_one = measured(ONE_BY_ONE, async {
+            for n in 0..ONE_BY_ONE {
+                publish_ours(&publisher, n).await;
+            }
+        });
+        let ours_one = ours_one.await;
+        let bare_many = measured(SIDE_BY_SIDE, side_by_side(|n| bare.publish(n))).await;
+        let ours_many = measured(SIDE_BY_SIDE, side_by_side(|n| publish_ours(&publisher, n))).await;
+        // The first round warms up.
+        if round > 0 {
+            one.0.push(bare_one);
+            one.1.push(ours_one);
+            many.0.push(bare_many);
+            many.1.push(ours_many);
+        }
+    }
+    told("publish, one by one", &one.0, &one.1);
+    told(&format!("publish, {SENDERS} at once"), &many.0, &many.1);
+
+    let mut consumed = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        // There is more than enough in the queue for the first of them.
+        for ours in [false, true] {
+            let there = broker.queues().await.expect("queues")[0].ready;
+            for n in 0..(u64::from(CONSUMED) * 2).saturating_sub(there).div_ceil(u64::from(SIDE_BY_SIDE)) {
+                let _ = n;
+                side_by_side(|n| bare.publish(n)).await;
+            }
+            if ours {
+                consumed.1.push(measured(CONSUMED, consume_ours(&broker, CONSUMED)).await);
+            } else {
+                let reader = Bare::new(&host).await;
+                consumed.0.push(measured(CONSUMED, reader.consume("mail", CONSUMED)).await);
+            }
+        }
+    }
+    told("consume, one consumer", &consumed.0, &consumed.1);
+    broker.close().await;
+    guard.shutdown().await;
+}

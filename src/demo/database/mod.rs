@@ -1,0 +1,42 @@
+//! The services' own databases, one SQLite file each, and the only SQL of the shop.
+//!
+//! | file | what lives there |
+//! |---|---|
+//! | `mod.rs` | opening one |
+//! | `orders.rs` | the book of orders; a placed order and its message are written together |
+//! | `stock.rs` | what is in stock; a message that comes twice changes it once |
+
+pub mod orders;
+pub mod stock;
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions};
+
+use crate::comms::queue::Failure;
+use crate::config::demo::ServiceSettings;
+
+/// Notes of handled messages are kept this long: longer than a message is on its way.
+const REMEMBERED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Opens or makes the database of a service.
+async fn open(settings: &ServiceSettings) -> anyhow::Result<SqlitePool> {
+    let folder = &settings.shop_data;
+    let path = folder.join(format!("{}.db", settings.name.text()));
+    let connect = async {
+        tokio::fs::create_dir_all(folder).await?;
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .busy_timeout(Duration::from_secs(5));
+        anyhow::Ok(SqlitePoolOptions::new().max_connections(4).connect_with(options).await?)
+    };
+    connect.await.with_context(|| format!("cannot open the database {} (--shop-data)", path.display()))
+}
+
+/// A database that cannot be written now: the message may succeed later.
+fn failure(error: sqlx::Error) -> Failure {
+    Failure::transient("database_unavailable", error.to_string())
+}

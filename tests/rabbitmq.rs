@@ -1,0 +1,48 @@
+//! The RabbitMQ that other tests run against: it is a real one, survives its own end, and leaves nothing behind.
+
+#![cfg(unix)]
+
+mod common;
+
+use std::net::TcpStream;
+use std::process::Command;
+
+use common::eventually;
+use common::rabbitmq::Server;
+use serde_json::Value;
+
+/// How many processes mention a text, beside the one that looks.
+fn processes_of(text: &str) -> usize {
+    let listed = Command::new("ps").args(["axeww", "-o", "args"]).output().expect("ps runs");
+    String::from_utf8_lossy(&listed.stdout).lines().filter(|line| line.contains(text)).count()
+}
+
+#[tokio::test]
+async fn it_is_real_comes_back_and_leaves_no_process_behind() {
+    let server = Server::own().await;
+    let overview = server.ask("/api/overview").await;
+    assert!(overview["rabbitmq_version"].is_string(), "{overview}");
+    let listeners = overview["listeners"].as_array().expect("a list");
+    // What it says of its addresses is not always where it listens. Another address of the machine tells.
+    for listener in listeners {
+        let port: u16 = listener["port"].as_u64().and_then(|port| port.try_into().ok()).expect("a port");
+        assert!(TcpStream::connect(("127.0.0.1", port)).is_ok(), "{listener}");
+        assert!(
+            TcpStream::connect(("127.0.0.2", port)).is_err(),
+            "on loopback's own address only: {listener}"
+        );
+    }
+    let host = server.virtual_host().await;
+    let node = overview["node"].as_str().expect("a name").to_owned();
+    assert!(processes_of(&node) > 0, "its processes name their node");
+
+    server.kill();
+    eventually("they are gone", 10, async || (processes_of(&node) == 0).then_some(())).await;
+    server.start().await;
+    server.restart().await;
+    let hosts = server.ask("/api/vhosts").await;
+    let names: Vec<&Value> = hosts.as_array().expect("a list").iter().map(|host| &host["name"]).collect();
+    assert!(names.contains(&&Value::from(host.name.as_str())), "{names:?}");
+    drop((host, server));
+    eventually("they are gone", 10, async || (processes_of(&node) == 0).then_some(())).await;
+}
