@@ -255,7 +255,7 @@ pub struct DemoSettings {
         long,
         env = "THROUGHLINE_SERVICE_LOG",
         value_name = "FILTER",
-        default_value = "error,throughline=off"
+        default_value = "error,throughline=off,lapin=off"
     )]
     pub service_log: String,
 
