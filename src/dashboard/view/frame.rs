@@ -182,11 +182,16 @@ impl Frame {
         env!("CARGO_PKG_VERSION")
     }
 
+    /// Where an icon of `icons.svg` is, for a `use` in a drawing.
+    pub fn icon_address(&self, name: &str) -> String {
+        format!("{}#i-{name}", assets::address("icons.svg"))
+    }
+
     /// An icon of `icons.svg` that only repeats the text beside it.
     pub fn icon(&self, name: &str) -> Html {
         askama::filters::Safe(format!(
-            r##"<svg class="ic" aria-hidden="true"><use href="{}#i-{name}"/></svg>"##,
-            assets::address("icons.svg")
+            r##"<svg class="ic" aria-hidden="true"><use href="{}"/></svg>"##,
+            self.icon_address(name)
         ))
     }
 

@@ -26,8 +26,6 @@ pub mod words;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
 use crate::dashboard::model::Nanos;
 pub use evidence::{Change, Rejection};
 pub use kept::{Breakers, list};
@@ -309,26 +307,4 @@ pub struct Breaker {
     pub strip: Vec<Stretch>,
     /// The gravest first.
     pub instances: Vec<Instance>,
-}
-
-/// What a call graph marks an edge with.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Guard<'a> {
-    pub breaker: &'a Breaker,
-    pub state: State,
-}
-
-/// The gravest breaker of each edge: by calling service and what it calls. Breakers that guard nobody knows what are in
-/// none.
-pub fn guards(breakers: &[Breaker]) -> BTreeMap<(&str, &str), Guard<'_>> {
-    let mut guards: BTreeMap<(&str, &str), Guard<'_>> = BTreeMap::new();
-    for breaker in breakers {
-        let Some(peer) = breaker.peer.as_deref() else { continue };
-        let guard = Guard { breaker, state: breaker.state };
-        let known = guards.entry((breaker.key.service.as_str(), peer)).or_insert(guard);
-        if breaker.state < known.state {
-            *known = guard;
-        }
-    }
-    guards
 }

@@ -1,13 +1,14 @@
 //! The map: services, and the calls and messages between them and what lies around them, out of rates alone.
 //!
 //! * [`place`]: what stands on it. * [`build`]: nodes and edges out of calls. * [`narrow`](mod@narrow): the part of it
-//!   that a page shows. * [`finding`]: the sentence above it.
+//!   that a page shows. * [`finding`]: the sentence above it. * [`guard`]: the breakers of its edges.
 //!
-//! What must not live here: positions, colours, words in HTML. What other sources say of an edge or a node (the state
-//! of a breaker, the depth of a queue) is joined by [`Place`] where a page is made.
+//! What must not live here: positions, colours, words in HTML. What other sources say of a node (the depth of a queue) is
+//! joined by [`Place`] where a page is made.
 
 mod build;
 mod finding;
+pub mod guard;
 pub mod narrow;
 pub mod place;
 
@@ -17,6 +18,7 @@ use crate::dashboard::store::{
 };
 
 pub use finding::Finding;
+pub use guard::Guards;
 pub use narrow::{Kinds, Narrow, Shown};
 pub use place::Place;
 

@@ -59,6 +59,13 @@ fn time(at: Nanos) -> String {
 }
 
 fn one_of(breaker: &Breaker) -> Value {
+    let mut out = brief(breaker);
+    out["states"] = strip(&breaker.strip);
+    out
+}
+
+/// A breaker without its states over time.
+pub fn brief(breaker: &Breaker) -> Value {
     json!({
         "service": breaker.key.service,
         "name": breaker.key.name,
@@ -73,7 +80,6 @@ fn one_of(breaker: &Breaker) -> Value {
         "failureShare": breaker.failing,
         "rejectedPerSecond": breaker.rejected,
         "newestRejection": breaker.rejection.as_ref().map(rejection),
-        "states": strip(&breaker.strip),
     })
 }
 

@@ -6,6 +6,8 @@ pub mod json;
 pub mod one;
 pub mod strip;
 
+use std::sync::Arc;
+
 use askama::Template;
 use axum::extract::State as From;
 
@@ -26,6 +28,17 @@ const USUAL_LIMIT: usize = 200;
 const MOST: usize = 1_000;
 /// A share of failed calls from which it is drawn as an error.
 const FAILING: f64 = 0.2;
+
+/// The breakers of a visit's range.
+pub async fn of(state: &PageState, visit: &Visit) -> Result<Arc<Listed>, PageError> {
+    Ok(state.breakers.get(&*state.reader, period(visit)).await?)
+}
+
+/// Those in a service, and those of other services that guard it; the gravest first.
+pub fn around<'a>(listed: &'a Listed, service: &str) -> Vec<&'a Breaker> {
+    let concerns = |one: &&Breaker| one.key.service == service || one.peer.as_deref() == Some(service);
+    listed.breakers.iter().filter(concerns).collect()
+}
 
 /// The time of a visit, as what is kept knows it.
 pub fn period(visit: &Visit) -> Period {
@@ -90,18 +103,18 @@ struct ListPage {
     incomplete: bool,
 }
 
-/// A breaker in the list.
-struct Row {
-    name: String,
-    href: String,
-    service: String,
-    peer: Option<String>,
-    badge: Html,
-    since: Html,
-    here: String,
-    failing: Html,
-    rejected: Html,
-    strip: Html,
+/// A breaker in a list.
+pub struct Row {
+    pub name: String,
+    pub href: String,
+    pub service: String,
+    pub peer: Option<String>,
+    pub badge: Html,
+    pub since: Html,
+    pub here: String,
+    pub failing: Html,
+    pub rejected: Html,
+    pub strip: Html,
     known: String,
     how: &'static str,
 }
@@ -142,7 +155,8 @@ fn draw(frame: Frame, asked: Asked, listed: &Listed) -> ListPage {
     }
 }
 
-fn row(frame: &Frame, breaker: &Breaker) -> Row {
+/// A breaker as lists show it.
+pub fn row(frame: &Frame, breaker: &Breaker) -> Row {
     let unknown = || askama::filters::Safe(r#"<span class="none" title="not told">—</span>"#.to_owned());
     let number = |number: String, unit: &str, class: &str| {
         askama::filters::Safe(format!(
@@ -216,16 +230,22 @@ fn known(frame: &Frame, breaker: &Breaker) -> String {
     }
 }
 
+/// The colour's class of a state and its icon.
+pub fn look(state: State) -> (&'static str, &'static str) {
+    match state {
+        State::Open | State::ForcedOpen => ("err", "open"),
+        State::Partly | State::HalfOpen => ("warn", "half"),
+        State::Saturated => ("warn", "sat"),
+        State::Closed => ("", "closed"),
+        State::Assumed | State::Disabled | State::MetricsOnly => ("quiet", "closed"),
+        State::Unknown => ("quiet", "unknown"),
+    }
+}
+
 /// A state with its shape, word and colour.
 pub fn badge(frame: &Frame, state: State) -> Html {
-    let (class, icon) = match state {
-        State::Open | State::ForcedOpen => (" err", "open"),
-        State::Partly | State::HalfOpen => (" warn", "half"),
-        State::Saturated => (" warn", "sat"),
-        State::Closed => ("", "closed"),
-        State::Assumed | State::Disabled | State::MetricsOnly => (" quiet", "closed"),
-        State::Unknown => (" quiet", "unknown"),
-    };
+    let (class, icon) = look(state);
+    let class = if class.is_empty() { String::new() } else { format!(" {class}") };
     askama::filters::Safe(format!(
         r#"<span class="badge{class}">{}{}</span>"#,
         frame.icon(icon).0,

@@ -4,16 +4,18 @@ use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
 
+use super::super::breakers;
 use super::super::error::PageError;
 use super::super::visit::Visit;
 use super::PageState;
-use crate::dashboard::query::map::{Edge, Map, Node, Place, share};
+use crate::dashboard::query::map::{Edge, Guards, Map, Node, Place, share};
 use crate::dashboard::store::{Histogram, Rates};
 
 /// Handler of `GET /api/map`.
 ///
 /// `last`, or `from` and `to`, are as on the pages, and so are `focus`, `find`, `show` and `failing`. Rates are per
-/// second, shares from 0 to 1, times decimal strings of nanoseconds, durations nanoseconds; `null` is unknown.
+/// second, shares from 0 to 1, times decimal strings of nanoseconds, durations nanoseconds; `null` is unknown. An edge has
+/// the breakers that guard it, the gravest first, as `GET /api/breakers` has them.
 pub async fn show(State(state): State<PageState>, visit: Visit) -> Result<Json<Value>, PageError> {
     let map = super::of(&state, &visit).await?;
     let asked = super::read(&visit, &map)?;
@@ -21,12 +23,13 @@ pub async fn show(State(state): State<PageState>, visit: Visit) -> Result<Json<V
         let what = format!("Nothing on the map of this time range is called “{missing}”.");
         return Err(PageError::missing("Not on the map", what));
     }
+    let guards = Guards::of(&map, breakers::of(&state, &visit).await?);
     let shown = map.narrowed(&asked.narrow);
     Ok(Json(json!({
         "from": map.from.to_string(),
         "to": map.to.to_string(),
         "nodes": shown.nodes.iter().map(|index| node(&map, &map.nodes[*index])).collect::<Vec<_>>(),
-        "edges": shown.edges.iter().map(|index| edge(&map, &map.edges[*index])).collect::<Vec<_>>(),
+        "edges": shown.edges.iter().map(|index| edge(&map, &guards, *index)).collect::<Vec<_>>(),
         "nodesLeftOut": shown.nodes_left,
         "edgesLeftOut": shown.edges_left,
     })))
@@ -68,11 +71,13 @@ fn system(place: &Place) -> Option<&str> {
     }
 }
 
-fn edge(map: &Map, edge: &Edge) -> Value {
+fn edge(map: &Map, guards: &Guards, index: usize) -> Value {
+    let edge: &Edge = &map.edges[index];
     let mut out = rates(&edge.rates, map.seconds());
     out["from"] = json!(map.nodes[edge.from].place.id());
     out["to"] = json!(map.nodes[edge.to].place.id());
     out["kind"] = json!(edge.kind.word());
+    out["breakers"] = guards.on(index).map(breakers::json::brief).collect();
     if let Some(waited) = waits(&edge.waited) {
         out["inQueue"] = waited;
     }

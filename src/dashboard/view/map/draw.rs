@@ -1,14 +1,15 @@
 //! The map as SVG: nodes in shapes of their own, edges in width and colour of what goes along them.
 //!
-//! What stands below a node's name and beside an edge is made in [`below`] and [`beside`]; a mark on an edge (the state
-//! of its breaker) belongs in the middle of [`Route::last`], the depth of a queue into [`below`].
+//! What stands below a node's name and beside an edge is made in [`below`] and [`beside`], the depth of a queue belongs into
+//! [`below`]; the marks of breakers on edges are those of [`marks`](super::marks).
 
 use std::collections::HashSet;
 use std::fmt::Write;
 
 use super::labels::Labels;
 use super::layout::{self, Laid, Route, Size, Tie};
-use crate::dashboard::query::map::{BAD, Edge, EdgeKind, Map, Node, Place, SICK, Shown, share};
+use super::marks::{self, Mark};
+use crate::dashboard::query::map::{BAD, Edge, EdgeKind, Guards, Map, Node, Place, SICK, Shown, share};
 use crate::dashboard::store::Rates;
 use crate::dashboard::view::escape::{Html, escaped};
 use crate::dashboard::view::format;
@@ -32,7 +33,7 @@ pub enum Chosen {
 /// Draws the shown part of a map; `timed` says whether durations stand beside edges.
 pub fn draw(
     frame: &Frame,
-    map: &Map,
+    (map, guards): (&Map, &Guards),
     shown: &Shown,
     (timed, chosen): (Option<bool>, Option<Chosen>),
 ) -> Html {
@@ -52,21 +53,24 @@ pub fn draw(
         r#"<svg width="{0:.0}" height="{1:.0}" viewBox="0 0 {0:.0} {1:.0}" role="group" aria-label="Map of services, queues and peers; the table below holds the same figures">"#,
         laid.width, laid.height
     );
+    let marks = marks::marks(guards, &shown.edges, &laid.routes);
     let mut labels = Labels::around(&laid, &sizes, &ends);
-    // Those that fail get their label first, and are drawn last, on top of others.
+    marks.iter().for_each(|(at, mark)| labels.take(*at, mark.area()));
+    // Those that fail get their label first, and are drawn last, on top of others; so are those with a mark.
     let mut order: Vec<usize> = (0..shown.edges.len()).collect();
-    order.sort_by_key(|at| (!is_bad(&map.edges[shown.edges[*at]].rates), *at));
+    order.sort_by_key(|at| (!is_bad(&map.edges[shown.edges[*at]].rates), !marks.contains_key(at), *at));
     let beside: Vec<_> = order
         .iter()
         .map(|at| {
             let lines = beside(map, &map.edges[shown.edges[*at]], shown.edges.len(), timed);
+            let lines = marks::with_word(lines, marks.get(at));
             (*at, labels.place(*at, &laid.routes[*at], lines))
         })
         .collect();
     for (at, label) in beside.into_iter().rev() {
         let index = shown.edges[at];
         let on = chosen == Some(Chosen::Edge(index));
-        edge(&mut out, frame, map, (index, on), &laid.routes[at], &label);
+        edge(&mut out, frame, map, (index, on), (&laid.routes[at], marks.get(&at)), &label);
     }
     for (at, index) in shown.nodes.iter().enumerate() {
         let on = chosen == Some(Chosen::Node(*index));
@@ -150,7 +154,7 @@ fn edge(
     frame: &Frame,
     map: &Map,
     (index, on): (usize, bool),
-    route: &Route,
+    (route, mark): (&Route, Option<&Mark<'_>>),
     label: &[(f64, f64, &'static str, String, &'static str)],
 ) {
     let edge = &map.edges[index];
@@ -160,6 +164,9 @@ fn edge(
     let mut says = format!("{} to {}, {}", short(from.name()), short(to.name()), format::often(per_second));
     if edge.rates.errors > 0 {
         let _ = write!(says, ", {} fail", format::percent(share(&edge.rates)));
+    }
+    if let Some(mark) = mark {
+        let _ = write!(says, ", {}", mark.says());
     }
     let class = match (is_bad(&edge.rates), on) {
         (true, true) => " e on",
@@ -193,6 +200,9 @@ fn edge(
             r#"<text{class} x="{x:.0}" y="{y:.0}" text-anchor="{anchor}">{}</text>"#,
             escaped(text)
         );
+    }
+    if let Some(mark) = mark {
+        mark.draw(out, frame);
     }
     out.push_str("</a>");
 }

@@ -1,16 +1,21 @@
 //! Where texts beside edges find room: at the end where an edge is apart from others, and on nothing else.
 
+use std::collections::HashSet;
+
 use super::layout::{Laid, Route, Size, Tie};
 
 /// Width of a character and height of a line, in px.
 const WIDE: f64 = 6.0;
 const HIGH: f64 = 13.0;
 
+/// How much further from its line a label stands where a mark is between them.
+const BESIDE_MARK: f64 = 12.0;
+
 /// Around a label, and half as much above and below.
 const ROOM: f64 = 4.0;
 
 /// A box: left, top, right, bottom.
-type Area = (f64, f64, f64, f64);
+pub type Area = (f64, f64, f64, f64);
 
 /// Lines of a label with their place: x, y, anchor, text, class.
 pub type Label = Vec<(f64, f64, &'static str, String, &'static str)>;
@@ -18,6 +23,8 @@ pub type Label = Vec<(f64, f64, &'static str, String, &'static str)>;
 /// What is taken.
 pub struct Labels {
     taken: Vec<Area>,
+    /// Edges with a mark in their middle.
+    marked: HashSet<usize>,
     /// Of each edge whether it shares its begin with fewer others than its end.
     at_begin: Vec<bool>,
 }
@@ -42,7 +49,13 @@ impl Labels {
             into[tie.to] += 1;
         }
         let at_begin = ends.iter().map(|tie| out[tie.from] < into[tie.to]).collect();
-        Self { taken: taken.collect(), at_begin }
+        Self { taken: taken.collect(), marked: HashSet::new(), at_begin }
+    }
+
+    /// Keeps labels off the mark of an edge.
+    pub fn take(&mut self, edge: usize, mark: Area) {
+        self.taken.push(mark);
+        self.marked.insert(edge);
     }
 
     /// Finds room for a label's lines; without room there is no label, since the table says the same.
@@ -79,9 +92,13 @@ impl Labels {
         let level = (route.begin.1 - route.tip.1).abs() < 1.0;
         let order =
             if level { [middles[0], near, middles[1], far] } else { [near, middles[0], middles[1], far] };
+        let marked = self.marked.contains(&edge);
         order
             .into_iter()
-            .flat_map(|(x, y, anchor)| [(x, y + above, anchor), (x, y + below, anchor)])
+            .flat_map(|(x, y, anchor)| {
+                let off = if marked && anchor == "middle" { BESIDE_MARK } else { 0.0 };
+                [(x, y + above - off, anchor), (x, y + below + off, anchor)]
+            })
             .collect()
     }
 }

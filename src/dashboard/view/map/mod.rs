@@ -1,12 +1,13 @@
 //! `GET /map`: services, queues, databases and peers, and what goes between them; the same as a table.
 //!
-//! * [`layout`]: where all of it lies. * [`draw`]: it as SVG, [`labels`] beside its edges. * [`panel`]: one node or edge
-//!   looked at. * [`data`]: the same as JSON.
+//! * [`layout`]: where all of it lies. * [`draw`]: it as SVG, [`labels`] beside its edges, [`marks`] of breakers on
+//!   them. * [`panel`]: one node or edge looked at. * [`data`]: the same as JSON.
 
 pub(super) mod data;
 pub mod draw;
 mod labels;
 pub mod layout;
+mod marks;
 pub(super) mod panel;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use axum::extract::State;
 use self::draw::Chosen;
 use self::panel::Panel;
 use super::PageState;
+use super::breakers::{self, Row};
 use super::connect;
 use super::error::PageError;
 use super::escape::Html;
@@ -26,7 +28,7 @@ use super::html::{PageResult, page};
 use super::visit::Visit;
 use crate::dashboard::query::kept::Period;
 use crate::dashboard::query::map::narrow::{MAX_EDGES, MAX_NODES};
-use crate::dashboard::query::map::{BAD, Edge, Finding, Kinds, Map, Narrow, Place, Shown, share};
+use crate::dashboard::query::map::{BAD, Edge, Finding, Guards, Kinds, Map, Narrow, Place, Shown, share};
 
 pub use data::show as show_data;
 
@@ -42,6 +44,7 @@ const MAX_TEXT: usize = 1_000;
 struct MapPage {
     frame: Frame,
     map: Arc<Map>,
+    guards: Guards,
     narrow: Narrow,
     shown: Shown,
     finding: Option<Finding>,
@@ -73,10 +76,11 @@ pub async fn show(State(state): State<PageState>, visit: Visit) -> PageResult {
         return connect::empty(&visit, &state, Nav::Map);
     }
     let Asked { narrow, chosen, missing, timed } = asked;
+    let guards = Guards::of(&map, breakers::of(&state, &visit).await?);
     let shown = map.narrowed(&narrow);
     let frame = visit.frame(Nav::Map, "Map").live();
     let panel = match chosen {
-        Some(chosen) => Some(panel::panel(&frame, &state, &map, chosen).await?),
+        Some(chosen) => Some(panel::panel(&frame, &state, (&map, &guards), chosen).await?),
         None => None,
     };
     let limit = if visit.params.on("all") { ALL_ROWS } else { ROWS };
@@ -84,11 +88,13 @@ pub async fn show(State(state): State<PageState>, visit: Visit) -> PageResult {
     let mut rows = map.worst_first(&listed);
     let more_rows = rows.len().saturating_sub(limit);
     rows.truncate(limit);
-    let drawing = (!shown.nodes.is_empty()).then(|| draw::draw(&frame, &map, &shown, (timed, chosen)));
+    let drawing =
+        (!shown.nodes.is_empty()).then(|| draw::draw(&frame, (&map, &guards), &shown, (timed, chosen)));
     let finding = map.finding(&shown.edges);
     page(&MapPage {
         frame,
         map,
+        guards,
         narrow,
         shown,
         finding,
@@ -281,6 +287,13 @@ impl MapPage {
 
     fn quantile(&self, edge: &Edge, of: f64) -> Html {
         panel::duration(&self.frame, edge.rates.durations.quantile(of))
+    }
+
+    /// The gravest breaker of an edge, and how many there are besides.
+    fn breaker(&self, index: &usize) -> Option<(Row, usize)> {
+        let mut all = self.guards.on(*index);
+        let first = breakers::row(&self.frame, all.next()?);
+        Some((first, all.count()))
     }
 
     fn waited(&self, edge: &Edge) -> Html {

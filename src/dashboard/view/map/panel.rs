@@ -2,9 +2,10 @@
 
 use super::draw::Chosen;
 use crate::dashboard::model::TraceSummary;
-use crate::dashboard::query::map::{Details, EdgeKind, Map, Place, share};
+use crate::dashboard::query::map::{Details, EdgeKind, Guards, Map, Place, share};
 use crate::dashboard::store::{Histogram, OTHERS, Rates};
 use crate::dashboard::view::PageState;
+use crate::dashboard::view::breakers::{self, Row};
 use crate::dashboard::view::chart::{self, Line};
 use crate::dashboard::view::error::PageError;
 use crate::dashboard::view::escape::{Html, escaped};
@@ -26,6 +27,8 @@ pub struct Panel {
     pub says: String,
     /// Name and figure.
     pub facts: Vec<(&'static str, Html)>,
+    /// Of an edge: those that guard it, the gravest first.
+    pub breakers: Vec<Row>,
     /// Failures over time, of an edge on which some failed.
     pub chart: Option<Html>,
     pub failed: Vec<TraceSummary>,
@@ -78,11 +81,19 @@ pub fn duration(frame: &Frame, ns: Option<u64>) -> Html {
 }
 
 /// Looks at what is chosen.
-pub async fn panel(frame: &Frame, state: &PageState, map: &Map, chosen: Chosen) -> Result<Panel, PageError> {
+pub async fn panel(
+    frame: &Frame,
+    state: &PageState,
+    (map, guards): (&Map, &Guards),
+    chosen: Chosen,
+) -> Result<Panel, PageError> {
     let reader = &*state.reader;
     Ok(match chosen {
         Chosen::Node(node) => of_node(frame, map, node, map.node_details(reader, node).await?),
-        Chosen::Edge(edge) => of_edge(frame, map, edge, map.edge_details(reader, edge).await?),
+        Chosen::Edge(edge) => {
+            let panel = of_edge(frame, map, edge, map.edge_details(reader, edge).await?);
+            Panel { breakers: guards.on(edge).map(|one| breakers::row(frame, one)).collect(), ..panel }
+        }
     })
 }
 
@@ -159,6 +170,7 @@ fn base(frame: &Frame, map: &Map, details: Details, service: Option<&str>) -> Pa
         service: None,
         says: String::new(),
         facts: Vec::new(),
+        breakers: Vec::new(),
         chart: None,
         all_failed: failed.as_ref().map(|failed| traces(&failed.query)),
         cut: failed.as_ref().is_some_and(|failed| !failed.page.complete),

@@ -16,10 +16,12 @@ async fn get(path: &str) -> Answer {
     failed
         .span(2, 1, "orders", "POST", Kind::Client, 10.0, 800.0)
         .attr("service.peer.name", "payments")
+        .attr("server.address", "payments")
         .fail("payments timed out");
     failed
         .span(3, 1, "orders", "SELECT", Kind::Client, 10.0, 20.0)
         .attr("service.peer.name", "db")
+        .attr("server.address", "db")
         .fail("not the cause");
     let mut refused = TraceBuilder::new(901, now - 60_000 * MS);
     let attributes = [("circuit_breaker.name", "payments"), ("circuit_breaker.state", "open")];
@@ -143,6 +145,42 @@ async fn stories_and_spans_tell_of_changes_and_rejected_calls() {
     span.has(&["<h3>Breaker</h3>", " turned this call away.", "/breakers/one?service=orders"]);
     let span = get(&format!("/traces/{}?span=a000000000000006", trace_id(902))).await;
     span.has(&[" opened: 11 of 20 calls failed."]);
+}
+
+#[tokio::test]
+async fn the_map_marks_the_edges_that_breakers_guard() {
+    let page = get("/map").await;
+    page.has(&[
+        r#"<g class="guard err"><title>breaker payments: open in 3 of 10</title>"#,
+        "#i-open",
+        "breaker payments: open in 3 of 10\"><title>orders to payments",
+        ">breaker open</text>",
+        r#"<th scope="col">Breaker</th>"#,
+        "breaker closed</span>",
+    ]);
+    assert_eq!(page.text.matches(r#"class="guard"#).count(), 1, "no other edge of these traces has one");
+    let row =
+        page.text.split("<tr data-row").skip(1).find(|row| row.contains(">open</span>")).expect("its row");
+    assert!(row.contains("/breakers/one?service=orders&amp;name=payments&amp;library=convention"), "{row}");
+    assert!(row.contains("title=\"since "), "{row}");
+
+    let panel = get("/map?caller=service:orders&callee=payments").await;
+    let panel = panel.text.split(r#"id="panel""#).nth(1).expect("the panel");
+    let panel = panel.split("</aside>").next().expect("its end");
+    for text in ["<h3>Breaker</h3>", "/breakers/one?service=orders", "open</span>", "title=\"since "] {
+        assert!(panel.contains(text), "{text:?} is missing in {panel}");
+    }
+
+    let json = get("/api/map").await;
+    let json: serde_json::Value = serde_json::from_str(&json.text).unwrap();
+    let all = json["edges"].as_array().unwrap();
+    let edge = |to: &str| all.iter().find(|edge| edge["to"] == to).unwrap_or_else(|| panic!("{all:?}"));
+    let breaker = &edge("outside:payments")["breakers"][0];
+    assert_eq!((breaker["name"].as_str(), breaker["state"].as_str()), (Some("payments"), Some("open")));
+    assert_eq!((&breaker["instancesInState"], &breaker["instancesHeard"]), (&3.into(), &10.into()));
+    assert!(breaker["since"].as_str().is_some_and(|since| since.parse::<u64>().is_ok()), "{breaker}");
+    assert_eq!(edge("outside:db")["breakers"], serde_json::json!([]));
+    super::get(&pages(Vec::new()), "/map").await.lacks("breaker closed");
 }
 
 #[tokio::test]
