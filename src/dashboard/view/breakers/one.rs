@@ -11,6 +11,7 @@ use crate::dashboard::query::breakers::one::{
 };
 use crate::dashboard::query::breakers::{Breaker, Known, Library, Outcome, State, evidence};
 use crate::dashboard::query::language;
+use crate::dashboard::query::map::Place;
 use crate::dashboard::view::PageState;
 use crate::dashboard::view::chart::{self, Lines};
 use crate::dashboard::view::error::PageError;
@@ -33,6 +34,8 @@ struct OnePage {
     legend: Vec<(&'static str, &'static str, String)>,
     chart: Option<Html>,
     service_link: String,
+    /// The edge that it guards, where that is known.
+    map_link: Option<String>,
     traces_link: String,
     rejected_link: String,
     logs_link: String,
@@ -124,7 +127,8 @@ fn draw(frame: Frame, one: One, range: (Nanos, Nanos)) -> OnePage {
         instances,
         legend,
         chart,
-        service_link: frame.link_with("/traces", &[("service", &key.service)]),
+        service_link: frame.service_link(&key.service),
+        map_link: one.breaker.peer.as_deref().map(|peer| on_the_map(&frame, &key.service, peer)),
         traces_link: frame.link_with("/traces", &[("query", &traces)]),
         rejected_link: frame.link_with("/traces", &[("query", &evidence::query(&key.service, key.library))]),
         logs_link: frame.link_with("/logs", &[("service", &key.service), ("text", &key.name)]),
@@ -132,6 +136,15 @@ fn draw(frame: Frame, one: One, range: (Nanos, Nanos)) -> OnePage {
         frame,
         one,
     }
+}
+
+/// The map with the edge open that leads from a service to what a breaker of it guards.
+fn on_the_map(frame: &Frame, service: &str, peer: &str) -> String {
+    // No address holds a NUL; its picture stands for it.
+    let [caller, callee] = [service, peer].map(|name| name.replace('\0', "\u{2400}"));
+    let caller = Place::Service(caller).id();
+    // By its name alone: it may be a service, a database or somebody outside.
+    frame.link_with("/map", &[("focus", &caller), ("caller", &caller), ("callee", &callee)])
 }
 
 fn line(frame: &Frame, transition: &Transition, heard: usize) -> TransitionRow {

@@ -5,6 +5,7 @@ use axum::extract::{Path, State};
 use serde_json::{Value, json};
 
 use super::super::PageState;
+use super::super::breakers;
 use super::super::error::PageError;
 use super::super::map::data::{quantiles, rates};
 use super::super::map::period;
@@ -69,6 +70,9 @@ pub async fn show(
     out["instances"] = json!(service.instances.iter().map(|one| instance(one, seconds)).collect::<Vec<_>>());
     out["instancesLeftOut"] = json!(service.all_instances - service.instances.len());
     out["versionChanges"] = json!(service.changes.iter().map(change).collect::<Vec<_>>());
+    let all = breakers::of(&state, &visit).await?;
+    let around = breakers::around(&all, &service.name);
+    out["breakers"] = around.into_iter().map(breakers::json::brief).collect();
     let failed = service.failed.rows.iter().map(|trace| trace.trace_id.to_string());
     out["newestFailedTraces"] = json!(failed.collect::<Vec<_>>());
     Ok(Json(out))

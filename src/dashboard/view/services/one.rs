@@ -5,6 +5,7 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::{Path, State};
 
+use super::super::breakers::{self, Row};
 use super::super::chart::{self, Lines, Mark};
 use super::super::error::PageError;
 use super::super::escape::Html;
@@ -26,6 +27,8 @@ const OPERATIONS: usize = 50;
 const ALL_OPERATIONS: usize = 1_000;
 /// Callers and callees that are listed.
 const NEIGHBOURS: usize = 50;
+/// Breakers that are listed.
+const BREAKERS: usize = 20;
 /// Changes that are named above the charts.
 const CHANGES: usize = 12;
 
@@ -53,15 +56,22 @@ struct ServicePage {
     service: Service,
     figures: Vec<Figure>,
     wanted: Wanted,
+    /// Breakers in it, and those of others that guard it: the gravest first.
+    breakers: Vec<Row>,
+    more_breakers: usize,
 }
 
 /// Handler of `GET /services/{name}`.
 pub async fn show(State(state): State<PageState>, Path(name): Path<String>, visit: Visit) -> PageResult {
     let wanted = read(&visit, &name)?;
     let service = of(&state, &visit, &name, &wanted).await?;
+    let all = breakers::of(&state, &visit).await?;
     let figures = if service.steps.is_empty() { Vec::new() } else { figures(&visit, &service) };
     let frame = visit.frame(Nav::Services, format::shortened(&service.name, 80)).live();
-    page(&ServicePage { frame, service, figures, wanted })
+    let around = breakers::around(&all, &service.name);
+    let more_breakers = around.len().saturating_sub(BREAKERS);
+    let breakers = around.iter().take(BREAKERS).map(|one| breakers::row(&frame, one)).collect();
+    page(&ServicePage { frame, service, figures, wanted, breakers, more_breakers })
 }
 
 /// Reads what is wanted of the operations, and refuses what no service's name can be.
@@ -234,6 +244,11 @@ impl ServicePage {
 
     fn most(&self) -> usize {
         NEIGHBOURS
+    }
+
+    /// All breakers in it.
+    fn all_breakers(&self) -> String {
+        self.frame.link_with("/breakers", &[("service", &self.service.name)])
     }
 
     fn on_the_map(&self) -> String {

@@ -184,6 +184,31 @@ async fn the_map_marks_the_edges_that_breakers_guard() {
 }
 
 #[tokio::test]
+async fn a_service_lists_its_breakers_and_a_breaker_leads_back() {
+    let page = get("/services/orders").await;
+    let section = page.text.split(r#"id="breakers""#).nth(1).expect("a section");
+    let section = section.split("</section>").next().expect("its end");
+    for text in
+        ["/breakers/one?service=orders&amp;name=payments", "open</span>", "3 of 10", "/services/gateway"]
+    {
+        assert!(section.contains(text), "{text:?} is missing in {section}");
+    }
+    assert!(!section.contains("card-processor"), "{section}");
+    let json = get("/api/services/orders").await;
+    let json: serde_json::Value = serde_json::from_str(&json.text).unwrap();
+    let names: Vec<_> = json["breakers"].as_array().unwrap().iter().map(|one| one["name"].clone()).collect();
+    assert_eq!(names, ["payments", "orders"]);
+
+    let page = get("/breakers/one?service=orders&name=payments").await;
+    page.has(&[
+        r#"href="/services/orders""#,
+        r#"href="/map?focus=service%3Aorders&amp;caller=service%3Aorders&amp;callee=payments""#,
+    ]);
+    // Nobody told what this one guards.
+    get("/breakers/one?service=notifications&name=smtp").await.lacks("On the map");
+}
+
+#[tokio::test]
 async fn the_overview_begins_with_open_breakers() {
     let page = get("/").await;
     page.has(&["payments is open in 3 of 10 instances of orders", "guards payments", "/breakers/one?"]);
