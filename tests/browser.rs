@@ -55,6 +55,21 @@ async fn every_page_with_the_demo_shop() {
 }
 
 #[tokio::test]
+async fn a_failure_is_switched_on_from_the_pages() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut demo, pages) = demo(folder.path());
+    eventually("calls of orders to payments on the Map", 60, || async {
+        let map = client().get(format!("{pages}/api/map")).send().await.ok()?.text().await.ok()?;
+        map.contains("service:payments").then_some(())
+    })
+    .await;
+    let shots = root().join("target/screenshots");
+    std::fs::create_dir_all(&shots).expect("a folder for screenshots");
+    verdict(script("scenarios.mjs", &pages, &shots), 180);
+    assert_eq!(demo.terminate(30), Some(0), "{}", demo.output());
+}
+
+#[tokio::test]
 async fn live_from_empty_and_through_a_restart() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut dashboard = Dashboard::start(folder.path());

@@ -56,6 +56,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         hosts: given.host,
         allow_remote: given.allow_remote,
         demo: args.demo,
+        scenarios_url: given.scenarios_url,
         first_request: Settings::FIRST_REQUEST,
     };
     let dashboard = Dashboard::start(settings).await?;

@@ -110,6 +110,10 @@ pub struct DashboardSettings {
     #[arg(long, env = "THROUGHLINE_ALLOW_REMOTE")]
     pub allow_remote: bool,
 
+    /// The gateway of a demo shop whose failures can be switched on from the pages, such as http://127.0.0.1:7080
+    #[arg(long, env = "THROUGHLINE_SCENARIOS_URL", value_name = "URL", hide = true, value_parser = gateway)]
+    pub scenarios_url: Option<String>,
+
     #[command(flatten)]
     pub log: LogSettings,
 }
@@ -190,6 +194,16 @@ fn origin(text: &str) -> Result<String, String> {
     Err("an origin is a scheme and a host without a path, such as https://shop.example, or *".into())
 }
 
+/// `http://HOST:PORT`, with nothing behind it.
+fn gateway(text: &str) -> Result<String, String> {
+    let base = text.strip_suffix('/').unwrap_or(text);
+    let host = base.strip_prefix("http://").unwrap_or_default();
+    if host.is_empty() || host.contains(|c: char| c.is_whitespace() || "/@?#\\".contains(c)) {
+        return Err("an address of a gateway is http://HOST:PORT and nothing behind it".into());
+    }
+    Ok(base.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,6 +221,10 @@ mod tests {
             assert!(size(wrong).is_err(), "{wrong}");
         }
         assert!(request_size("10B").is_err() && origin("shop.example").is_err());
+        assert_eq!(gateway("http://127.0.0.1:7080/"), Ok("http://127.0.0.1:7080".into()));
+        for wrong in ["", "127.0.0.1:7080", "https://shop", "http://", "http://u:p@shop", "http://shop/a"] {
+            assert!(gateway(wrong).is_err(), "{wrong}");
+        }
         assert_eq!(origin("https://shop.example:8443"), Ok("https://shop.example:8443".into()));
     }
 }

@@ -11,6 +11,7 @@ pub mod model;
 pub mod ops;
 pub mod query;
 pub mod receive;
+mod scenarios;
 mod selftest;
 pub mod serve;
 mod status;

@@ -21,6 +21,7 @@ use super::keys::{Key, Keyring, Right, SameKey};
 use super::model::correlation::Keys;
 use super::ops::{self, Ops};
 use super::receive::{self, Receiver, counters::Counters};
+use super::scenarios::Door as Scenarios;
 use super::selftest::Sender;
 use super::status::Status;
 use super::store::{Limits, Location, OpenError, Store};
@@ -50,6 +51,8 @@ pub struct Settings {
     pub allow_remote: bool,
     /// Whether this is the dashboard of `throughline demo`.
     pub demo: bool,
+    /// The gateway of a demo shop, where failures are switched on: `http://HOST:PORT`.
+    pub scenarios_url: Option<String>,
     /// How long a new connection may take for the head of its first request.
     pub first_request: Duration,
 }
@@ -68,6 +71,8 @@ pub enum StartError {
         "{flag} {address} can be reached from other machines, and without keys everybody there may send and read; set --ingest-key and --read-key, listen on 127.0.0.1, or add --allow-remote"
     )]
     Remote { address: SocketAddr, flag: &'static str },
+    #[error("scenarios cannot be asked for at {url}: {why}; leave --scenarios-url out")]
+    Scenarios { url: String, why: String },
     #[error(transparent)]
     Keys(#[from] SameKey),
     #[error(transparent)]
@@ -110,6 +115,7 @@ impl Dashboard {
         let receiver =
             Arc::new(Receiver::new(settings.receive, keyring.clone(), counters.clone(), store.clone()));
         let ops = Arc::new(Ops::new(store.clone(), counters.clone()));
+        let scenarios = scenarios(settings.scenarios_url, listen, &keyring)?;
         let (receiving, showing) = (CancellationToken::new(), CancellationToken::new());
         let state = PageState {
             reader: store.clone(),
@@ -124,6 +130,7 @@ impl Dashboard {
                 [Some(otlp_grpc), Some(otlp_http), zipkin],
             )),
             test_trace: Some(Arc::new(Sender::new(receiver.clone()))),
+            scenarios,
             settings: Arc::new(PageSettings {
                 otlp_grpc: Some(otlp_grpc.to_string()),
                 otlp_http: Some(otlp_http.to_string()),
@@ -201,6 +208,26 @@ fn may_listen(
         tracing::warn!("{flag} {address} stands open: everybody who reaches it may {may}; set {setting}");
     }
     Ok(())
+}
+
+/// The failures that can be switched on, for whom a demo shop runs beside us. Who may read may switch: where nobody is asked
+/// for a key that is everybody who reaches the pages, so then they have to be reached from this machine alone.
+fn scenarios(
+    url: Option<String>,
+    listen: SocketAddr,
+    keyring: &Keyring,
+) -> Result<Option<Arc<dyn view::Scenarios>>, StartError> {
+    let Some(url) = url else { return Ok(None) };
+    if !listen.ip().is_loopback() && !keyring.guards(Right::Read) {
+        tracing::warn!(
+            "--listen {listen} stands open, so nobody may switch failures on at /scenarios; set --read-key"
+        );
+        return Ok(None);
+    }
+    match Scenarios::new(url.clone()) {
+        Ok(door) => Ok(Some(Arc::new(door))),
+        Err(error) => Err(StartError::Scenarios { url, why: error.to_string() }),
+    }
 }
 
 /// Listens; gives the address too, with the port that was taken for 0.

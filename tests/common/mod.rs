@@ -30,6 +30,7 @@ pub fn settings(folder: &Path) -> Settings {
         read_keys: Vec::new(),
         allow_remote: false,
         demo: false,
+        scenarios_url: None,
         first_request: Settings::FIRST_REQUEST,
     }
 }

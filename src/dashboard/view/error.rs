@@ -26,6 +26,9 @@ pub enum PageError {
     /// The store could not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Somebody whom the page asks did not answer as it should; the text is for a person.
+    #[error("{0}")]
+    Elsewhere(String),
     /// A fault of ours.
     #[error("Something went wrong while the page was made.")]
     Internal,
@@ -53,6 +56,7 @@ impl PageError {
             Self::Store(StoreError::Unavailable(_) | StoreError::Overloaded) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
+            Self::Elsewhere(_) => StatusCode::BAD_GATEWAY,
             Self::Store(StoreError::Damaged(_)) | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -69,6 +73,7 @@ impl PageError {
                 "The store cannot answer at the moment"
             }
             Self::Store(StoreError::Damaged(_)) => "The store is damaged",
+            Self::Elsewhere(_) => "It could not be done",
             Self::Internal => "Something went wrong",
         }
     }
@@ -87,6 +92,7 @@ impl PageError {
                 "Try again in a moment. Spans that were acknowledged are safe."
             }
             Self::Store(StoreError::Damaged(_)) => "The log of the process names the place and the way out.",
+            Self::Elsewhere(_) => "Go back and try again in a moment.",
             Self::Internal => "The log of the process says more. Other pages may still work.",
         }
     }

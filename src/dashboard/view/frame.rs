@@ -68,6 +68,11 @@ impl Frame {
         Some(format!("Part of the store cannot be read, so something may be missing here: {first}.{more}"))
     }
 
+    /// Where failures of the demo shop can be switched on, if they can.
+    pub fn scenarios(&self) -> Option<String> {
+        self.visit.state.scenarios.as_ref().map(|_| self.link("/scenarios"))
+    }
+
     /// The pages of the navigation: address, name, whether it is this one.
     pub fn pages(&self) -> Vec<(String, &'static str, bool)> {
         [

@@ -140,13 +140,15 @@ fn seconds(wait: Duration) -> u64 {
 /// The path of `next` where it is one on this server, else `/`. Browsers take `//host` and `/\host` for other hosts,
 /// and leave tabs and line ends out before they look.
 fn inside(next: Option<&str>) -> &str {
-    next.filter(|next| {
-        next.len() <= MAX_NEXT
-            && next.starts_with('/')
-            && !next.starts_with("//")
-            && next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
-    })
-    .unwrap_or("/")
+    next.filter(|next| is_inside(next)).unwrap_or("/")
+}
+
+/// Whether an address is a path on this server.
+pub fn is_inside(to: &str) -> bool {
+    to.len() <= MAX_NEXT
+        && to.starts_with('/')
+        && !to.starts_with("//")
+        && to.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@
 //! * [`access`], [`login`]: who may read, and how a browser gets in and out.
 //! * [`chart`], [`bars`], [`dots`]: SVG drawn here.
 //! * [`overview`], [`traces`], [`logs`], [`trace`], [`download`], [`correlation`](mod@correlation), [`map`](mod@map),
-//!   [`services`](mod@services), [`breakers`], [`search`], [`status`], [`connect`]: the pages; [`series`]: metrics for
-//!   programs.
+//!   [`services`](mod@services), [`breakers`], [`scenarios`], [`search`], [`status`], [`connect`]: the pages;
+//!   [`series`]: metrics for programs.
 //! * [`assets`], [`live`]: embedded files and the stream of changes; [`news`]: the row that counts what came since.
 //!
 //! A page is a file: its handler, with its template struct beside it; the template itself is in `templates/`.
@@ -37,6 +37,7 @@ pub mod map;
 pub mod news;
 pub mod overview;
 pub mod range;
+pub mod scenarios;
 pub mod search;
 pub mod series;
 pub mod services;
@@ -56,8 +57,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
 pub use state::{
-    Health, MetricPoints, Minute, PageSettings, PageState, ReceiveStatus, Refused, SourceStatus,
-    StatusSource, TestTrace,
+    Health, MetricPoints, Minute, PageSettings, PageState, ReceiveStatus, Refused, Scenario, Scenarios,
+    SourceStatus, StatusSource, TestTrace,
 };
 
 /// All pages. The caller adds what is not a page (`/livez`, `/readyz`, `/metrics`) and serves it.
@@ -75,6 +76,7 @@ pub fn router(state: PageState) -> Router {
         .route("/status", get(status::show))
         .route("/breakers", get(breakers::list))
         .route("/breakers/one", get(breakers::one::show))
+        .route("/scenarios", get(scenarios::list))
         .fallback(nothing_here)
         .layer(from_fn_with_state(state.clone(), access::page));
     let data = Router::new()
@@ -85,6 +87,8 @@ pub fn router(state: PageState) -> Router {
         .route("/logs/new", get(logs::new_rows))
         .route("/logs/otlp.jsonl", get(logs::download))
         .route("/test-trace", post(connect::send_test_trace))
+        .route("/scenarios/{name}/on", post(scenarios::switch_on))
+        .route("/scenarios/{name}/off", post(scenarios::switch_off))
         .route("/live", get(live::live))
         .route("/api/map", get(map::show_data))
         .route("/api/services", get(services::list_data))

@@ -28,6 +28,8 @@ pub struct PageState {
     pub status: Arc<dyn StatusSource>,
     /// Sends a small trace through the real receiver; `None` leaves the button out.
     pub test_trace: Option<Arc<dyn TestTrace>>,
+    /// Failures of the demo shop that can be switched on; `None` where there is no such shop, or nobody may.
+    pub scenarios: Option<Arc<dyn Scenarios>>,
     pub settings: Arc<PageSettings>,
     /// Who may read.
     pub gate: Arc<Gate>,
@@ -56,6 +58,40 @@ pub struct PageSettings {
 pub trait TestTrace: Send + Sync {
     /// Ingests a small trace as a service would and returns its ID once it can be read; the error is for a person.
     async fn send(&self) -> Result<TraceId, String>;
+}
+
+/// Failures of a demo shop that can be switched on and off. All errors are for a person.
+#[async_trait]
+pub trait Scenarios: Send + Sync {
+    /// Those that there are.
+    async fn list(&self) -> Result<Vec<Scenario>, String>;
+    /// Switches one on or off, whatever it was before.
+    async fn switch(&self, name: &str, on: bool) -> Result<(), String>;
+}
+
+/// A failure that can be switched on. Its texts come from outside.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scenario {
+    /// As it is called in addresses: [`Scenario::is_name`].
+    pub name: String,
+    pub title: String,
+    /// What happens then.
+    pub does: String,
+    /// What to look at.
+    pub look: String,
+    /// The page to begin with, as path and query; not checked.
+    pub page: Option<String>,
+    pub on: bool,
+    /// When it ends by itself.
+    pub until: Option<Nanos>,
+}
+
+impl Scenario {
+    /// Whether a name may stand in an address as it is: 1 to 64 ASCII letters, digits, `-` and `_`.
+    pub fn is_name(text: &str) -> bool {
+        (1..=64).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    }
 }
 
 /// Where the Status page has its figures from.

@@ -28,6 +28,8 @@ pub struct Scenario {
     pub does: &'static str,
     /// What to look at in the dashboard.
     pub look: &'static str,
+    /// The page of the dashboard to begin with, as path and query.
+    pub page: &'static str,
     /// It ends by itself after this long, unless told otherwise.
     pub lasts: Duration,
     pub effects: &'static [Effect],
@@ -73,6 +75,7 @@ pub static SCENARIOS: &[Scenario] = &[
                away at once; when the bank is back, the breaker half-opens, tries, and closes.",
         look: "Breakers: `payments` in orders. Traces: service.name = orders and error.type = circuit_breaker.open. A \
                story of such an order ends at the open breaker.",
+        page: "/map?focus=service%3Aorders&caller=service%3Aorders&callee=service%3Apayments",
         lasts: seconds(90),
         effects: &[Effect::Fault {
             service: ServiceName::Bank,
@@ -88,6 +91,7 @@ pub static SCENARIOS: &[Scenario] = &[
         does: "Fifteen times as many customers. The gateway takes what the shop can bear and answers the others 429.",
         look: "Traces: service.name = gateway and http.response.status_code = 429. Queues: what waits for inventory and \
                notifications.",
+        page: "/traces?query=service.name%20%3D%20gateway%20and%20http.response.status_code%20%3D%20429",
         lasts: seconds(60),
         effects: &[Effect::Load { factor: 15.0 }],
     },
@@ -98,6 +102,7 @@ pub static SCENARIOS: &[Scenario] = &[
                times. The breakers before inventory open, so that most of the storm does not reach it.",
         look: "Breakers: `inventory` in gateway and in orders, and their calls by result. Traces: \
                http.request.resend_count > 0 has the gateway's own retries, which are few.",
+        page: "/breakers",
         lasts: seconds(60),
         effects: &[
             Effect::Fault {
@@ -116,6 +121,7 @@ pub static SCENARIOS: &[Scenario] = &[
         does: "Inventory is deployed as 2.0.0, and a third of its answers are errors. The end of it is the way back.",
         look: "Traces: service.name = inventory and service.version = 2.0.0 and status = error. Of the version before there are \
                none.",
+        page: "/services/inventory",
         lasts: seconds(120),
         effects: &[
             Effect::Deployment { service: ServiceName::Inventory, version: BAD_VERSION },
@@ -133,6 +139,7 @@ pub static SCENARIOS: &[Scenario] = &[
         title: "Slow consumer",
         does: "Each letter takes two seconds longer to send, so that the queue of letters grows.",
         look: "Queues: `notifications.email`. Stories: the time that a letter waits.",
+        page: "/map?node=notifications.email",
         lasts: seconds(180),
         effects: &[Effect::SlowConsumer { queue: queues::NOTIFICATIONS_EMAIL, by: seconds(2) }],
     },
@@ -142,6 +149,7 @@ pub static SCENARIOS: &[Scenario] = &[
         does: "With every fifth order comes a message that no consumer can read. None is retried; all end in the dead \
                letters with the reason.",
         look: "Queues: `orders.dlq`. Traces: error.type = malformed_message.",
+        page: "/traces?query=error.type%20%3D%20malformed_message",
         lasts: seconds(60),
         effects: &[Effect::Poison { key: keys::ORDER_PLACED, share: 0.2 }],
     },
@@ -166,6 +174,7 @@ mod tests {
         for (index, scenario) in SCENARIOS.iter().enumerate() {
             assert!(scenario.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{}", scenario.name);
             assert_eq!(names().position(|name| name == scenario.name), Some(index));
+            assert!(scenario.page.starts_with('/') && !scenario.page.contains(' '), "{}", scenario.name);
             assert!(!scenario.effects.is_empty() && !scenario.lasts.is_zero(), "{}", scenario.name);
             assert_eq!(named(scenario.name).map(|found| found.title), Some(scenario.title));
             for effect in scenario.effects {

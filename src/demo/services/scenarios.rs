@@ -73,6 +73,7 @@ fn describe(switches: &Switches, scenario: &Scenario) -> Value {
         "title": scenario.title,
         "does": scenario.does,
         "look": scenario.look,
+        "page": scenario.page,
         "on": on.is_some(),
         "since_ms": on.map(|on| on.since),
         "until_ms": on.map(|on| on.until),

@@ -155,6 +155,9 @@ fn announce(plan: &Plan, settings: &DemoSettings, switches: &Switches) -> std::i
     let door = plan.url(ServiceName::Gateway);
     writeln!(out, "Things that can go wrong: {}.", scenarios::names().collect::<Vec<_>>().join(", "))?;
     let first = scenarios::SCENARIOS[0].name;
+    if plan.dashboard.is_some() {
+        writeln!(out, "  {}/scenarios      has a button for each", plan.dashboard_url())?;
+    }
     writeln!(out, "  curl -X POST {door}/scenarios/{first}      switches one on, /off behind it off again")?;
     for running in switches.on() {
         let Scenario { title, does, look, lasts, .. } = running.scenario;

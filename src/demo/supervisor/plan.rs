@@ -45,8 +45,11 @@ impl Plan {
             services.insert(service.name, bound);
         }
         drop(held);
-        let dashboard = (!settings.no_dashboard).then(|| dashboard(&settings));
-        Ok(Self { settings, services, dashboard })
+        let mut plan = Self { settings, services, dashboard: None };
+        if !plan.settings.no_dashboard {
+            plan.dashboard = Some(dashboard(&plan.settings, plan.url(ServiceName::Gateway)));
+        }
+        Ok(plan)
     }
 
     /// Where a service is reached.
@@ -106,11 +109,13 @@ impl Plan {
     }
 }
 
-fn dashboard(settings: &DemoSettings) -> Told {
+/// What the dashboard is told; the gateway is where scenarios are switched.
+fn dashboard(settings: &DemoSettings, gateway: String) -> Told {
     let flags = [
         ("--listen", settings.listen.to_string()),
         ("--otlp-grpc", settings.otlp_grpc.to_string()),
         ("--otlp-http", settings.otlp_http.to_string()),
+        ("--scenarios-url", gateway),
         ("--log", settings.log.clone()),
     ];
     let mut arguments = vec!["dashboard".to_owned()];

@@ -167,6 +167,7 @@ fn state() -> PageState {
         vocabulary: Arc::default(),
         status: Arc::new(Quiet),
         test_trace: None,
+        scenarios: None,
         settings: Arc::new(PageSettings::default()),
         gate: Arc::default(),
         closing: CancellationToken::new(),
