@@ -13,6 +13,7 @@ use opentelemetry::metrics::Histogram;
 use opentelemetry::trace::{SpanKind, Status, TraceContextExt as _, Tracer as _};
 use opentelemetry::{Array, KeyValue, StringValue, Value, global};
 
+use super::redact;
 use crate::comms::correlation::{self, CorrelationId};
 use crate::comms::propagation::{self, FromHeaders};
 use crate::comms::{SCOPE, deadline, names};
@@ -96,7 +97,8 @@ fn request_attributes(request: &Request, route: Option<&str>, id: &CorrelationId
         KeyValue::new(names::NETWORK_PROTOCOL_VERSION, protocol(request.version())),
     ];
     attributes.extend(route.map(|route| KeyValue::new(names::HTTP_ROUTE, route.to_owned())));
-    attributes.extend(uri.query().map(|query| KeyValue::new(names::URL_QUERY, query.to_owned())));
+    attributes
+        .extend(uri.query().map(|query| KeyValue::new(names::URL_QUERY, redact::query(query).into_owned())));
     if let Some(agent) = text(header::USER_AGENT.as_str()) {
         attributes.push(KeyValue::new(names::USER_AGENT_ORIGINAL, agent.to_owned()));
     }
