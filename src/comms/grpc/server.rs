@@ -16,7 +16,7 @@ use tower::{Layer, Service};
 
 use super::call::{Call, ObservedBody, method_of};
 use crate::comms::correlation::{self, CorrelationId};
-use crate::comms::propagation::{self, FromHeaders};
+use crate::comms::propagation;
 use crate::comms::{SCOPE, deadline, names};
 
 /// Wraps a generated tonic service; use `tonic::service::LayerExt::named_layer` to keep its name.
@@ -37,8 +37,8 @@ impl GrpcServerLayer {
     }
 
     fn start(&self, request: &Request<Body>) -> (Call, CorrelationId) {
-        let incoming = propagation::extract(&FromHeaders(request.headers()));
-        let id = incoming.correlation_id.unwrap_or_else(|| CorrelationId::generate(&self.service));
+        let incoming = propagation::extract_headers(request.headers());
+        let id = incoming.id_or_new(&self.service);
         let method = method_of(request.uri());
         let mut attributes = vec![
             KeyValue::new(names::RPC_SYSTEM_NAME, "grpc"),
@@ -48,6 +48,7 @@ impl GrpcServerLayer {
         if let Some(authority) = request.uri().authority() {
             attributes.push(KeyValue::new(names::SERVER_ADDRESS, authority.host().to_owned()));
             attributes.extend(authority.port_u16().map(|p| KeyValue::new(names::SERVER_PORT, i64::from(p))));
+        attributes.extend(incoming.refused_attribute());
         }
         let tracer = global::tracer(SCOPE);
         let builder =

@@ -15,7 +15,7 @@ use opentelemetry::{Array, KeyValue, StringValue, Value, global};
 
 use super::redact;
 use crate::comms::correlation::{self, CorrelationId};
-use crate::comms::propagation::{self, FromHeaders};
+use crate::comms::propagation;
 use crate::comms::{SCOPE, deadline, names};
 
 #[derive(Clone)]
@@ -43,17 +43,16 @@ async fn serve(
     request: Request,
     next: Next,
 ) -> Response {
-    let incoming = propagation::extract(&FromHeaders(request.headers()));
-    let id = incoming.correlation_id.unwrap_or_else(|| CorrelationId::generate(&instrument.service));
+    let incoming = propagation::extract_headers(request.headers());
+    let id = incoming.id_or_new(&instrument.service);
     let route = matched.as_ref().map(MatchedPath::as_str);
     let method = request.method().clone();
     let name = route.map_or_else(|| method.to_string(), |route| format!("{method} {route}"));
     let tracer = global::tracer(SCOPE);
     let span = tracer.build_with_context(
-        tracer
-            .span_builder(name)
-            .with_kind(SpanKind::Server)
-            .with_attributes(request_attributes(&request, route, &id)),
+        tracer.span_builder(name).with_kind(SpanKind::Server).with_attributes(
+            request_attributes(&request, route, &id).into_iter().chain(incoming.refused_attribute()),
+        ),
         &incoming.context,
     );
     let context = incoming.context.with_span(span);
