@@ -44,6 +44,14 @@ impl CorrelationId {
         raw.and_then(Self::parse).unwrap_or_else(|| Self::generate(service))
     }
 
+    /// As [`Self::accept_or_generate`], and what was refused where it was not taken.
+    pub fn accept(raw: Option<&str>, service: &str) -> (Self, Option<Refused>) {
+        match raw.and_then(Self::parse) {
+            Some(id) => (id, None),
+            None => (Self::generate(service), raw.and_then(|raw| Refused::of(raw.as_bytes()))),
+        }
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -58,6 +66,36 @@ impl fmt::Display for CorrelationId {
 impl fmt::Debug for CorrelationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "CorrelationId({})", self.0)
+    }
+}
+
+/// What came in place of a correlation ID, fit for spans, logs and headers: without control characters, at most
+/// [`MAX_LENGTH`] bytes of it, and `…` where there was more. Who sent it can be found by it, and it can do no harm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused(String);
+
+impl Refused {
+    /// None where nothing was sent.
+    pub fn of(raw: &[u8]) -> Option<Self> {
+        // No less than what is shown: escaping makes nothing shorter.
+        let start = &raw[..raw.len().min(4 * MAX_LENGTH)];
+        let mut shown = String::from_utf8_lossy(start).escape_debug().to_string();
+        if shown.len() > MAX_LENGTH {
+            let end = (0..=MAX_LENGTH).rev().find(|end| shown.is_char_boundary(*end)).unwrap_or(0);
+            shown.truncate(end);
+            shown.push('…');
+        }
+        (!shown.is_empty()).then_some(Self(shown))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -121,6 +159,28 @@ mod tests {
         for bad in ["", " ", "a b", "a\n", "ünï", "\0", &"x".repeat(MAX_LENGTH + 1)] {
             assert_eq!(CorrelationId::parse(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn what_is_refused_is_kept_escaped_and_short() {
+        let accept = |raw: Option<&str>| CorrelationId::accept(raw, "test");
+        assert_eq!(accept(Some("abc")), (CorrelationId::parse("abc").expect("valid"), None));
+        for (raw, shown) in [
+            (None, None),
+            (Some(""), None),
+            (Some("a\r\nb\u{202e}"), Some(r"a\r\nb\u{202e}")),
+            (Some("ünï"), Some("ünï")),
+        ] {
+            let (id, refused) = accept(raw);
+            assert!(id.as_str().starts_with("test-"), "{id}");
+            assert_eq!(refused.as_ref().map(Refused::as_str), shown);
+        }
+        for long in ["x".repeat(10_240), "\n".repeat(10_240), "ü".repeat(5_000), "x".repeat(MAX_LENGTH + 1)]
+        {
+            let refused = accept(Some(&long)).1.expect("refused");
+            assert!(refused.as_str().ends_with('…') && refused.as_str().len() == MAX_LENGTH + 3, "{refused}");
+        }
+        assert_eq!(Refused::of(b"a\xff").expect("refused").as_str(), "a\u{fffd}");
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! | [`resilience`] | timeouts, retries within a budget, bulkheads, rate limits, caches, and their order |
 //! | [`deadline`] | how long somebody still waits for what a task does |
 //! | [`shutdown`] | one signal that tells all parts of a process to end |
+//! | [`testing`] | for tests of services: a broker in memory, calls that fail when they are to |
 //!
 //! What must not live here: anything of the shop or of the dashboard, and the OpenTelemetry SDK. The toolkit
 //! uses the API crate alone, so a team keeps its own exporter setup, or takes [`crate::telemetry`].
@@ -39,6 +40,8 @@ pub mod resilience;
 pub mod retry;
 #[cfg(feature = "comms")]
 pub mod shutdown;
+#[cfg(feature = "comms")]
+pub mod testing;
 
 /// The instrumentation scope of every span and metric that the toolkit makes.
 pub const SCOPE: &str = "throughline.comms";

@@ -5,6 +5,9 @@
 
 /// The correlation ID on spans, log records and in baggage. Set by convention among applications.
 pub const CORRELATION_ID: &str = "correlation.id";
+/// What a request, a call or a message came with in place of a valid correlation ID, escaped and cut; on the span that
+/// took it, which has a new ID. Ours.
+pub const REFUSED_CORRELATION_ID: &str = "throughline.refused_correlation_id";
 /// The correlation ID in HTTP headers, gRPC metadata and message headers; lower case as HTTP/2 wants it.
 pub const X_CORRELATION_ID: &str = "x-correlation-id";
 /// The calling service's name in HTTP headers and gRPC metadata.
@@ -86,9 +89,6 @@ pub const MESSAGE_TYPE: &str = "throughline.message.type";
 pub const MESSAGE_VERSION: &str = "throughline.message.version";
 /// The ID of the message that led to this one being sent.
 pub const MESSAGE_CAUSATION_ID: &str = "throughline.message.causation_id";
-
-/// What a message came with in place of a valid correlation ID, escaped and cut.
-pub const REFUSED_CORRELATION_ID: &str = "throughline.message.refused_correlation_id";
 
 pub const OUTCOME_ACK: &str = "ack";
 pub const OUTCOME_RETRY: &str = "retry";

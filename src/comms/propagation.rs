@@ -11,7 +11,7 @@ use opentelemetry::baggage::BaggageExt as _;
 use opentelemetry::propagation::{Extractor, Injector};
 use opentelemetry::{Context, KeyValue, global};
 
-use super::correlation::CorrelationId;
+use super::correlation::{CorrelationId, Refused};
 use super::names;
 
 /// What came in with a request or a message.
@@ -20,16 +20,50 @@ pub struct Incoming {
     pub context: Context,
     /// The caller's correlation ID, if it sent a valid one.
     pub correlation_id: Option<CorrelationId>,
+    /// What it sent in place of a valid one, in the header or else in baggage.
+    pub refused: Option<Refused>,
 }
 
-/// Reads the caller's context. What is malformed counts as absent.
+impl Incoming {
+    /// The caller's correlation ID, or a new one that names `service` as where it began.
+    pub fn id_or_new(&self, service: &str) -> CorrelationId {
+        self.correlation_id.clone().unwrap_or_else(|| CorrelationId::generate(service))
+    }
+
+    /// What a span says about an ID that was refused.
+    pub fn refused_attribute(&self) -> Option<KeyValue> {
+        let refused = self.refused.as_ref()?;
+        Some(KeyValue::new(names::REFUSED_CORRELATION_ID, refused.as_str().to_owned()))
+    }
+}
+
+/// Reads the caller's context. What is malformed counts as absent; of a correlation ID it is noted.
 pub fn extract(headers: &dyn Extractor) -> Incoming {
+    let header = headers.get(names::X_CORRELATION_ID);
+    extract_told(headers, header.map(str::as_bytes))
+}
+
+/// As [`extract`], of HTTP headers or gRPC metadata, where a value need not be text.
+pub fn extract_headers(headers: &HeaderMap) -> Incoming {
+    let header = headers.get(names::X_CORRELATION_ID);
+    extract_told(&FromHeaders(headers), header.map(HeaderValue::as_bytes))
+}
+
+/// `told` is what the header for the correlation ID holds.
+fn extract_told(headers: &dyn Extractor, told: Option<&[u8]>) -> Incoming {
     let context = global::get_text_map_propagator(|p| p.extract_with_context(&Context::new(), headers));
-    let correlation_id = headers.get(names::X_CORRELATION_ID).and_then(CorrelationId::parse).or_else(|| {
-        let value = context.baggage().get(names::CORRELATION_ID)?;
-        CorrelationId::parse(value.as_str())
-    });
-    Incoming { context, correlation_id }
+    let carried = context.baggage().get(names::CORRELATION_ID).map(|value| value.as_str().to_owned());
+    let parse = |raw: &[u8]| CorrelationId::parse(std::str::from_utf8(raw).ok()?);
+    let mut refused = None;
+    let mut correlation_id = None;
+    for raw in [told, carried.as_deref().map(str::as_bytes)].into_iter().flatten() {
+        correlation_id = parse(raw);
+        if correlation_id.is_some() {
+            break;
+        }
+        refused = refused.or_else(|| Refused::of(raw));
+    }
+    Incoming { context, correlation_id, refused }
 }
 
 /// Writes the context of an outgoing call or message.

@@ -8,9 +8,11 @@
 //! | `mod.rs` | settings, [`init`], the [`Guard`] that flushes |
 //! | `export.rs` | the OTLP exporters and their providers |
 //! | `format.rs` | log lines with trace and correlation ID, as text or JSON |
+//! | `testing.rs` | a recorder of spans for tests of services, with assertions |
 
 mod export;
 mod format;
+pub mod testing;
 
 use std::io::IsTerminal as _;
 use std::time::Duration;

@@ -1,9 +1,12 @@
-//! A layer for tonic servers: a SERVER span per call, joined to the caller's, for its correlation ID.
+//! A layer for tonic servers: a SERVER span per call, joined to the caller's, for its correlation ID. A handler that
+//! panics answers `INTERNAL`: without this the caller saw its connection reset and knew nothing.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context as Poller, Poll};
 use std::time::Instant;
 
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use opentelemetry::context::FutureExt as _;
 use opentelemetry::metrics::Histogram;
@@ -16,7 +19,7 @@ use tower::{Layer, Service};
 
 use super::call::{Call, ObservedBody, method_of};
 use crate::comms::correlation::{self, CorrelationId};
-use crate::comms::propagation::{self, FromHeaders};
+use crate::comms::propagation;
 use crate::comms::{SCOPE, deadline, names};
 
 /// Wraps a generated tonic service; use `tonic::service::LayerExt::named_layer` to keep its name.
@@ -37,14 +40,15 @@ impl GrpcServerLayer {
     }
 
     fn start(&self, request: &Request<Body>) -> (Call, CorrelationId) {
-        let incoming = propagation::extract(&FromHeaders(request.headers()));
-        let id = incoming.correlation_id.unwrap_or_else(|| CorrelationId::generate(&self.service));
+        let incoming = propagation::extract_headers(request.headers());
+        let id = incoming.id_or_new(&self.service);
         let method = method_of(request.uri());
         let mut attributes = vec![
             KeyValue::new(names::RPC_SYSTEM_NAME, "grpc"),
             KeyValue::new(names::RPC_METHOD, method.clone()),
             KeyValue::new(names::CORRELATION_ID, id.as_str().to_owned()),
         ];
+        attributes.extend(incoming.refused_attribute());
         if let Some(authority) = request.uri().authority() {
             attributes.push(KeyValue::new(names::SERVER_ADDRESS, authority.host().to_owned()));
             attributes.extend(authority.port_u16().map(|p| KeyValue::new(names::SERVER_PORT, i64::from(p))));
@@ -99,7 +103,8 @@ where
         let (mut call, id) = self.layer.start(&request);
         let until = deadline::of(request.headers());
         let work = self.inner.call(request).with_context(call.context.clone());
-        let work = correlation::scope(id.clone(), work);
+        let work = AssertUnwindSafe(work).catch_unwind();
+        let work = correlation::scope(id.clone(), async { work.await.unwrap_or_else(|_| Ok(broken())) });
         Box::pin(async move {
             let answer = match until {
                 None => work.await,
@@ -119,4 +124,10 @@ where
             Ok(response.map(|inner| Body::new(ObservedBody { inner, call })))
         })
     }
+}
+
+/// The answer where a handler panicked. What it panicked with is for the log, where the panic hook has put it.
+fn broken() -> Response<Body> {
+    tracing::error!("a gRPC handler panicked");
+    Status::internal("Internal error").into_http()
 }

@@ -8,19 +8,17 @@ use opentelemetry::context::FutureExt as _;
 use opentelemetry::trace::{SpanKind, Status, TraceContextExt as _, Tracer as _};
 use opentelemetry::{Context, KeyValue, global};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Method, Response, StatusCode, Url};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::client::ServiceHttpClient;
 use super::error::{CallError, CallErrorKind, excerpt};
+use super::redact;
 use crate::comms::breaker::Outcome;
 use crate::comms::correlation::{self, CorrelationId};
 use crate::comms::propagation::{self, IntoHeaders};
 use crate::comms::{SCOPE, deadline, names};
-
-/// Bodies of answers above this are refused.
-const MAX_BODY: usize = 8 * 1024 * 1024;
 
 /// One call on its way.
 pub struct Call<'a> {
@@ -57,10 +55,16 @@ impl<'a> Call<'a> {
         self
     }
 
+    /// As [`Self::idempotency_key`], with a key made for this call: its own retries are then one request, and a second
+    /// call is another.
+    pub fn idempotent(self) -> Self {
+        self.idempotency_key(uuid::Uuid::now_v7().to_string())
+    }
+
     /// Makes the call and reads the answer's JSON; an empty body reads as `null`.
     ///
     /// Tried again within the client's budget where the method allows it (all but POST and PATCH) or there is an
-    /// idempotency key.
+    /// idempotency key. A failure is logged once, whatever the number of tries; each try has its own span.
     ///
     /// # Errors
     /// An open breaker, no connection, no answer in time, a status of 400 or more, or a body of another type.
@@ -71,10 +75,11 @@ impl<'a> Call<'a> {
         let repeatable =
             !matches!(self.method, Method::POST | Method::PATCH) || self.idempotency_key.is_some();
         let attempt = |number| self.attempt(&url, &id, until, number);
-        match &self.client.retry {
+        let answer = match &self.client.retry {
             Some(retry) if repeatable => retry.run(Some(until), attempt).await,
             _ => attempt(0).await,
-        }
+        };
+        answer.inspect_err(log_failure)
     }
 
     /// One try, in a span of its own.
@@ -103,7 +108,7 @@ impl<'a> Call<'a> {
     fn start_span(&self, url: &str, id: &CorrelationId, number: u32) -> Context {
         let mut attributes = vec![
             KeyValue::new(names::HTTP_REQUEST_METHOD, self.method.to_string()),
-            KeyValue::new(names::URL_FULL, url.to_owned()),
+            KeyValue::new(names::URL_FULL, redact::url(url).into_owned()),
             KeyValue::new(names::CORRELATION_ID, id.as_str().to_owned()),
         ];
         if let Ok(url) = Url::parse(url) {
@@ -176,17 +181,48 @@ impl<'a> Call<'a> {
         id: &CorrelationId,
         kind: CallErrorKind,
         body: &[u8],
-        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+        source: Option<BoxError>,
     ) -> CallError {
         CallError {
             kind,
             method: self.method.clone(),
-            url: url.to_owned(),
+            url: redact::url(url).into_owned(),
             correlation_id: id.clone(),
             body_excerpt: excerpt(body),
             retry_after: None,
             turned_away_by: None,
             source,
+        }
+    }
+
+    /// The request with all of its headers; what cannot be sent is refused here.
+    fn request(
+        &self,
+        url: &str,
+        id: &CorrelationId,
+        left: Duration,
+        context: &Context,
+    ) -> Result<RequestBuilder, BoxError> {
+        if !matches!(self.path.bytes().next(), None | Some(b'/' | b'?')) {
+            // It would lengthen the host's name or make a user's of it.
+            return Err("the path does not begin with a slash".into());
+        }
+        let mut headers = HeaderMap::new();
+        propagation::inject(context, id, &mut IntoHeaders(&mut headers));
+        headers.insert(names::X_REQUEST_TIMEOUT_MS, deadline::header(left));
+        if let Some(key) = &self.idempotency_key {
+            headers.insert("idempotency-key", HeaderValue::try_from(key.as_str())?);
+        }
+        let request = self.client.client.request(self.method.clone(), url).headers(headers).timeout(left);
+        let limit = self.client.transport.max_request_body;
+        match &self.body {
+            None => Ok(request),
+            Some(Ok(body)) if body.len() > limit => {
+                let size = body.len();
+                Err(format!("the request's body has {size} bytes, above the limit of {limit}").into())
+            }
+            Some(Ok(body)) => Ok(request.header(CONTENT_TYPE, "application/json").body(body.clone())),
+            Some(Err(error)) => Err(error.to_string().into()),
         }
     }
 
@@ -198,32 +234,21 @@ impl<'a> Call<'a> {
         context: &Context,
     ) -> Result<(StatusCode, T), CallError> {
         let fail = |kind, body: &[u8], source| self.failure(url, id, kind, body, source);
-        let mut headers = HeaderMap::new();
-        propagation::inject(context, id, &mut IntoHeaders(&mut headers));
-        headers.insert(names::X_REQUEST_TIMEOUT_MS, deadline::header(left));
-        if let Some(key) = &self.idempotency_key {
-            let key = HeaderValue::try_from(key.as_str())
-                .map_err(|e| fail(CallErrorKind::Invalid, &[], Some(e.into())))?;
-            headers.insert("idempotency-key", key);
-        }
-        let mut request = self.client.client.request(self.method.clone(), url).headers(headers).timeout(left);
-        match &self.body {
-            Some(Ok(body)) => {
-                request = request.header(CONTENT_TYPE, "application/json").body(body.clone());
-            }
-            Some(Err(error)) => {
-                return Err(fail(CallErrorKind::Invalid, &[], Some(error.to_string().into())));
-            }
-            None => {}
-        }
-        let response = request.send().await.map_err(|e| fail(kind_of(&e), &[], Some(e.into())))?;
+        let request = self
+            .request(url, id, left, context)
+            .map_err(|why| fail(CallErrorKind::Invalid, &[], Some(why)))?;
+        let response = request.send().await.map_err(|e| {
+            // Without the URL: it is told with its secrets.
+            fail(kind_of(&e), &[], Some(e.without_url().into()))
+        })?;
         let status = response.status();
         let retry_after = retry_after(&response);
         let turned_away_by = text(&response, names::X_CIRCUIT_BREAKER).map(str::to_owned);
         context
             .span()
             .set_attribute(KeyValue::new(names::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16())));
-        let body = read_body(response).await.map_err(|(kind, e)| fail(kind, &[], e))?;
+        let limit = self.client.transport.max_answer_body;
+        let body = read_body(response, limit).await.map_err(|(kind, e)| fail(kind, &[], Some(e)))?;
         if status.is_client_error() || status.is_server_error() {
             let error = fail(CallErrorKind::Status(status), &body, None);
             return Err(CallError { retry_after, turned_away_by, ..error });
@@ -245,13 +270,17 @@ fn text<'a>(response: &'a Response, header: &str) -> Option<&'a str> {
     response.headers().get(header)?.to_str().ok()
 }
 
-type ReadError = (CallErrorKind, Option<Box<dyn std::error::Error + Send + Sync>>);
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type ReadError = (CallErrorKind, BoxError);
 
-async fn read_body(mut response: Response) -> Result<Vec<u8>, ReadError> {
+/// The decoded body; no more of it is held than the limit allows, whatever it was compressed to.
+async fn read_body(mut response: Response, limit: usize) -> Result<Vec<u8>, ReadError> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|e| (kind_of(&e), Some(e.into())))? {
-        if body.len() + chunk.len() > MAX_BODY {
-            return Err((CallErrorKind::Body, Some("the answer is larger than 8 MiB".into())));
+    let failed = |e: reqwest::Error| (kind_of(&e), e.without_url().into());
+    while let Some(chunk) = response.chunk().await.map_err(failed)? {
+        if body.len() + chunk.len() > limit {
+            let why = format!("the answer is larger than the limit of {limit} bytes");
+            return Err((CallErrorKind::Body, why.into()));
         }
         body.extend_from_slice(&chunk);
     }
@@ -263,6 +292,8 @@ fn kind_of(error: &reqwest::Error) -> CallErrorKind {
         CallErrorKind::Timeout
     } else if error.is_connect() {
         CallErrorKind::Connect
+    } else if error.is_decode() {
+        CallErrorKind::Body
     } else {
         CallErrorKind::Request
     }
@@ -277,6 +308,14 @@ fn record_failure(context: &Context, error: &CallError) -> Vec<KeyValue> {
         (None, Some(rejected)) => rejected.to_string(),
         (None, None) => error.to_string(),
     }));
+    let mut attributes = vec![KeyValue::new(names::ERROR_TYPE, error.error_type())];
+    if let Some(status) = error.status() {
+        attributes.push(KeyValue::new(names::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16())));
+    }
+    attributes
+}
+
+fn log_failure(error: &CallError) {
     if error.kind == CallErrorKind::Rejected {
         // Said by the breaker when it opened; each call that it turns away is no news.
         tracing::debug!(url = %error.url, error.r#type = %error.error_type(), "service call not made: {error}");
@@ -288,9 +327,4 @@ fn record_failure(context: &Context, error: &CallError) -> Vec<KeyValue> {
             "service call failed: {error}"
         );
     }
-    let mut attributes = vec![KeyValue::new(names::ERROR_TYPE, error.error_type())];
-    if let Some(status) = error.status() {
-        attributes.push(KeyValue::new(names::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16())));
-    }
-    attributes
 }

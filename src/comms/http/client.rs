@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 
 use super::call::Call;
 use super::error::CallError;
+use super::transport::Transport;
 use crate::comms::breaker::{Breaker, CountsAsFailure};
 use crate::comms::resilience::{Policy, Retry};
 use crate::comms::{SCOPE, names};
@@ -30,6 +31,7 @@ pub struct ServiceHttpClient {
     pub(super) service: Arc<str>,
     pub(super) peer: Option<Arc<str>>,
     pub(super) timeout: Duration,
+    pub(super) transport: Transport,
     pub(super) breaker: Option<Breaker>,
     pub(super) is_failure: fn(&CallError) -> bool,
     pub(super) retry: Option<Retry>,
@@ -58,6 +60,19 @@ impl ServiceHttpClient {
     /// # Errors
     /// As [`Self::new`].
     pub fn with_policy(base_url: &str, service_name: &str, policy: Policy) -> anyhow::Result<Self> {
+        Self::with_transport(base_url, service_name, policy, Transport::default())
+    }
+
+    /// As [`Self::with_policy`], with connections as `transport` says.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_transport(
+        base_url: &str,
+        service_name: &str,
+        policy: Policy,
+        transport: Transport,
+    ) -> anyhow::Result<Self> {
         let Policy { timeout, retry, breaker } = policy;
         let url = Url::parse(base_url).map_err(|e| anyhow::anyhow!("`{base_url}` is not a URL: {e}"))?;
         anyhow::ensure!(matches!(url.scheme(), "http" | "https"), "`{base_url}` is not an http or https URL");
@@ -65,13 +80,7 @@ impl ServiceHttpClient {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut headers = HeaderMap::new();
         headers.insert(names::X_SERVICE_NAME, HeaderValue::try_from(service_name)?);
-        let client = reqwest::Client::builder()
-            .timeout(timeout)
-            .connect_timeout(timeout.min(Duration::from_secs(2)))
-            .default_headers(headers)
-            .user_agent(concat!("throughline/", env!("CARGO_PKG_VERSION")))
-            .no_proxy()
-            .build()?;
+        let client = transport.client(timeout, headers)?;
         let duration = global::meter(SCOPE)
             .f64_histogram("http.client.request.duration")
             .with_unit("s")
@@ -84,6 +93,7 @@ impl ServiceHttpClient {
             service: service_name.into(),
             peer: None,
             timeout,
+            transport,
             breaker,
             is_failure: CallError::counts_as_failure,
             retry,

@@ -34,6 +34,7 @@ pub enum CallErrorKind {
 pub struct CallError {
     pub kind: CallErrorKind,
     pub method: Method,
+    /// Without user name, password and the secrets in its query.
     pub url: String,
     pub correlation_id: CorrelationId,
     /// The start of the answer's body, if there was one: at most 512 characters, no control characters.
@@ -68,6 +69,18 @@ impl CallError {
             | CallErrorKind::Invalid
             | CallErrorKind::Rejected => false,
         }
+    }
+
+    /// The innermost reason, where the kind alone does not tell it.
+    fn cause(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        let told =
+            matches!(self.kind, CallErrorKind::Status(_) | CallErrorKind::Timeout | CallErrorKind::Rejected);
+        let outer = self.source.as_deref().filter(|_| !told)?;
+        let mut cause: &(dyn std::error::Error + 'static) = outer;
+        while let Some(inner) = cause.source() {
+            cause = inner;
+        }
+        Some(cause)
     }
 
     /// What the circuit breaker said, if it is why the call was not made.
@@ -120,6 +133,9 @@ impl fmt::Display for CallError {
             },
         }
         write!(f, " (correlation {})", self.correlation_id)?;
+        if let Some(cause) = self.cause() {
+            write!(f, ": {cause}")?;
+        }
         if !self.body_excerpt.is_empty() {
             write!(f, ": {}", self.body_excerpt)?;
         }

@@ -13,8 +13,9 @@ use opentelemetry::metrics::Histogram;
 use opentelemetry::trace::{SpanKind, Status, TraceContextExt as _, Tracer as _};
 use opentelemetry::{Array, KeyValue, StringValue, Value, global};
 
+use super::redact;
 use crate::comms::correlation::{self, CorrelationId};
-use crate::comms::propagation::{self, FromHeaders};
+use crate::comms::propagation;
 use crate::comms::{SCOPE, deadline, names};
 
 #[derive(Clone)]
@@ -42,17 +43,16 @@ async fn serve(
     request: Request,
     next: Next,
 ) -> Response {
-    let incoming = propagation::extract(&FromHeaders(request.headers()));
-    let id = incoming.correlation_id.unwrap_or_else(|| CorrelationId::generate(&instrument.service));
+    let incoming = propagation::extract_headers(request.headers());
+    let id = incoming.id_or_new(&instrument.service);
     let route = matched.as_ref().map(MatchedPath::as_str);
     let method = request.method().clone();
     let name = route.map_or_else(|| method.to_string(), |route| format!("{method} {route}"));
     let tracer = global::tracer(SCOPE);
     let span = tracer.build_with_context(
-        tracer
-            .span_builder(name)
-            .with_kind(SpanKind::Server)
-            .with_attributes(request_attributes(&request, route, &id)),
+        tracer.span_builder(name).with_kind(SpanKind::Server).with_attributes(
+            request_attributes(&request, route, &id).into_iter().chain(incoming.refused_attribute()),
+        ),
         &incoming.context,
     );
     let context = incoming.context.with_span(span);
@@ -96,7 +96,8 @@ fn request_attributes(request: &Request, route: Option<&str>, id: &CorrelationId
         KeyValue::new(names::NETWORK_PROTOCOL_VERSION, protocol(request.version())),
     ];
     attributes.extend(route.map(|route| KeyValue::new(names::HTTP_ROUTE, route.to_owned())));
-    attributes.extend(uri.query().map(|query| KeyValue::new(names::URL_QUERY, query.to_owned())));
+    attributes
+        .extend(uri.query().map(|query| KeyValue::new(names::URL_QUERY, redact::query(query).into_owned())));
     if let Some(agent) = text(header::USER_AGENT.as_str()) {
         attributes.push(KeyValue::new(names::USER_AGENT_ORIGINAL, agent.to_owned()));
     }

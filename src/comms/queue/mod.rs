@@ -14,6 +14,7 @@
 //! | [`topic`] | the wildcards of a binding |
 //! | [`publisher`] | sending, with a PRODUCER span and the context in the headers |
 //! | [`consumer`] | the handling loop, with a CONSUMER span per delivery and the retry policy |
+//! | [`contract`] | which types and versions a consumer takes: JSON Schemas, and the way from old versions to the newest |
 //! | [`outbox`] | sending what belongs to a change of state: both happen or neither |
 //! | [`inbox`] | handling a message that is delivered twice once |
 //! | [`embedded`] | a broker on one SQLite file, durable and shared between processes |
@@ -23,6 +24,7 @@
 
 pub mod broker;
 pub mod consumer;
+pub mod contract;
 pub mod embedded;
 pub mod inbox;
 pub mod message;
@@ -34,6 +36,7 @@ pub mod topic;
 
 pub use broker::{Broker, BrokerError, Delivery, Outcome, QueueSpec, QueueStats, Settled};
 pub use consumer::{Consumer, Failure, Received, RetryPolicy};
+pub use contract::Contracts;
 pub use embedded::EmbeddedBroker;
 pub use message::Message;
 pub use publisher::Publisher;

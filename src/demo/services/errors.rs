@@ -90,7 +90,7 @@ impl From<Refused> for ShopError {
 impl From<tonic::Status> for ShopError {
     fn from(status: tonic::Status) -> Self {
         match status.code() {
-            Code::NotFound => Self::not_found(status.message()),
+            Code::NotFound => Self::new(StatusCode::NOT_FOUND, status.message()),
             Code::InvalidArgument => Self::new(StatusCode::BAD_REQUEST, status.message()),
             _ if grpc::is_rejected(&status) => {
                 Self::turned_away("users", "users is not available right now", None)

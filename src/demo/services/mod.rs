@@ -32,7 +32,7 @@ pub async fn build(shared: &Shared) -> anyhow::Result<Parts> {
     match shared.settings.name {
         ServiceName::Gateway => gateway::build(shared),
         ServiceName::Orders => orders::build(shared).await,
-        ServiceName::Users => Ok(users::build(shared)),
+        ServiceName::Users => users::build(shared).await,
         ServiceName::Payments => payments::build(shared),
         ServiceName::Inventory => inventory::build(shared).await,
         ServiceName::Notifications => Ok(notifications::build(shared)),

@@ -7,9 +7,9 @@ use opentelemetry::KeyValue;
 use tonic::service::{LayerExt as _, Routes};
 use tonic::{Request, Response, Status};
 
-use crate::comms::grpc::GrpcServerLayer;
-use crate::comms::grpc::user::user_service_server::{UserService, UserServiceServer};
-use crate::comms::grpc::user::{CreateUserRequest, GetUserRequest, User};
+use crate::comms::grpc::user::user_service_server::{SERVICE_NAME, UserService, UserServiceServer};
+use crate::comms::grpc::user::{CreateUserRequest, DESCRIPTORS, GetUserRequest, User};
+use crate::comms::grpc::{GrpcServerLayer, standard};
 use crate::demo::service::{Parts, Shared};
 use crate::demo::world::{Pace, note, query};
 
@@ -24,7 +24,7 @@ struct Users {
     known: Mutex<HashMap<String, User>>,
 }
 
-pub fn build(shared: &Shared) -> Parts {
+pub async fn build(shared: &Shared) -> anyhow::Result<Parts> {
     let known = (1..=50).map(|n| {
         let name = FIRST_NAMES[n % FIRST_NAMES.len()].to_owned();
         let email = format!("{}.{n}@example.com", name.to_lowercase());
@@ -34,19 +34,29 @@ pub fn build(shared: &Shared) -> Parts {
     let users = Users { pace: shared.pace, known: Mutex::new(known.collect()) };
     let service = UserServiceServer::from_arc(Arc::new(users));
     let layered = GrpcServerLayer::new(shared.name()).named_layer(service);
-    Parts { router: Routes::new(layered).into_axum_router(), consumers: Vec::new() }
+    let routes = standard::reflection(Routes::new(layered), &[DESCRIPTORS, standard::HEALTH_DESCRIPTORS])?;
+    let (routes, health) = standard::health(routes, &[SERVICE_NAME]).await;
+    let stop = shared.stop.clone();
+    let told = Box::pin(async move {
+        health.until(stop).await;
+        Ok(())
+    });
+    Ok(Parts { router: routes.into_axum_router(), consumers: vec![told] })
 }
 
 #[tonic::async_trait]
 impl UserService for Users {
     async fn get_user(&self, request: Request<GetUserRequest>) -> Result<Response<User>, Status> {
         let id = request.into_inner().id;
+        if !(1..=64).contains(&id.len()) {
+            return Err(Status::invalid_argument("a user's ID has 1 to 64 bytes"));
+        }
         note([KeyValue::new("user.id", id.clone())]);
         query(self.pace, "SELECT", "users", 2..12).await;
         let found = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
         found.map(Response::new).ok_or_else(|| {
             tracing::warn!(user.id = %id, "unknown user");
-            Status::not_found("user")
+            Status::not_found("User not found")
         })
     }
 

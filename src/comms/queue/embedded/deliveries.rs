@@ -1,7 +1,7 @@
 //! One consumer's deliveries: claiming the next message, renewing the leases at hand, waiting when there is
 //! nothing to do.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use super::settle::{self, Lease};
 use super::{Inner, now_ms, span_ms, unavailable};
 use crate::comms::correlation::CorrelationId;
+use crate::comms::names;
 use crate::comms::queue::broker::{BrokerError, Deliveries, Delivery};
 use crate::comms::queue::message::Message;
 
@@ -172,13 +173,20 @@ impl EmbeddedDeliveries {
         };
         let correlation_id: String = row.get("correlation_id");
         let time_ms: i64 = row.get("time_ms");
+        let mut headers: BTreeMap<String, String> =
+            serde_json::from_str(&row.get::<String, _>("headers")).map_err(unavailable)?;
+        // Another program may have written to the file.
+        let (correlation_id, refused) = CorrelationId::accept(Some(&correlation_id), &self.queue);
+        headers.extend(
+            refused.map(|id| (names::HEADER_REFUSED_CORRELATION_ID.to_owned(), id.as_str().to_owned())),
+        );
         let message = Message {
-            correlation_id: CorrelationId::accept_or_generate(Some(&correlation_id), &self.queue),
+            correlation_id,
             kind: row.get("type"),
             version: row.get("version"),
             time: UNIX_EPOCH + Duration::from_millis(time_ms.unsigned_abs()),
             causation_id: row.get("causation_id"),
-            headers: serde_json::from_str(&row.get::<String, _>("headers")).map_err(unavailable)?,
+            headers,
             content_type: row.get("content_type"),
             body: row.get::<Vec<u8>, _>("body").into(),
             id,

@@ -57,6 +57,8 @@ pub(super) struct Inner {
     quick: SqlitePool,
     watch: Watch,
     lease: Duration,
+    /// Both are the same connection, and the messages are gone with it.
+    in_memory: bool,
 }
 
 impl EmbeddedBroker {
@@ -88,7 +90,20 @@ impl EmbeddedBroker {
         let quick = one_connection(options.clone().synchronous(SqliteSynchronous::Normal)).await?;
         let file = options.get_filename().to_owned();
         let watch = Watch::start(one_connection(options).await?, &file);
-        Ok(Self { inner: Arc::new(Inner { durable, quick, watch, lease }) })
+        Ok(Self { inner: Arc::new(Inner { durable, quick, watch, lease, in_memory: false }) })
+    }
+
+    /// A broker of its own in memory, for tests: nothing of it is left when its last clone is dropped, and closing it
+    /// ends nothing before. [`crate::comms::testing::memory_broker`] says more.
+    ///
+    /// # Errors
+    /// SQLite cannot be set up.
+    pub async fn in_memory(lease: Duration) -> Result<Self, BrokerError> {
+        let options = SqliteConnectOptions::new().filename(":memory:").foreign_keys(true);
+        // One connection for everything: another one would see another database.
+        let only = prepare(options).await?;
+        let (durable, quick, watch) = (only.clone(), only.clone(), Watch::own(only));
+        Ok(Self { inner: Arc::new(Inner { durable, quick, watch, lease, in_memory: true }) })
     }
 }
 
@@ -129,7 +144,9 @@ async fn prepare(options: SqliteConnectOptions) -> Result<SqlitePool, BrokerErro
 }
 
 async fn one_connection(options: SqliteConnectOptions) -> Result<Pool, BrokerError> {
-    SqlitePoolOptions::new().max_connections(1).connect_with(options).await.map_err(unavailable)
+    // Never closed for its age: one in memory takes everything with it.
+    let pool = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
+    pool.connect_with(options).await.map_err(unavailable)
 }
 
 fn unavailable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> BrokerError {
@@ -194,6 +211,9 @@ impl Broker for EmbeddedBroker {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
+            if self.inner.in_memory {
+                return;
+            }
             self.inner.watch.stop().await;
             // The durable one last: the last connection to a file tidies it up.
             self.inner.quick.close().await;

@@ -15,6 +15,8 @@ use tokio::task::JoinHandle;
 
 /// Between two looks at the log: what idle consumers wait on average is half of it.
 const INTERVAL: Duration = Duration::from_millis(20);
+/// The same in memory, where tests wait for it.
+const INTERVAL_IN_MEMORY: Duration = Duration::from_millis(4);
 /// SQLite is asked at every so many looks at least.
 const ASK_EVERY: u32 = 10;
 
@@ -32,6 +34,13 @@ impl Watch {
         log.push("-wal");
         let (changed, changes) = watch::channel(0);
         let task = tokio::spawn(look(connection.clone(), PathBuf::from(log), changed));
+        Self { changes, task, connection }
+    }
+
+    /// As [`Self::start`], for a database in memory, whose only connection this is: it is asked how much it has changed.
+    pub fn own(connection: SqlitePool) -> Self {
+        let (changed, changes) = watch::channel(0);
+        let task = tokio::spawn(look_at_own(connection.clone(), changed));
         Self { changes, task, connection }
     }
 
@@ -81,4 +90,18 @@ async fn look(connection: SqlitePool, log: PathBuf, changed: watch::Sender<u64>)
 fn state(log: &Path) -> Option<(u64, SystemTime)> {
     let meta = std::fs::metadata(log).ok()?;
     Some((meta.len(), meta.modified().ok()?))
+}
+
+async fn look_at_own(connection: SqlitePool, changed: watch::Sender<u64>) {
+    let mut interval = tokio::time::interval(INTERVAL_IN_MEMORY);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut last = None;
+    loop {
+        interval.tick().await;
+        let now = sqlx::query_scalar::<_, i64>("SELECT total_changes()").fetch_one(&connection).await.ok();
+        if now != last || now.is_none() {
+            changed.send_modify(|count| *count = count.wrapping_add(1));
+        }
+        last = now;
+    }
 }

@@ -16,7 +16,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use serde_json::{Value, json};
 
 use super::topology::short;
-use crate::comms::correlation::CorrelationId;
+use crate::comms::correlation::{CorrelationId, Refused};
 use crate::comms::names;
 use crate::comms::queue::message::Message;
 
@@ -26,8 +26,6 @@ const PERSISTENT: u8 = 2;
 const DEPTH: usize = 8;
 /// The longest text that a header becomes which is none itself, in bytes.
 const LONGEST: usize = 4096;
-/// How much of an invalid correlation ID is kept, in bytes.
-const REFUSED: usize = 128;
 
 /// What our transport and the broker write for themselves; handlers do not see it.
 const INNER: [&str; 14] = [
@@ -190,8 +188,11 @@ fn correlation_id(
     let fresh = CorrelationId::generate(queue);
     if let Some(refused) = told.into_iter().next() {
         headers.insert(names::X_CORRELATION_ID.to_owned(), fresh.as_str().to_owned());
-        let shown = cut(refused.escape_debug().to_string(), REFUSED);
-        headers.insert(names::HEADER_REFUSED_CORRELATION_ID.to_owned(), shown);
+        headers.extend(
+            Refused::of(refused.as_bytes()).map(|refused| {
+                (names::HEADER_REFUSED_CORRELATION_ID.to_owned(), refused.as_str().to_owned())
+            }),
+        );
     }
     fresh
 }
