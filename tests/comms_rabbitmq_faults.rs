@@ -112,19 +112,22 @@ async fn killed_in_the_middle_of_ten_thousand_messages_none_is_lost_and_each_cou
         server.kill();
         server.start().await;
     }
-    senders.join_all().await;
+    let sent = tokio::time::timeout(2 * PATIENT, senders.join_all()).await;
+    sent.expect("a publish ends within the patience");
     assert_eq!(confirmed.load(Ordering::Relaxed), MESSAGES);
     eventually("all are handled", 120, async || {
         (count(&pool, "SELECT count(*) FROM effect").await >= i64::from(MESSAGES)).then_some(())
     })
     .await;
     eventually("the queue is empty", 60, async || {
-        let queues = receiving.queues().await.expect("queues");
+        let queues = tokio::time::timeout(Duration::from_secs(30), receiving.queues()).await;
+        let queues = queues.expect("an answer in time").expect("queues");
         queues.iter().all(|queue| queue.ready + queue.unsettled + queue.delayed == 0).then_some(())
     })
     .await;
     stop.cancel();
-    consuming.await.expect("the loop").expect("ends well");
+    let ended = tokio::time::timeout(Duration::from_secs(60), consuming).await;
+    ended.expect("a settlement on a lost connection holds nobody up").expect("the loop").expect("ends well");
     assert_eq!(count(&pool, "SELECT count(*) FROM effect").await, i64::from(MESSAGES), "once each");
     assert_eq!(
         count(&pool, "SELECT count(DISTINCT n) FROM effect").await,

@@ -18,6 +18,10 @@ use super::wire::{self, Read};
 use crate::comms::names;
 use crate::comms::queue::broker::{BrokerError, Outcome, Settle, Settled};
 
+/// How long the client may take to write a settlement. One that is under way when the connection is lost may otherwise never
+/// be told of it; the broker delivers the message again.
+const WRITTEN: Duration = Duration::from_secs(10);
+
 /// Deliveries of one consumer that were dropped unsettled, to be given back.
 #[derive(Default)]
 pub(super) struct Dropped {
@@ -66,9 +70,12 @@ impl Drop for Held {
 
 /// Gives a delivery back to its queue.
 pub(super) async fn give_back(acker: &Acker) {
+    let given = acker.nack(BasicNackOptions { requeue: true, ..Default::default() });
     // Where it fails, the channel is gone, and the broker gives it back by itself.
-    if let Err(error) = acker.nack(BasicNackOptions { requeue: true, ..Default::default() }).await {
-        tracing::debug!(%error, "a delivery could not be given back");
+    match tokio::time::timeout(WRITTEN, given).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "a delivery could not be given back"),
+        Err(_) => tracing::debug!("a delivery could not be given back in time"),
     }
 }
 
@@ -99,9 +106,9 @@ impl Held {
     async fn acknowledge(&mut self) -> Result<(), BrokerError> {
         let Some(acker) = self.acker.take() else { return Err(self.lost()) };
         self.inner.unsettled(&self.queue, -1);
-        match acker.ack(BasicAckOptions::default()).await {
-            Ok(true) => Ok(()),
-            Ok(false) | Err(_) => Err(self.lost()),
+        match tokio::time::timeout(WRITTEN, acker.ack(BasicAckOptions::default())).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false) | Err(_)) | Err(_) => Err(self.lost()),
         }
     }
 
