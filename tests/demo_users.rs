@@ -1,0 +1,52 @@
+//! The shop's users service as any gRPC client finds it: the guide's calls and codes, health, reflection.
+
+#![cfg(unix)]
+
+mod demo_support;
+
+use std::time::Duration;
+
+use demo_support::{Demo, Receiver};
+use throughline::comms::grpc::UserGrpcClient;
+use throughline::comms::grpc::user::CreateUserRequest;
+use tonic::Code;
+use tonic::transport::Endpoint;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_users_service_serves_the_guides_calls_health_and_reflection() {
+    let (_receiver, otlp) = Receiver::start().await;
+    let demo = Demo::start(otlp);
+    let address = format!("http://{}", demo.services[2]);
+    let users = UserGrpcClient::new(&address, "test", Duration::from_secs(20)).expect("a client");
+    let asked = CreateUserRequest { email: "zoe@example.com".into(), name: "Zoe".into() };
+    let made = users.create_user(asked).await.expect("created");
+    assert_eq!(users.get_user(&made.id).await.expect("kept"), made);
+    for (id, code) in [("u-unknown", Code::NotFound), ("", Code::InvalidArgument)] {
+        assert_eq!(users.get_user(id).await.expect_err(id).code(), code, "{id:?}");
+    }
+    for (email, name) in [("", "Zoe"), ("zoe", "Zoe"), ("zoe@example.com", "")] {
+        let asked = CreateUserRequest { email: email.into(), name: name.into() };
+        let status = users.create_user(asked).await.expect_err("not usable");
+        assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+    }
+
+    let channel = Endpoint::try_from(address).expect("a URI").connect().await.expect("connected");
+    let mut health = HealthClient::new(channel.clone());
+    for service in ["", "user.UserService"] {
+        let answer = health.check(HealthCheckRequest { service: service.into() }).await.expect("an answer");
+        assert_eq!(answer.into_inner().status, 1, "{service:?} serves");
+    }
+    let mut reflection = ServerReflectionClient::new(channel);
+    let request = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let answers = reflection.server_reflection_info(futures_util::stream::iter([request])).await;
+    let answer = answers.expect("a stream").into_inner().message().await.expect("told").expect("an answer");
+    assert!(format!("{answer:?}").contains("user.UserService"), "{answer:?}");
+}
