@@ -10,6 +10,7 @@ use demo_support::{Demo, Receiver};
 use throughline::comms::grpc::UserGrpcClient;
 use throughline::comms::grpc::user::CreateUserRequest;
 use tonic::Code;
+use tonic::transport::Endpoint;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_reflection::pb::v1::ServerReflectionRequest;
@@ -34,12 +35,13 @@ async fn the_users_service_serves_the_guides_calls_health_and_reflection() {
         assert_eq!(status.code(), Code::InvalidArgument, "{status}");
     }
 
-    let mut health = HealthClient::connect(address.clone()).await.expect("connected");
+    let channel = Endpoint::try_from(address).expect("a URI").connect().await.expect("connected");
+    let mut health = HealthClient::new(channel.clone());
     for service in ["", "user.UserService"] {
         let answer = health.check(HealthCheckRequest { service: service.into() }).await.expect("an answer");
         assert_eq!(answer.into_inner().status, 1, "{service:?} serves");
     }
-    let mut reflection = ServerReflectionClient::connect(address).await.expect("connected");
+    let mut reflection = ServerReflectionClient::new(channel);
     let request = ServerReflectionRequest {
         host: String::new(),
         message_request: Some(MessageRequest::ListServices(String::new())),
