@@ -30,6 +30,8 @@ pub fn settings(folder: &Path) -> Settings {
         read_keys: Vec::new(),
         allow_remote: false,
         demo: false,
+        brokers: Vec::new(),
+        ask_brokers: Duration::from_millis(300),
         first_request: Settings::FIRST_REQUEST,
     }
 }

@@ -14,6 +14,7 @@
 //! | [`topic`] | the wildcards of a binding |
 //! | [`publisher`] | sending, with a PRODUCER span and the context in the headers |
 //! | [`consumer`] | the handling loop, with a CONSUMER span per delivery and the retry policy |
+//! | [`depth`] | how many messages wait, as metrics |
 //! | [`outbox`] | sending what belongs to a change of state: both happen or neither |
 //! | [`inbox`] | handling a message that is delivered twice once |
 //! | [`embedded`] | a broker on one SQLite file, durable and shared between processes |
@@ -23,6 +24,7 @@
 
 pub mod broker;
 pub mod consumer;
+pub mod depth;
 pub mod embedded;
 pub mod inbox;
 pub mod message;

@@ -1,0 +1,1 @@
+//! Verdicts and figures of queues.
