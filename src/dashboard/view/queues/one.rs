@@ -84,7 +84,10 @@ fn draw(frame: Frame, queue: Queue, one: One, banners: Vec<Banner>, range: (Nano
         (!lines.is_empty())
             .then(|| chart::lines(&frame.visit, range, &Lines { label, lines: &lines, unit, marks: &[] }))
     };
-    let whole = |value: f64| format::count(value.round() as u64);
+    let whole = |value: f64| match value.fract() {
+        0.0 => format::count(value as u64),
+        _ => format!("{value:.1}"),
+    };
     OnePage {
         depth: draw(
             "Messages ready and unacknowledged",
