@@ -46,3 +46,23 @@ async fn it_is_real_comes_back_and_leaves_no_process_behind() {
     drop((host, server));
     eventually("they are gone", 10, async || (processes_of(&node) == 0).then_some(())).await;
 }
+
+/// The shared one, by the name of its node. Run by itself it shows in the next test that it does not outlive its process.
+#[tokio::test]
+async fn the_shared_one_serves_all_that_ask() {
+    let (one, other) = (Server::shared().await, Server::shared().await);
+    assert_eq!(one.port(), other.port());
+    println!("node {}", one.ask("/api/overview").await["node"].as_str().expect("a name"));
+}
+
+#[tokio::test]
+async fn the_shared_one_ends_with_its_process() {
+    let output = Command::new(std::env::current_exe().expect("this binary"))
+        .args(["--exact", "the_shared_one_serves_all_that_ask", "--nocapture"])
+        .output()
+        .expect("it runs");
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{told}");
+    let node = told.split("node ").nth(1).and_then(|rest| rest.split_whitespace().next()).expect("its name");
+    eventually("it is gone", 20, async || (processes_of(node) == 0).then_some(())).await;
+}

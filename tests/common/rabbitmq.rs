@@ -160,7 +160,8 @@ impl Server {
             .spawn()
             .expect("a shell starts");
         let group = format!("-{}", leader.id());
-        let watch = "read -r _ && exit; kill -KILL -- \"$1\"; sleep 1; [ -z \"$2\" ] || rm -rf \"$2\"";
+        // Not the shell's own `kill`: that of some shells knows no groups.
+        let watch = "read -r _ && exit; env kill -KILL -- \"$1\"; sleep 1; [ -z \"$2\" ] || rm -rf \"$2\"";
         let watcher = Command::new("sh")
             .args(["-c", watch, "sh", &group])
             .arg(if self.is_shared { self.folder.as_path() } else { Path::new("") })

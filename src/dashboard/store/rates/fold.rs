@@ -86,8 +86,7 @@ impl Fold {
         for part in sides.sides.chunks(LOOKED_AHEAD) {
             self.halves.look_ahead(part.iter().flat_map(|side| [side.key, side.other]));
             for side in part {
-                let from = (services[side.service as usize], instances[side.instance as usize]);
-                self.count(side, from, &sides.texts, counting);
+                self.count(side, services[side.service as usize], &instances, &sides.texts, counting);
             }
         }
         for (key, event) in self.pending.list.drain(..).flatten() {
@@ -96,12 +95,14 @@ impl Fold {
         self.pending.first = self.pending.next;
     }
 
-    fn count(&mut self, side: &Side, (service, instance): (u32, u32), texts: &[u8], counting: bool) {
+    fn count(&mut self, side: &Side, service: u32, instances: &[u32], texts: &[u8], counting: bool) {
         let peer = side.peer.as_ref().map_or(Names::UNKNOWN, |peer| self.names.id(peer, texts));
         if let Some(name) = side.operation.as_ref().filter(|_| counting) {
             let key = [service, self.names.id(name, texts), Names::NONE, Names::NONE];
             let event = Event { bucket: side.bucket, class: side.class, failed: side.error, waited: None };
             self.operations.count(key, event, 1);
+            // Only what is an operation has one.
+            let instance = instances[side.instance as usize];
             let event = Event { bucket: event.bucket - event.bucket % MINUTE, ..event };
             self.instances.count([service, instance, Names::NONE, Names::NONE], event, 1);
         }
