@@ -34,6 +34,13 @@ struct OnePage {
     traces: Vec<(String, String)>,
 }
 
+/// Who sends, or who takes, with the messages of each.
+struct Side<'a> {
+    title: &'static str,
+    nobody: &'static str,
+    services: &'a [(String, u64)],
+}
+
 /// What the address asks for.
 fn asked(visit: &Visit) -> Result<Key, PageError> {
     let of = |key: &str| {
@@ -192,10 +199,18 @@ impl OnePage {
     }
 
     /// Both sides with their titles and what is said where nobody was seen.
-    fn sides(&self) -> [(&'static str, &'static str, &[(String, u64)]); 2] {
+    fn sides(&self) -> [Side<'_>; 2] {
         [
-            ("Sent by", "No trace tells who sends to it", &self.one.publishers),
-            ("Taken by", "No trace tells who takes from it", &self.one.takers),
+            Side {
+                title: "Sent by",
+                nobody: "No trace tells who sends to it",
+                services: &self.one.publishers,
+            },
+            Side {
+                title: "Taken by",
+                nobody: "No trace tells who takes from it",
+                services: &self.one.takers,
+            },
         ]
     }
 }
