@@ -85,7 +85,7 @@ fn a_slope_needs_messages_time_and_a_line() {
         of("q", |at| Some(5_000.0 - at as f64 * 10.0)).verdict,
         Verdict::Draining { empty_in: Some(_), .. }
     ));
-    assert_eq!(of("q", |_| Some(0.0)).verdict, Verdict::Idle);
+    assert_eq!(of("q", |_| Some(0.0)).verdict, Verdict::Empty, "nobody told of rates");
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn a_queue_that_its_broker_does_not_list_is_gone_and_one_seen_twice_is_one() {
     let brokers = [Arc::new(told.clone())];
     let all = queues(series.clone(), &brokers);
     let said: Vec<_> = all.iter().map(|queue| (&*queue.key.name, queue.verdict.code())).collect();
-    assert_eq!(said, [("here", "idle"), ("was", "gone")]);
+    assert_eq!(said, [("here", "empty"), ("was", "gone")]);
     // Where not all queues are kept, one that is missing may be there.
     let all = queues(series, &[Arc::new(BrokerStatus { left_out: 1, ..told })]);
     assert_eq!(all[0].verdict, Verdict::Steady);

@@ -39,6 +39,8 @@ pub enum Verdict {
     Steady,
     /// Messages pass and none waits.
     Flowing,
+    /// Nothing waits; whether messages pass is not told.
+    Empty,
     /// Nothing waits, nothing passes.
     Idle,
     /// How many messages wait is not told.
@@ -60,8 +62,9 @@ impl Verdict {
             Verdict::Steady => 6,
             Verdict::Flowing => 7,
             Verdict::Unknown => 8,
-            Verdict::Idle => 9,
-            Verdict::Gone => 10,
+            Verdict::Empty => 9,
+            Verdict::Idle => 10,
+            Verdict::Gone => 11,
         }
     }
 
@@ -77,6 +80,7 @@ impl Verdict {
             Verdict::Steady => "steady",
             Verdict::Flowing => "flowing",
             Verdict::Unknown => "unknown",
+            Verdict::Empty => "empty",
             Verdict::Idle => "idle",
             Verdict::Gone => "gone",
         }
@@ -115,7 +119,7 @@ pub fn of(queue: &Queue, seen: &Seen<'_>) -> Verdict {
         return Verdict::DeadLetters;
     }
     if delays && queue.consumers.is_none_or(|count| count == 0.0) {
-        return if ready > 0.0 { Verdict::Delays } else { Verdict::Idle };
+        return if ready > 0.0 { Verdict::Delays } else { Verdict::Empty };
     }
     if ready > 0.0 && queue.consumers == Some(0.0) {
         return Verdict::NoConsumer { since: without_consumer(seen.consumers) };
@@ -136,6 +140,7 @@ pub fn of(queue: &Queue, seen: &Seen<'_>) -> Verdict {
         true => Verdict::Steady,
         false if passes(queue.incoming) || passes(queue.outgoing) => Verdict::Flowing,
         false if queue.unacknowledged.is_some_and(|count| count > 0.0) => Verdict::Flowing,
+        false if queue.incoming.is_none() && queue.outgoing.is_none() => Verdict::Empty,
         false => Verdict::Idle,
     }
 }

@@ -66,6 +66,7 @@ pub fn verdict(queue: &Queue, frame: &Frame) -> String {
         Verdict::Delays => "holds messages for a delay".to_owned(),
         Verdict::Steady => "steady".to_owned(),
         Verdict::Flowing => "flowing".to_owned(),
+        Verdict::Empty => "empty".to_owned(),
         Verdict::Idle => "idle".to_owned(),
         Verdict::Unknown => "not known yet".to_owned(),
         Verdict::Gone => "gone from the broker".to_owned(),
@@ -79,7 +80,9 @@ pub fn badge(frame: &Frame, queue: &Queue) -> Html {
         Verdict::DeadLetters => (" err", "err"),
         Verdict::Draining { .. } => ("", "down"),
         Verdict::Silent | Verdict::Unknown | Verdict::Gone => (" quiet", "unknown"),
-        Verdict::Delays | Verdict::Steady | Verdict::Flowing | Verdict::Idle => (" quiet", "ok"),
+        Verdict::Delays | Verdict::Steady | Verdict::Flowing | Verdict::Empty | Verdict::Idle => {
+            (" quiet", "ok")
+        }
     };
     let text = verdict(queue, frame);
     askama::filters::Safe(format!(
