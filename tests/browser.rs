@@ -45,7 +45,7 @@ async fn every_page_with_the_demo_shop() {
     let (mut demo, pages) = demo(folder.path());
     eventually("an order among the dead letters on the Overview", 60, || async {
         let page = client().get(&pages).send().await.ok()?.text().await.ok()?;
-        page.contains("orders.dlq").then_some(())
+        page.contains("in orders.dlq").then_some(())
     })
     .await;
     let shots = root().join("target/screenshots");

@@ -2,6 +2,7 @@
 
 use crate::comms::shutdown;
 use crate::config::dashboard::DashboardSettings;
+use crate::dashboard::collect::{self, Broker};
 use crate::dashboard::receive;
 use crate::dashboard::serve::{Dashboard, Settings};
 use crate::dashboard::store::Limits;
@@ -57,6 +58,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         allow_remote: given.allow_remote,
         demo: args.demo,
         scenarios_url: given.scenarios_url,
+        brokers: Broker::read(&given.rabbitmq_api)?,
+        ask_brokers: collect::EVERY,
         first_request: Settings::FIRST_REQUEST,
     };
     let dashboard = Dashboard::start(settings).await?;

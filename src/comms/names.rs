@@ -130,6 +130,15 @@ pub const METRIC_BREAKER_FAILURE_RATE: &str = "circuit_breaker.failure_rate";
 /// The same for calls that took too long.
 pub const METRIC_BREAKER_SLOW_RATE: &str = "circuit_breaker.slow_rate";
 
+// Queues: the names of the OpenTelemetry Collector's RabbitMQ receiver, which no convention has.
+/// Gauge with [`QUEUE_NAME`], [`QUEUE_BROKER`] and [`QUEUE_MESSAGE_STATE`]: messages in a queue.
+pub const METRIC_QUEUE_MESSAGES: &str = "rabbitmq.message.current";
+pub const QUEUE_NAME: &str = "rabbitmq.queue.name";
+/// `ready`, `unacknowledged`, or `delayed` until a retry.
+pub const QUEUE_MESSAGE_STATE: &str = "state";
+/// Which broker, where it is no RabbitMQ node; ours.
+pub const QUEUE_BROKER: &str = "throughline.broker";
+
 /// Span event and log record: a breaker went from one state to another. Holds [`BREAKER_NAME`], [`EVENT_FROM`],
 /// [`EVENT_TO`], [`BREAKER_REASON`], [`BREAKER_POLICY`] and, where known, [`SERVICE_PEER_NAME`].
 pub const EVENT_BREAKER_STATE_CHANGE: &str = "circuit_breaker.state_change";

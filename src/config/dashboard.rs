@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::dashboard::collect::Address;
 use crate::dashboard::keys::Key;
 use crate::dashboard::store::Location;
 
@@ -105,6 +106,17 @@ pub struct DashboardSettings {
     /// Host name under which the pages are reached besides localhost; may be repeated
     #[arg(long, env = "THROUGHLINE_HOST", value_name = "NAME", value_delimiter = ',')]
     pub host: Vec<String>,
+
+    /// Management interface of a RabbitMQ whose queues are shown: [NAME=]http://USER:PASSWORD@HOST:15672; may be
+    /// repeated. A user with the tag monitoring is enough; prefer the variable where there is a password
+    #[arg(
+        long,
+        env = "THROUGHLINE_RABBITMQ_API",
+        value_name = "URL",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    pub rabbitmq_api: Vec<Address>,
 
     /// Listen beyond this machine without both kinds of keys: everybody who reaches it may send or read
     #[arg(long, env = "THROUGHLINE_ALLOW_REMOTE")]

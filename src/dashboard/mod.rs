@@ -4,6 +4,7 @@
 //! `view` sees no SQL and no wire types, `receive` sees no pool, `query` makes no HTML, `store` knows no
 //! layout, `model` depends on nothing of ours.
 
+pub mod collect;
 #[cfg(test)]
 pub mod fixture;
 pub mod keys;

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::door::Door;
+use super::collect::{self, Board, Broker};
 use super::keys::gate::Gate;
 use super::keys::{Key, Keyring, Right, SameKey};
 use super::model::correlation::Keys;
@@ -53,6 +54,9 @@ pub struct Settings {
     pub demo: bool,
     /// The gateway of a demo shop, where failures are switched on: `http://HOST:PORT`.
     pub scenarios_url: Option<String>,
+    /// Brokers whose queues are asked for, and how often.
+    pub brokers: Vec<Broker>,
+    pub ask_brokers: Duration,
     /// How long a new connection may take for the head of its first request.
     pub first_request: Duration,
 }
@@ -117,8 +121,11 @@ impl Dashboard {
         let ops = Arc::new(Ops::new(store.clone(), counters.clone()));
         let scenarios = scenarios(settings.scenarios_url, listen, &keyring)?;
         let (receiving, showing) = (CancellationToken::new(), CancellationToken::new());
+        let board = Arc::new(Board::default());
         let state = PageState {
             reader: store.clone(),
+            board: board.clone(),
+            queues: Arc::default(),
             overviews: Arc::default(),
             breakers: Arc::default(),
             maps: Arc::default(),
@@ -156,6 +163,10 @@ impl Dashboard {
         if let Some((zipkin_at, _)) = zipkin_at {
             let zipkin = receive::zipkin::router(receiver);
             receivers.spawn(door::serve(zipkin_at, zipkin, door("Zipkin", false), receiving.clone()));
+        }
+        for broker in settings.brokers {
+            let (board, stop) = (board.clone(), receiving.clone());
+            receivers.spawn(collect::watch(broker, settings.ask_brokers, store.clone(), board, stop));
         }
         Ok(Self { listen, otlp_grpc, otlp_http, zipkin, store, ops, receiving, showing, receivers, pages })
     }

@@ -21,9 +21,10 @@ use super::services;
 use super::shop::{self, ServiceName};
 use super::world::Pace;
 use crate::comms::http::{ServiceHttpClient, instrument};
+use crate::comms::names::SYSTEM_THROUGHLINE;
 use crate::comms::queue::{
     Broker, BrokerError, Consumer, EmbeddedBroker, Failure, Message, Publisher, RabbitMqBroker, Received,
-    RetryPolicy, rabbitmq as amqp,
+    RetryPolicy, depth, rabbitmq as amqp,
 };
 use crate::comms::resilience::Policy;
 use crate::comms::shutdown;
@@ -216,7 +217,11 @@ async fn consume_and_serve(
         broker,
         stop: stop.clone(),
     };
-    let parts = services::build(&shared).await?;
+    let mut parts = services::build(&shared).await?;
+    // The embedded broker has nobody to be asked, so one of those that share it tells how many messages wait.
+    if shared.settings.name == ServiceName::Notifications && shared.broker.system() == SYSTEM_THROUGHLINE {
+        parts.consumers.push(Box::pin(depth::tell(Arc::clone(&shared.broker), stop.clone())));
+    }
     tracing::info!(address = %listener.local_addr()?, "{} is listening", shared.name());
     run_parts(listener, parts, stop).await
 }

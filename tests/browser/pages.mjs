@@ -28,6 +28,8 @@ async function addresses() {
     traces: '/traces',
     logs: '/logs',
     breakers: '/breakers',
+    queues: '/queues',
+    queue: '/queues/one?broker=throughline&vhost=%2F&name=orders.dlq',
     trace,
     correlation: story,
     map: '/map',

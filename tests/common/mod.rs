@@ -31,6 +31,8 @@ pub fn settings(folder: &Path) -> Settings {
         allow_remote: false,
         demo: false,
         scenarios_url: None,
+        brokers: Vec::new(),
+        ask_brokers: Duration::from_millis(300),
         first_request: Settings::FIRST_REQUEST,
     }
 }

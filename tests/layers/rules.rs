@@ -25,6 +25,12 @@ pub const LAYERS: &[Layer] = &[
         ],
         never: &[],
     },
+    // It sends figures in by the store's own door, as receivers do.
+    Layer {
+        room: "dashboard::collect",
+        may_use: &["dashboard::model", "dashboard::store::Ingest"],
+        never: &[],
+    },
     Layer { room: "dashboard::store", may_use: &["dashboard::model"], never: &[] },
     Layer {
         room: "dashboard::query",
@@ -39,6 +45,7 @@ pub const LAYERS: &[Layer] = &[
             "dashboard::keys",
             "dashboard::store",
             "dashboard::query",
+            "dashboard::collect::Board",
             "dashboard::fixture",
         ],
         never: &[
@@ -66,6 +73,7 @@ pub const LAYERS: &[Layer] = &[
             "telemetry",
             "dashboard::store",
             "dashboard::keys",
+            "dashboard::collect",
             "load",
         ],
         never: &[],

@@ -15,6 +15,7 @@
 //! | [`publisher`] | sending, with a PRODUCER span and the context in the headers |
 //! | [`consumer`] | the handling loop, with a CONSUMER span per delivery and the retry policy |
 //! | [`contract`] | which types and versions a consumer takes: JSON Schemas, and the way from old versions to the newest |
+//! | [`depth`] | how many messages wait, as metrics |
 //! | [`outbox`] | sending what belongs to a change of state: both happen or neither |
 //! | [`inbox`] | handling a message that is delivered twice once |
 //! | [`embedded`] | a broker on one SQLite file, durable and shared between processes |
@@ -25,6 +26,7 @@
 pub mod broker;
 pub mod consumer;
 pub mod contract;
+pub mod depth;
 pub mod embedded;
 pub mod inbox;
 pub mod message;

@@ -4,6 +4,7 @@
 //! * [`value`]: an attribute's value, of any OTLP type.
 //! * [`span`]: spans, logs, resources, scopes, decoded for reading.
 //! * [`series`]: series of metrics and their samples.
+//! * [`queues`]: what a broker tells of its queues.
 //! * [`summary`]: what a list needs to know of a trace without opening it.
 //! * [`severity`]: how bad a log record is.
 //! * [`answer`]: how a call or a delivery ended.
@@ -17,6 +18,7 @@ pub mod hash;
 pub mod ids;
 pub mod otlp;
 pub mod proto;
+pub mod queues;
 pub mod series;
 pub mod severity;
 pub mod span;

@@ -9,6 +9,7 @@
 //! * [`overview`], [`kept`] and [`outcome`]: what is wrong now, once for all who ask, and what became of what
 //!   failed.
 //! * [`breakers`]: circuit breakers out of metrics, spans and logs.
+//! * [`queues`]: queues of brokers, how each does and what is to be done about it.
 //! * [`map`](mod@map): services and what they call and send; [`services`](mod@services): how each does.
 //! * [`growth`]: what counters and distributions grew by.
 //! * [`redact`]: secrets that are not shown.
@@ -32,6 +33,7 @@ pub mod map;
 pub mod outcome;
 pub mod overview;
 pub mod prose;
+pub mod queues;
 pub mod redact;
 pub mod search;
 pub mod semantics;

@@ -2,6 +2,7 @@
 
 pub mod breakers;
 pub mod logs;
+pub mod queues;
 
 use askama::Template;
 use axum::extract::State;

@@ -21,6 +21,7 @@ pub enum Nav {
     Logs,
     Map,
     Services,
+    Queues,
     Breakers,
     Status,
     /// None of them: a result of a search, an error.
@@ -81,6 +82,7 @@ impl Frame {
             ("/logs", "Logs", Nav::Logs),
             ("/map", "Map", Nav::Map),
             ("/services", "Services", Nav::Services),
+            ("/queues", "Queues", Nav::Queues),
             ("/breakers", "Breakers", Nav::Breakers),
         ]
         .map(|(path, name, nav)| (self.link(path), name, self.nav == nav))

@@ -8,7 +8,7 @@
 //! * [`access`], [`login`]: who may read, and how a browser gets in and out.
 //! * [`chart`], [`bars`], [`dots`]: SVG drawn here.
 //! * [`overview`], [`traces`], [`logs`], [`trace`], [`download`], [`correlation`](mod@correlation), [`map`](mod@map),
-//!   [`services`](mod@services), [`breakers`], [`scenarios`], [`search`], [`status`], [`connect`]: the pages;
+//!   [`services`](mod@services), [`queues`], [`breakers`], [`scenarios`], [`search`], [`status`], [`connect`]: the pages;
 //!   [`series`]: metrics for programs.
 //! * [`assets`], [`live`]: embedded files and the stream of changes; [`news`]: the row that counts what came since.
 //!
@@ -36,6 +36,7 @@ pub mod logs;
 pub mod map;
 pub mod news;
 pub mod overview;
+pub mod queues;
 pub mod range;
 pub mod scenarios;
 pub mod search;
@@ -77,6 +78,8 @@ pub fn router(state: PageState) -> Router {
         .route("/breakers", get(breakers::list))
         .route("/breakers/one", get(breakers::one::show))
         .route("/scenarios", get(scenarios::list))
+        .route("/queues", get(queues::list))
+        .route("/queues/one", get(queues::one::show))
         .fallback(nothing_here)
         .layer(from_fn_with_state(state.clone(), access::page));
     let data = Router::new()
@@ -96,6 +99,8 @@ pub fn router(state: PageState) -> Router {
         .route("/api/series", get(series::show))
         .route("/api/breakers", get(breakers::json::list))
         .route("/api/breakers/one", get(breakers::json::show))
+        .route("/api/queues", get(queues::json::list))
+        .route("/api/queues/one", get(queues::json::show))
         .layer(from_fn_with_state(state.clone(), access::data));
     let open = Router::new()
         .route("/login", login::routes())

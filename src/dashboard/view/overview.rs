@@ -13,15 +13,19 @@ use super::escape::Html;
 use super::format;
 use super::frame::{Frame, Nav};
 use super::html::{PageResult, page};
+use super::queues;
 use super::visit::Visit;
 use crate::dashboard::query::breakers::Breaker;
 use crate::dashboard::query::breakers::kept::Listed;
 use crate::dashboard::query::outcome::Outcome;
 use crate::dashboard::query::overview::{FailedStory, Overview, Place, Trouble};
+use crate::dashboard::query::queues::{Queue, Verdict};
 use crate::dashboard::store::Activity;
 
 /// Open breakers that are listed; the others are on their own page.
 const MOST_OPEN: usize = 10;
+/// Queues that are listed; they stand the worst first.
+const MOST_QUEUES: usize = 5;
 
 /// The page.
 #[derive(Template)]
@@ -30,6 +34,7 @@ struct OverviewPage {
     frame: Frame,
     overview: Arc<Overview>,
     breakers: Arc<Listed>,
+    queues: Vec<Queue>,
     spans: Figure,
     failing: Figure,
     slow: Figure,
@@ -47,12 +52,15 @@ struct Figure {
 pub async fn show(State(state): State<PageState>, visit: Visit) -> PageResult {
     let overview = state.overviews.get(&*state.reader, period(&visit)).await?;
     let breakers = state.breakers.get(&*state.reader, period(&visit)).await?;
-    if !overview.ever && breakers.breakers.is_empty() {
+    let listed = queues::of(&state, &visit).await?;
+    if !overview.ever && breakers.breakers.is_empty() && listed.queues.is_empty() {
         return connect::empty(&visit, &state, Nav::Overview);
     }
     let (spans, failing, slow) = figures(&visit, &overview.steps);
     let frame = visit.frame(Nav::Overview, "Overview").live();
-    page(&OverviewPage { frame, overview, breakers, spans, failing, slow })
+    let needy = listed.queues.into_iter().filter(|queue| queue.verdict.is_trouble());
+    let queues = needy.take(MOST_QUEUES).collect();
+    page(&OverviewPage { frame, overview, breakers, queues, spans, failing, slow })
 }
 
 fn figures(visit: &Visit, steps: &[Activity]) -> (Figure, Figure, Figure) {
@@ -115,6 +123,10 @@ impl OverviewPage {
         if let Some(first) = self.open().next() {
             return breakers::finding(first);
         }
+        let calm = matches!(self.overview.troubles.first(), Some(Trouble::Refused(_)) | None);
+        if let Some(queue) = self.queues.first().filter(|_| calm) {
+            return queues::words::finding(queue, &self.frame);
+        }
         match self.overview.troubles.first() {
             Some(Trouble::Errors(Place { service, why, operation, .. })) if why.is_empty() => {
                 format!("{} fails at {}", format::shortened(service, 60), format::shortened(operation, 80))
@@ -144,6 +156,7 @@ impl OverviewPage {
         match self.overview.troubles.first() {
             Some(Trouble::Errors(_)) => "err",
             Some(Trouble::Slow { .. }) => "warn",
+            Some(Trouble::Refused(_)) | None if !self.queues.is_empty() => "warn",
             Some(Trouble::Refused(_)) | None => "",
         }
     }
@@ -194,9 +207,37 @@ impl OverviewPage {
             .map_or_else(|| "—".to_owned(), |rate| format!("{}{}/s", format::rate(rate), format::NBSP))
     }
 
+    /// How a queue does.
+    fn queue_badge(&self, queue: &Queue) -> Html {
+        queues::words::badge(&self.frame, queue)
+    }
+
+    /// A queue's name, and where it is.
+    fn queue_name(&self, queue: &Queue) -> String {
+        queues::words::shown(&queue.key)
+    }
+
+    fn queue_place(&self, queue: &Queue) -> String {
+        queues::words::place(&queue.key)
+    }
+
+    /// Messages that wait in it.
+    fn queue_ready(&self, queue: &Queue) -> Html {
+        queues::words::count(queue.ready)
+    }
+
+    /// For how long it is so, where that is known.
+    fn queue_since(&self, queue: &Queue) -> String {
+        match queue.verdict {
+            Verdict::NoConsumer { since: Some(since) } => self.frame.age(&since),
+            _ => "—".to_owned(),
+        }
+    }
+
     /// Whether anything is wrong beyond refused calls.
     fn is_wrong(&self) -> bool {
         self.open().next().is_some()
+            || !self.queues.is_empty()
             || self.overview.troubles.iter().any(|trouble| !matches!(trouble, Trouble::Refused(_)))
     }
 

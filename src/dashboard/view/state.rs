@@ -5,11 +5,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
+use crate::dashboard::collect::Board;
 use crate::dashboard::keys::gate::Gate;
 use crate::dashboard::model::{Nanos, TraceId};
 use crate::dashboard::query::breakers::Breakers;
 use crate::dashboard::query::completion::Vocabulary;
 use crate::dashboard::query::kept::{Maps, Overviews, ServiceLists};
+use crate::dashboard::query::queues::Queues;
 use crate::dashboard::store::Reader;
 
 /// Everything that handlers share. Cheap to clone.
@@ -23,6 +25,9 @@ pub struct PageState {
     /// The maps and lists of services computed last.
     pub maps: Arc<Maps>,
     pub services: Arc<ServiceLists>,
+    /// The series of queues read last, and what brokers that are asked tell of themselves.
+    pub queues: Arc<Queues>,
+    pub board: Arc<Board>,
     /// What the query line completes from.
     pub vocabulary: Arc<Vocabulary>,
     pub status: Arc<dyn StatusSource>,

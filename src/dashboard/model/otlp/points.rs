@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::super::Nanos;
 use super::super::proto::{WireError, fields};
 use super::super::series::{Identity, Kind, Sample, Shape};
+use super::super::value::{Attributes, Value};
 use super::decode;
 use super::interest::Interest;
 use label::{cut, instance, plain, text};
@@ -27,6 +28,8 @@ pub const MAX_SAMPLES: usize = 250_000;
 /// Names of metrics that are told apart among those that are not kept.
 const MAX_NAMES: usize = 1_000;
 const MS: Nanos = 1_000_000;
+/// Metrics of RabbitMQ, and the attributes of resources that say of which queue they are.
+const QUEUES: &str = "rabbitmq.";
 
 /// What a metrics request brought.
 #[derive(Debug, Clone, Default)]
@@ -161,6 +164,8 @@ impl Points {
 struct Source {
     service: String,
     instance: String,
+    /// What of the resource tells queues apart: the Collector describes each queue as a resource of its own.
+    queue: Attributes,
 }
 
 struct Reading<'a> {
@@ -174,7 +179,12 @@ impl Reading<'_> {
     /// `ResourceMetrics`. The resource may stand after its metrics, hence two passes.
     fn resource(&mut self, message: &[u8]) -> Result<(), WireError> {
         let resource = decode::resource(only(message, 1)?)?;
-        let source = Source { service: cut(resource.service(), MAX_TEXT).0, instance: instance(&resource) };
+        let of_queue = |(key, _): &&(String, Value)| key.starts_with(QUEUES);
+        let source = Source {
+            service: cut(resource.service(), MAX_TEXT).0,
+            instance: instance(&resource),
+            queue: resource.attributes.iter().filter(of_queue).cloned().collect(),
+        };
         each(message, 2, |scope| {
             let name = decode::scope(only(scope, 1)?)?.name;
             each(scope, 2, |metric| self.metric(metric, &source, &name))
@@ -239,7 +249,10 @@ impl Reading<'_> {
         source: &Source,
     ) -> Result<(), WireError> {
         let read = read_point(message, layout)?;
-        let attributes = decode::attributes(message, layout.attributes)?;
+        let mut attributes = decode::attributes(message, layout.attributes)?;
+        if metric.name.starts_with(QUEUES) {
+            attributes.extend(source.queue.iter().cloned());
+        }
         match self.place(&read) {
             Ok(Some(sample)) => {
                 let series = self.number(Identity { attributes: plain(attributes), ..metric.clone() });

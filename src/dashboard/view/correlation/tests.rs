@@ -160,6 +160,8 @@ fn app(id: &str, material: Material) -> axum::Router {
 fn state() -> PageState {
     PageState {
         reader: Arc::new(OneStory::new("", Material::default())),
+        board: Arc::default(),
+        queues: Arc::default(),
         overviews: Arc::default(),
         breakers: Arc::default(),
         maps: Arc::default(),

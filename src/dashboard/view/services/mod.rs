@@ -4,7 +4,7 @@
 
 mod data;
 mod one;
-mod spark;
+pub mod spark;
 
 use std::sync::Arc;
 

@@ -18,6 +18,11 @@ pub fn of(
     says: impl Fn(f64) -> String,
 ) -> Html {
     let values: Vec<Option<f64>> = steps.iter().map(|(_, rates)| value(rates)).collect();
+    values_of(&values, class, says)
+}
+
+/// The same over values, one a step.
+pub fn values_of(values: &[Option<f64>], class: &str, says: impl Fn(f64) -> String) -> Html {
     let most = values.iter().flatten().copied().fold(0.0, f64::max);
     let width = WIDTH / values.len().saturating_sub(1).max(1) as f64;
     let top = if most > 0.0 { most } else { 1.0 };

@@ -4,6 +4,7 @@ mod breakers;
 mod cases_in_html;
 mod logs;
 mod map;
+mod queues;
 mod rows;
 mod serve;
 mod services;

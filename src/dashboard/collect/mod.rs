@@ -1,0 +1,153 @@
+//! Asks brokers how their queues do, where nobody sends it: RabbitMQ's management interface, every few seconds.
+//!
+//! * [`address`]: a broker in the settings; [`management`]: the interface, its answers and its refusals;
+//!   [`points`]: figures as samples.
+//!
+//! What is asked only reads, so a user with the tag `monitoring` and no permissions is enough. Figures go into the store by
+//! its own door, like those that a Collector sends; what a queue is stands on the [`Board`] for the pages. A broker that
+//! does not answer is said so there and asked again; nothing else waits for it. Passwords are in no log, page or error.
+//!
+//! What must not live here: what figures mean, HTML.
+
+pub mod address;
+pub mod management;
+pub mod points;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::model::now;
+use super::model::queues::{BrokerStatus, QueueFacts};
+use super::store::Ingest;
+pub use address::{Address, Broker, WrongAddress};
+use management::Management;
+
+/// How often a broker is asked, unless set: RabbitMQ's own figures are renewed as often.
+pub const EVERY: Duration = Duration::from_secs(5);
+/// Queues of a broker of which something is kept.
+pub const MOST_QUEUES: usize = 1_000;
+
+/// What each broker told last; cheap to read.
+#[derive(Debug, Default)]
+pub struct Board(Mutex<Vec<Arc<BrokerStatus>>>);
+
+impl Board {
+    /// Of all brokers, in the order of the settings.
+    pub fn brokers(&self) -> Vec<Arc<BrokerStatus>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts up what is known of a broker, in place of what was known before.
+    pub fn put(&self, status: BrokerStatus) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let status = Arc::new(status);
+        match all.iter_mut().find(|known| known.name == status.name) {
+            Some(known) => *known = status,
+            None => all.push(status),
+        }
+    }
+}
+
+/// Asks a broker until `stop`.
+pub async fn watch(
+    broker: Broker,
+    every: Duration,
+    ingest: Arc<dyn Ingest>,
+    board: Arc<Board>,
+    stop: CancellationToken,
+) {
+    let mut status = BrokerStatus {
+        name: broker.name.clone(),
+        address: broker.shown(),
+        reached: None,
+        failing: None,
+        left_out: 0,
+        queues: Vec::new(),
+    };
+    board.put(status.clone());
+    let mut management = Management::new(broker);
+    loop {
+        let answer = tokio::select! {
+            () = stop.cancelled() => return,
+            answer = management.queues() => answer,
+        };
+        tell(&mut status, answer);
+        board.put(status.clone());
+        if status.failing.is_none() {
+            let points = points::of(&status.name, &status.queues, now());
+            if let Err(error) = ingest.keep(points).await {
+                tracing::warn!(broker = %status.name, "figures of queues are not kept: {error}");
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(every) => {}
+        }
+    }
+}
+
+/// Notes an answer; what changed between well and ill is said once in the log.
+fn tell(status: &mut BrokerStatus, answer: Result<Vec<QueueFacts>, management::Refusal>) {
+    match answer {
+        Ok(mut queues) => {
+            // Those that hold messages are wanted most.
+            queues.sort_by(|a, b| {
+                let waiting = |queue: &QueueFacts| queue.ready.unwrap_or(0);
+                let name = |queue: &QueueFacts| (queue.virtual_host.clone(), queue.name.clone());
+                waiting(b).cmp(&waiting(a)).then_with(|| name(a).cmp(&name(b)))
+            });
+            status.left_out = queues.len().saturating_sub(MOST_QUEUES);
+            queues.truncate(MOST_QUEUES);
+            status.queues = queues;
+            status.reached = Some(now());
+            if status.failing.take().is_some() {
+                tracing::info!(broker = %status.name, "the management interface of RabbitMQ answers again");
+            }
+        }
+        Err(refusal) => {
+            let why = refusal.to_string();
+            let same = status.failing.as_ref().is_some_and(|(before, _)| *before == why);
+            if !same {
+                tracing::warn!(broker = %status.name, address = %status.address, "queues are not known: {why}");
+            }
+            let since = status.failing.as_ref().map_or_else(now, |(_, since)| *since);
+            status.failing = Some((why, since));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use management::Refusal;
+
+    #[test]
+    fn a_broker_that_fails_keeps_what_it_told_and_since_when() {
+        let mut status = BrokerStatus {
+            name: "eu".into(),
+            address: "http://127.0.0.1:1/".into(),
+            reached: None,
+            failing: None,
+            left_out: 0,
+            queues: Vec::new(),
+        };
+        let queue = |number: usize| QueueFacts {
+            name: format!("q{number}"),
+            ready: Some(u64::from(number == 1_001)),
+            ..QueueFacts::default()
+        };
+        tell(&mut status, Ok((0..1_002).map(queue).collect()));
+        assert_eq!((status.queues.len(), status.left_out), (MOST_QUEUES, 2));
+        assert_eq!(status.queues[0].name, "q1001", "who holds messages is never left out for who holds none");
+        tell(&mut status, Err(Refusal::TooSlow));
+        let (_, since) = status.failing.clone().expect("it fails");
+        tell(&mut status, Err(Refusal::Login("monitor".into())));
+        let (why, still) = status.failing.clone().expect("it fails");
+        assert_eq!((still, status.queues.len()), (since, MOST_QUEUES));
+        assert!(why.contains("monitor"), "{why}");
+        tell(&mut status, Ok(Vec::new()));
+        assert_eq!((status.failing, status.queues.len()), (None, 0));
+    }
+}

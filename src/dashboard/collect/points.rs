@@ -1,0 +1,49 @@
+//! Figures of queues as samples of series, named as the Collector's RabbitMQ receiver names them.
+
+use std::sync::Arc;
+
+use crate::dashboard::model::otlp::points::Points;
+use crate::dashboard::model::queues::{self as names, QueueFacts};
+use crate::dashboard::model::series::{Kind, Shape};
+use crate::dashboard::model::{Identity, Nanos, Sample};
+
+const LEVEL: Kind = Kind { shape: Shape::Sum, monotonic: false, delta: false };
+const TOTAL: Kind = Kind { shape: Shape::Sum, monotonic: true, delta: false };
+const MS: Nanos = 1_000_000;
+
+/// A sample of each figure that the broker told; what it did not tell is no sample, and never 0.
+pub fn of(broker: &str, queues: &[QueueFacts], at: Nanos) -> Points {
+    let mut points = Points::default();
+    for queue in queues {
+        let figures = [
+            (names::CURRENT, "{messages}", LEVEL, Some("ready"), queue.ready),
+            (names::CURRENT, "{messages}", LEVEL, Some("unacknowledged"), queue.unacknowledged),
+            (names::CONSUMERS, "{consumers}", LEVEL, None, queue.consumers),
+            (names::PUBLISHED, "{messages}", TOTAL, None, queue.published),
+            (names::DELIVERED, "{messages}", TOTAL, None, queue.delivered),
+            (names::ACKNOWLEDGED, "{messages}", TOTAL, None, queue.acknowledged),
+        ];
+        for (name, unit, kind, state, value) in figures {
+            let Some(value) = value else { continue };
+            let mut attributes = vec![
+                (names::QUEUE.to_owned(), queue.name.clone()),
+                (names::VIRTUAL_HOST.to_owned(), queue.virtual_host.clone()),
+                (names::BROKER.to_owned(), broker.to_owned()),
+            ];
+            attributes.extend(state.map(|state| (names::STATE.to_owned(), state.to_owned())));
+            attributes.sort_unstable();
+            let number = points.series.len() as u32;
+            points.series.push(Arc::new(Identity {
+                name: name.to_owned(),
+                service: "rabbitmq".to_owned(),
+                instance: broker.to_owned(),
+                scope: "throughline".to_owned(),
+                unit: unit.to_owned(),
+                kind,
+                attributes,
+            }));
+            points.samples.push((number, Sample::of(at - at % MS, 0, value as f64)));
+        }
+    }
+    points
+}

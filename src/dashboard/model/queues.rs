@@ -1,0 +1,75 @@
+//! Queues as a broker's management interface tells of them, and the names under which their figures are kept.
+//!
+//! Figures over time are series under the names that the OpenTelemetry Collector's RabbitMQ receiver uses, so that what it
+//! sends and what is collected here are read alike. What a queue *is* (its type, arguments, where it dead-letters) is no
+//! series: it is known while the broker is asked.
+
+use super::Nanos;
+
+/// Messages by [`STATE`]: `ready`, `unacknowledged`, and `delayed` of brokers that tell it apart.
+pub const CURRENT: &str = "rabbitmq.message.current";
+pub const CONSUMERS: &str = "rabbitmq.consumer.count";
+pub const PUBLISHED: &str = "rabbitmq.message.published";
+pub const DELIVERED: &str = "rabbitmq.message.delivered";
+pub const ACKNOWLEDGED: &str = "rabbitmq.message.acknowledged";
+
+/// The attribute of [`CURRENT`].
+pub const STATE: &str = "state";
+/// What a queue is told apart by; of a resource where the Collector sends it, of the series here.
+pub const QUEUE: &str = "rabbitmq.queue.name";
+pub const VIRTUAL_HOST: &str = "rabbitmq.vhost.name";
+pub const NODE: &str = "rabbitmq.node.name";
+/// The broker's name, where it is not the node's: in the settings, or of a broker that is no RabbitMQ. Ours.
+pub const BROKER: &str = "throughline.broker";
+
+/// A broker that is asked, and what it told last.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BrokerStatus {
+    pub name: String,
+    /// Where it is asked, without user and password.
+    pub address: String,
+    /// When it answered last.
+    pub reached: Option<Nanos>,
+    /// Why it does not answer, and since when.
+    pub failing: Option<(String, Nanos)>,
+    /// Queues beyond the limit, of which nothing is kept.
+    pub left_out: usize,
+    /// As of `reached`.
+    pub queues: Vec<QueueFacts>,
+}
+
+/// What a queue is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct QueueFacts {
+    pub virtual_host: String,
+    pub name: String,
+    /// `classic`, `quorum`, `stream`.
+    pub kind: Option<String>,
+    pub node: Option<String>,
+    /// `running`, `flow`, `down`.
+    pub state: Option<String>,
+    pub durable: Option<bool>,
+    pub exclusive: Option<bool>,
+    pub auto_delete: Option<bool>,
+    /// Name of the policy that holds.
+    pub policy: Option<String>,
+    /// Arguments of the declaration, as text.
+    pub arguments: Vec<(String, String)>,
+    /// Exchange, empty for the default one, and routing key where it is set anew.
+    pub dead_letters: Option<(String, Option<String>)>,
+    /// The queues that its dead letters come to, as far as bindings tell.
+    pub dead_letter_queues: Vec<String>,
+    /// It holds messages for a time and passes them on: a queue of delays, with no consumer of its own.
+    pub delays: bool,
+    /// Other queues dead-letter into it.
+    pub takes_dead_letters: bool,
+    /// Messages that it takes at most.
+    pub limit: Option<u64>,
+    /// The figures, as of the answer; `None` where the broker did not say.
+    pub ready: Option<u64>,
+    pub unacknowledged: Option<u64>,
+    pub consumers: Option<u64>,
+    pub published: Option<u64>,
+    pub delivered: Option<u64>,
+    pub acknowledged: Option<u64>,
+}

@@ -1,0 +1,217 @@
+//! Queues, from a real RabbitMQ and from what a Collector sends to the page.
+#![cfg(all(unix, feature = "dashboard"))]
+
+mod common;
+
+use std::sync::Arc;
+
+use common::breakers::attributes;
+use common::rabbitmq::Server;
+use common::{Running, client, eventually, otlp};
+use serde_json::{Value, json};
+use throughline::dashboard::collect::{Address, Broker};
+
+const S: u64 = 1_000_000_000;
+
+fn brokers(addresses: &[String]) -> Vec<Broker> {
+    let addresses: Vec<Address> = addresses.iter().map(|text| text.parse().expect("any text")).collect();
+    Broker::read(&addresses).expect("addresses")
+}
+
+/// A server's management interface as a setting.
+fn api(name: &str, server: &Server, login: &str) -> String {
+    format!("{name}={}", server.management("").replace("http://", &format!("http://{login}@")))
+}
+
+async fn page(server: &Running, path: &str) -> (u16, String) {
+    let answer = client().get(server.page(path)).send().await.expect("an answer");
+    (answer.status().as_u16(), answer.text().await.expect("a text").replace('\u{a0}', " "))
+}
+
+async fn told(server: &Running, path: &str) -> Value {
+    let (status, text) = page(server, path).await;
+    assert_eq!(status, 200, "{path}: {text}");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+fn queue(list: &Value, broker: &str, name: &str) -> Option<Value> {
+    let all = list["queues"].as_array()?;
+    all.iter().find(|one| one["name"] == name && one["broker"] == broker).cloned()
+}
+
+/// Waits until the dashboard tells of a queue what is wanted.
+async fn until(server: &Running, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    eventually(what, 60, async || {
+        let list = told(server, "/api/queues").await;
+        wanted(&list).then_some(list)
+    })
+    .await
+}
+
+async fn ask(server: &Server, method: reqwest::Method, path: &str, body: Value) {
+    let request = client().request(method, server.management(path)).basic_auth("guest", Some("guest"));
+    let answer = request.json(&body).send().await.expect("an answer");
+    assert!(answer.status().is_success(), "{path}: {}", answer.status());
+}
+
+async fn declare(server: &Server, name: &str, arguments: Value) {
+    let path = format!("/api/queues/%2F/{name}");
+    ask(server, reqwest::Method::PUT, &path, json!({ "durable": true, "arguments": arguments })).await;
+}
+
+async fn publish(server: &Server, queue: &str, count: usize) {
+    for _ in 0..count {
+        let body =
+            json!({ "properties": {}, "routing_key": queue, "payload": "x", "payload_encoding": "string" });
+        ask(server, reqwest::Method::POST, "/api/exchanges/%2F/amq.default/publish", body).await;
+    }
+}
+
+/// A user that may look and nothing else.
+async fn observer(server: &Server) {
+    let user = json!({ "password": "look", "tags": "monitoring" });
+    ask(server, reqwest::Method::PUT, "/api/users/observer", user).await;
+    let nothing = json!({ "configure": "^$", "write": "^$", "read": "^$" });
+    ask(server, reqwest::Method::PUT, "/api/permissions/%2F/observer", nothing).await;
+}
+
+#[tokio::test]
+async fn a_rabbitmq_is_watched_by_a_user_that_may_only_look_through_its_end_and_back() {
+    let rabbit: Arc<Server> = Server::own().await;
+    observer(&rabbit).await;
+    declare(
+        &rabbit,
+        "work%2Fgr%C3%B6%C3%9Fe",
+        json!({
+            "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "buried", "x-max-length": 5000,
+        }),
+    )
+    .await;
+    declare(&rabbit, "buried", json!({})).await;
+    publish(&rabbit, "work/größe", 3).await;
+    publish(&rabbit, "buried", 2).await;
+    let asked = brokers(&[
+        api("eu", &rabbit, "observer:look"),
+        api("wrong", &rabbit, "observer:secretguess"),
+        "nobody=http://127.0.0.1:1".to_owned(),
+    ]);
+    let server = Running::with(|settings| settings.brokers = asked).await;
+
+    let list = until(&server, "its depth is known", |list| {
+        queue(list, "eu", "work/größe").is_some_and(|one| one["ready"] == 3.0)
+            && queue(list, "eu", "buried").is_some_and(|one| one["ready"] == 2.0)
+    })
+    .await;
+    let work = queue(&list, "eu", "work/größe").expect("it is there");
+    assert_eq!((work["verdict"].as_str(), work["consumers"].as_f64()), (Some("no_consumer"), Some(0.0)));
+    assert_eq!(work["facts"]["deadLetterQueues"], json!(["buried"]));
+    assert_eq!(
+        (work["facts"]["maxLength"].as_u64(), work["facts"]["type"].as_str()),
+        (Some(5000), Some("classic"))
+    );
+    let buried = queue(&list, "eu", "buried").expect("it is there");
+    assert_eq!(buried["verdict"], "dead_letters", "known by who dead-letters into it, not by its name");
+
+    // The two that fail are told apart, and say nothing of any password.
+    let brokers = list["brokers"].as_array().expect("a list").clone();
+    let why = |name: &str| {
+        let broker = brokers.iter().find(|broker| broker["name"] == name).expect("it is asked");
+        broker["failing"]["why"].as_str().unwrap_or_default().to_owned()
+    };
+    assert!(why("wrong").contains("refuses the login of “observer”"), "{}", why("wrong"));
+    assert!(why("nobody").contains("cannot be reached"), "{}", why("nobody"));
+    let (_, html) = page(&server, "/queues").await;
+    assert!(html.contains("RabbitMQ wrong") && html.contains("RabbitMQ nobody"), "both are on the page");
+    assert!(!html.contains("secretguess") && !html.contains(":look"), "and no password is");
+    let one = "/queues/one?broker=eu&vhost=%2F&name=work%2Fgr%C3%B6%C3%9Fe";
+    let (status, html) = page(&server, one).await;
+    assert_eq!(status, 200);
+    assert!(html.contains("x-max-length") && html.contains("buried"));
+
+    // More comes, rates are told; one is deleted.
+    publish(&rabbit, "work/größe", 4).await;
+    ask(&rabbit, reqwest::Method::DELETE, "/api/queues/%2F/buried", json!({})).await;
+    until(&server, "seven wait, and who counts sees them come in", |list| {
+        queue(list, "eu", "work/größe").is_some_and(|one| {
+            one["ready"] == 7.0 && one["inPerSecond"].as_f64().is_some_and(|rate| rate > 0.0)
+        })
+    })
+    .await;
+    until(&server, "the deleted one is gone", |list| {
+        queue(list, "eu", "buried").is_some_and(|one| one["verdict"] == "gone" && one["facts"].is_null())
+    })
+    .await;
+
+    // Its end is told, its last figures stay, and it is heard again.
+    rabbit.stop().await;
+    let failing = |list: &Value| list["brokers"][0]["failing"].is_object();
+    let list = until(&server, "its end is told", failing).await;
+    assert_eq!(queue(&list, "eu", "work/größe").expect("it stays")["ready"], 7.0);
+    assert!(list["brokers"][0]["reached"].is_string());
+    rabbit.start().await;
+    until(&server, "it is heard again", |list| !failing(list)).await;
+}
+
+/// A request as the Collector's receiver sends it: each queue is a resource of its own, with no service.
+fn collector(node: &str, name: &str, at: u64, ready: i64, consumers: i64, published: i64) -> Value {
+    let point = |value: i64, pairs: &[(&str, &str)]| {
+        json!({ "attributes": attributes(pairs), "timeUnixNano": at.to_string(),
+            "startTimeUnixNano": (at - 4_000 * S).to_string(), "asInt": value.to_string() })
+    };
+    let sum = |name: &str, monotonic: bool, points: Vec<Value>| {
+        json!({ "name": name, "unit": "{messages}",
+            "sum": { "aggregationTemporality": 2, "isMonotonic": monotonic, "dataPoints": points } })
+    };
+    json!({ "resourceMetrics": [{
+        "resource": { "attributes": attributes(&[
+            ("rabbitmq.node.name", node), ("rabbitmq.queue.name", name), ("rabbitmq.vhost.name", "/"),
+        ]) },
+        "scopeMetrics": [{ "scope": { "name": "github.com/open-telemetry/opentelemetry-collector-contrib/receiver/rabbitmqreceiver" },
+            "metrics": [
+                sum("rabbitmq.message.current", false, vec![
+                    point(ready, &[("state", "ready")]), point(0, &[("state", "unacknowledged")]),
+                ]),
+                sum("rabbitmq.consumer.count", false, vec![point(consumers, &[])]),
+                sum("rabbitmq.message.published", true, vec![point(published, &[])]),
+            ] }],
+    }] })
+}
+
+#[tokio::test]
+async fn what_a_collector_sends_is_told_apart_by_queue_and_judged_alike() {
+    let server = Running::start().await;
+    let now = otlp::now();
+    for step in 0..18_i64 {
+        let at = now - (17 - step as u64) * 30 * S;
+        for body in [
+            collector("rabbit@a", "orders", at, 20 + step * 30, 2, 1_000 + step * 60),
+            collector("rabbit@a", "mail", at, 5, i64::from(step < 6), 10),
+            collector("rabbit@b", "orders", at, 0, 1, 7),
+        ] {
+            let request =
+                client().post(server.otlp("/v1/metrics")).header("content-type", "application/json");
+            let answer = request.body(body.to_string()).send().await.expect("an answer");
+            assert_eq!(answer.status(), 200);
+        }
+    }
+    let list = told(&server, "/api/queues").await;
+    assert_eq!(list["queues"].as_array().expect("a list").len(), 3, "{list}");
+    let orders = queue(&list, "rabbit@a", "orders").expect("it was sent");
+    assert_eq!((orders["verdict"].as_str(), orders["ready"].as_f64()), (Some("growing"), Some(530.0)));
+    assert!((orders["growthPerSecond"].as_f64().expect("a slope") - 1.0).abs() < 0.05, "{orders}");
+    assert!((orders["inPerSecond"].as_f64().expect("a rate") - 2.0).abs() < 0.05, "{orders}");
+    assert_eq!((&orders["facts"], &orders["outPerSecond"]), (&Value::Null, &Value::Null));
+    let mail = queue(&list, "rabbit@a", "mail").expect("it was sent");
+    let since = mail["since"].as_str().and_then(|since| since.parse::<u64>().ok()).expect("a time");
+    assert_eq!(mail["verdict"], "no_consumer");
+    assert!(
+        since.abs_diff(now - 11 * 30 * S) <= 61 * S,
+        "to the step of what is read: {}",
+        (now - since) / S
+    );
+    assert_eq!(queue(&list, "rabbit@b", "orders").expect("it was sent")["verdict"], "idle");
+    let (status, html) = page(&server, "/queues").await;
+    assert!(status == 200 && html.contains("2 queues need you, mail first"), "{html}");
+    let (status, html) = page(&server, "/queues/one?broker=rabbit%40a&vhost=%2F&name=none").await;
+    assert!(status == 404 && html.contains("No such queue"), "{html}");
+}
