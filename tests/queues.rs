@@ -128,7 +128,11 @@ async fn a_rabbitmq_is_watched_by_a_user_that_may_only_look_through_its_end_and_
     assert_eq!(status, 200);
     assert!(html.contains("x-max-length") && html.contains("buried"));
 
-    // More comes, rates are told; one is deleted.
+    // More comes, rates are told; one is deleted. A total has to be known before it can be seen to grow.
+    until(&server, "what came in is known over two steps", |list| {
+        queue(list, "eu", "work/größe").is_some_and(|one| one["inPerSecond"].is_number())
+    })
+    .await;
     publish(&rabbit, "work/größe", 4).await;
     ask(&rabbit, reqwest::Method::DELETE, "/api/queues/%2F/buried", json!({})).await;
     until(&server, "seven wait, and who counts sees them come in", |list| {
