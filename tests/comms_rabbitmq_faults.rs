@@ -19,6 +19,9 @@ use throughline::comms::queue::{
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+/// One server at a time: each of these tests keeps two cores busy, and a broker that gets no time makes no leader.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 const MESSAGES: u32 = 10_000;
 /// Longer than a start of the server on a busy machine.
 const PATIENT: Duration = Duration::from_secs(120);
@@ -69,6 +72,7 @@ async fn count(pool: &SqlitePool, what: &'static str) -> i64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_in_the_middle_of_ten_thousand_messages_none_is_lost_and_each_counts_once() {
+    let _alone = ALONE.lock().await;
     let server = Server::own().await;
     let (sending, receiving) = (connect(&server, PATIENT).await, connect(&server, PATIENT).await);
     declare(sending.as_ref()).await;
@@ -140,6 +144,7 @@ async fn killed_in_the_middle_of_ten_thousand_messages_none_is_lost_and_each_cou
 
 #[tokio::test(flavor = "multi_thread")]
 async fn in_an_outage_senders_are_told_in_time_and_consumers_go_on_afterwards() {
+    let _alone = ALONE.lock().await;
     let server = Server::own().await;
     let hasty = connect(&server, Duration::from_millis(700)).await;
     let broker = connect(&server, PATIENT).await;
@@ -199,6 +204,7 @@ async fn in_an_outage_senders_are_told_in_time_and_consumers_go_on_afterwards() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_hangs_is_noticed_and_one_that_lost_everything_is_set_up_again() {
+    let _alone = ALONE.lock().await;
     let server = Server::own().await;
     let hasty = connect(&server, Duration::from_secs(1)).await;
     let broker = connect(&server, PATIENT).await;

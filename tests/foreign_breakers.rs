@@ -79,14 +79,24 @@ async fn open_and_close(dashboard: &Dashboard, process: &Process, address: &str,
 
     set(address, "/processor/up").await;
     seen(dashboard, process, name, "half_open").await;
+    // Longer than what counts as one export on a busy machine, so that it is a state of its own.
+    eventually("it is half-open for some exports", 30, || async {
+        let list = api(dashboard, "/api/breakers?last=15m").await;
+        let one = list["breakers"].as_array()?.iter().find(|one| one["name"] == name)?.clone();
+        let last = one["states"].as_array()?.last()?.clone();
+        let moment = |end: &str| last[end].as_str()?.parse::<u64>().ok();
+        (last["state"] == "half_open" && moment("to")? - moment("from")? > 3_000_000_000).then_some(())
+    })
+    .await;
     while client().get(format!("{address}/charge")).send().await.expect("an answer").status() != 200 {}
     for _ in 0..4 {
         ask(address, "/charge", 200).await;
     }
     let closed = seen(dashboard, process, name, "closed").await;
-    let states: Vec<_> =
-        closed["states"].as_array().unwrap().iter().map(|one| one["state"].as_str().unwrap()).collect();
-    assert_eq!(states[states.len() - 3..], ["open", "half_open", "closed"], "{closed}");
+    let states = closed["states"].as_array().unwrap().iter().map(|one| one["state"].as_str().unwrap());
+    // A busy machine may keep its exports back for so long that nothing is known of it in between.
+    let states: Vec<_> = states.filter(|state| *state != "unknown").collect();
+    assert!(states.ends_with(&["open", "half_open", "closed"]), "{closed}");
 }
 
 /// The page of the breaker tells what tripped it and what it turned away.

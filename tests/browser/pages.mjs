@@ -34,7 +34,7 @@ async function addresses() {
     correlation: story,
     map: '/map',
     'map-node': '/map?node=payments',
-    'map-edge': '/map?caller=service:payments&callee=outside:card-processor',
+    'map-edge': '/map?caller=service:payments&callee=service:bank',
     services: '/services',
     service: '/services/payments',
     search: '/search?q=nothing-like-this',
@@ -84,7 +84,7 @@ await run({
     await still(page);
     await visit(page, `${base}/map`);
     // In the drawing, by keyboard: an edge is a link.
-    const edge = page.locator('.map a.edge[aria-label^="payments to card-processor"]');
+    const edge = page.locator('.map a.edge[aria-label^="payments to bank"]');
     await edge.focus();
     await page.keyboard.press('Enter');
     await page.locator('#panel').waitFor();

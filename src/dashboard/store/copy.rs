@@ -180,6 +180,8 @@ impl<P: FnMut(u64, u64) + Send> Copying<P> {
                 continue;
             }
             self.target.begin().await?;
+            // What is sealed now may have been copied as part of the tail a round ago.
+            self.target.remove(run.id(), run.blocks()).await?;
             let mut bytes = run.rest.len() as u64;
             for table in TABLES {
                 let (first, last) = Key::range(table, run.id(), run.blocks());
