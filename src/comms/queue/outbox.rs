@@ -16,9 +16,8 @@
 //! # }
 //! ```
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use opentelemetry::Context;
 use opentelemetry::context::FutureExt as _;
@@ -28,6 +27,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::broker::BrokerError;
+use super::embedded::columns::{self, millis};
 use super::message::Message;
 use super::publisher::Publisher;
 use crate::comms::correlation::CorrelationId;
@@ -91,24 +91,14 @@ pub async fn add(
     let mut headers = message.headers.clone();
     propagation::inject(&Context::current(), &message.correlation_id, &mut IntoMap(&mut headers));
     let headers = serde_json::to_string(&headers).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    sqlx::query(
+    let insert = sqlx::query(
         "INSERT INTO outbox (exchange, routing_key, message_id, type, version, time_ms, correlation_id,
              causation_id, content_type, headers, body)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (message_id) DO NOTHING",
     )
     .bind(exchange)
-    .bind(routing_key)
-    .bind(&message.id)
-    .bind(&message.kind)
-    .bind(message.version)
-    .bind(millis(message.time))
-    .bind(message.correlation_id.as_str())
-    .bind(&message.causation_id)
-    .bind(&message.content_type)
-    .bind(headers)
-    .bind(message.body.as_ref())
-    .execute(transaction)
-    .await?;
+    .bind(routing_key);
+    columns::bind(insert, message, headers).execute(transaction).await?;
     Ok(())
 }
 
@@ -228,28 +218,11 @@ impl Relay {
 
 fn read(row: &SqliteRow) -> Result<Message, BrokerError> {
     let correlation_id: String = row.get("correlation_id");
-    let time_ms: i64 = row.get("time_ms");
     let kind: String = row.get("type");
-    let headers: BTreeMap<String, String> =
-        serde_json::from_str(&row.get::<String, _>("headers")).map_err(unavailable)?;
-    Ok(Message {
-        id: row.get("message_id"),
-        version: row.get("version"),
-        time: UNIX_EPOCH + Duration::from_millis(time_ms.unsigned_abs()),
-        correlation_id: CorrelationId::accept_or_generate(Some(&correlation_id), &kind),
-        kind,
-        causation_id: row.get("causation_id"),
-        headers,
-        content_type: row.get("content_type"),
-        body: row.get::<Vec<u8>, _>("body").into(),
-    })
+    let correlation_id = CorrelationId::accept_or_generate(Some(&correlation_id), &kind);
+    columns::read(row, correlation_id).map_err(unavailable)
 }
 
 fn unavailable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> BrokerError {
     BrokerError::Unavailable(error.into())
-}
-
-fn millis(time: SystemTime) -> i64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -1,9 +1,9 @@
 //! One consumer's deliveries: claiming the next message, renewing the leases at hand, waiting when there is
 //! nothing to do.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::sqlite::SqliteRow;
@@ -12,11 +12,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use super::settle::{self, Lease};
-use super::{Inner, now_ms, span_ms, unavailable};
+use super::{Inner, columns, now_ms, span_ms, unavailable};
 use crate::comms::correlation::CorrelationId;
 use crate::comms::names;
 use crate::comms::queue::broker::{BrokerError, Deliveries, Delivery};
-use crate::comms::queue::message::Message;
 
 /// Even when nothing is noticed, consumers look this often: a clock that jumped must not hold up messages.
 const LOOK_AT_LEAST: Duration = Duration::from_secs(1);
@@ -159,7 +158,6 @@ impl EmbeddedDeliveries {
 
     fn delivery(&self, row: &SqliteRow, slot: OwnedSemaphorePermit) -> Result<Delivery, BrokerError> {
         let seq: i64 = row.get("seq");
-        let id: String = row.get("message_id");
         let number: u32 = row.get("deliveries");
         let token: String = row.get("lease");
         self.at_hand.lock().unwrap_or_else(PoisonError::into_inner).insert(token.clone(), seq);
@@ -168,29 +166,16 @@ impl EmbeddedDeliveries {
             at_hand: Arc::clone(&self.at_hand),
             token,
             seq,
-            message_id: id.clone(),
+            message_id: row.get("message_id"),
             _slot: slot,
         };
         let correlation_id: String = row.get("correlation_id");
-        let time_ms: i64 = row.get("time_ms");
-        let mut headers: BTreeMap<String, String> =
-            serde_json::from_str(&row.get::<String, _>("headers")).map_err(unavailable)?;
         // Another program may have written to the file.
         let (correlation_id, refused) = CorrelationId::accept(Some(&correlation_id), &self.queue);
-        headers.extend(
+        let mut message = columns::read(row, correlation_id).map_err(unavailable)?;
+        message.headers.extend(
             refused.map(|id| (names::HEADER_REFUSED_CORRELATION_ID.to_owned(), id.as_str().to_owned())),
         );
-        let message = Message {
-            correlation_id,
-            kind: row.get("type"),
-            version: row.get("version"),
-            time: UNIX_EPOCH + Duration::from_millis(time_ms.unsigned_abs()),
-            causation_id: row.get("causation_id"),
-            headers,
-            content_type: row.get("content_type"),
-            body: row.get::<Vec<u8>, _>("body").into(),
-            id,
-        };
         Ok(Delivery {
             message,
             exchange: row.get("exchange"),

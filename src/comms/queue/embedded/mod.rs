@@ -16,6 +16,7 @@
 //! | `settle.rs` | how deliveries end |
 //! | `watch.rs` | noticing what other processes wrote |
 
+pub(in crate::comms::queue) mod columns;
 mod deliveries;
 mod publish;
 mod settle;
@@ -23,7 +24,7 @@ mod watch;
 
 use std::str::FromStr as _;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::BoxFuture;
 use sqlx::SqlSafeStr as _;
@@ -33,6 +34,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{Row as _, SqlitePool as Pool};
 
+use self::columns::millis;
 use self::watch::Watch;
 use super::broker::{Broker, BrokerError, Deliveries, QueueSpec, QueueStats};
 use super::message::Message;
@@ -156,11 +158,6 @@ fn unavailable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Br
 /// Milliseconds since 1970.
 fn now_ms() -> i64 {
     millis(SystemTime::now())
-}
-
-fn millis(time: SystemTime) -> i64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn span_ms(duration: Duration) -> i64 {

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use sqlx::{Row as _, Sqlite, Transaction};
 
-use super::{Inner, millis, unavailable};
+use super::{Inner, columns, unavailable};
 use crate::comms::queue::broker::{self, BrokerError, QueueSpec};
+
 use crate::comms::queue::message::Message;
 use crate::comms::queue::topic;
 
@@ -115,26 +116,15 @@ async fn insert(
     message: &Message,
 ) -> Result<(), BrokerError> {
     let headers = serde_json::to_string(&message.headers).map_err(unavailable)?;
-    sqlx::query(
+    let insert = sqlx::query(
         "INSERT INTO message (queue, exchange, routing_key, message_id, type, version, time_ms,
              correlation_id, causation_id, content_type, headers, body)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(queue)
     .bind(exchange)
-    .bind(routing_key)
-    .bind(&message.id)
-    .bind(&message.kind)
-    .bind(message.version)
-    .bind(millis(message.time))
-    .bind(message.correlation_id.as_str())
-    .bind(&message.causation_id)
-    .bind(&message.content_type)
-    .bind(headers)
-    .bind(message.body.as_ref())
-    .execute(&mut **tx)
-    .await
-    .map_err(unavailable)?;
+    .bind(routing_key);
+    columns::bind(insert, message, headers).execute(&mut **tx).await.map_err(unavailable)?;
     Ok(())
 }
 
