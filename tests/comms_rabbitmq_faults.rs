@@ -19,7 +19,7 @@ use throughline::comms::queue::{
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// One server at a time: each of these tests keeps two cores busy, and a broker that gets no time makes no leader.
+/// One server at a time: each of these tests keeps two cores busy by itself.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 const MESSAGES: u32 = 10_000;

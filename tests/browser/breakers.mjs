@@ -3,8 +3,7 @@
 //   node breakers.mjs BASE FOLDER
 
 import assert from 'node:assert/strict';
-import path from 'node:path';
-import { clean, launch, open, overflow, run, still, visit } from './browser.mjs';
+import { clean, fits, launch, open, run, still, visit } from './browser.mjs';
 
 const [base, folder] = process.argv.slice(2);
 const browser = await launch();
@@ -15,17 +14,7 @@ await run({
   async 'every page fits every width, light and dark, without an error'() {
     for (const colorScheme of ['light', 'dark']) {
       const page = await open(browser, base, { colorScheme });
-      for (const [name, address] of Object.entries(pages)) {
-        for (const width of [1440, 768, 400]) {
-          await page.setViewportSize({ width, height: width === 400 ? 860 : 1000 });
-          await visit(page, base + address);
-          const beyond = await overflow(page);
-          assert.ok(beyond <= 0, `${name} reaches ${beyond} px beyond the right edge at ${width} px, ${colorScheme}`);
-          const size = (await page.content()).length;
-          assert.ok(size < 200_000, `${name} has ${size} bytes of HTML`);
-          await page.screenshot({ path: path.join(folder, `${name}-${colorScheme}-${width}.png`), fullPage: true });
-        }
-      }
+      await fits(page, base, folder, pages, colorScheme, { fullPage: true });
       clean(page);
       await page.context().close();
     }

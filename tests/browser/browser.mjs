@@ -2,6 +2,7 @@
 // answer that failed, no request beyond the dashboard.
 
 import assert from 'node:assert/strict';
+import path from 'node:path';
 import { chromium } from 'playwright-core';
 
 const FLAGS = [
@@ -61,6 +62,21 @@ export async function visit(page, address) {
 /** The widest that anything reaches beyond the right edge of the window; scrolling boxes may hold more. */
 export async function overflow(page) {
   return page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+}
+
+/** Opens pages in a theme at every width: nothing reaches beyond the right edge, and none is large. Saves what it saw. */
+export async function fits(page, base, folder, pages, colorScheme, { fullPage = false } = {}) {
+  for (const [name, address] of Object.entries(pages)) {
+    for (const width of [1440, 768, 400]) {
+      await page.setViewportSize({ width, height: width === 400 ? 860 : 1000 });
+      await visit(page, base + address);
+      const beyond = await overflow(page);
+      assert.ok(beyond <= 0, `${name} reaches ${beyond} px beyond the right edge at ${width} px, ${colorScheme}`);
+      const size = (await page.content()).length;
+      assert.ok(size < 200_000, `${name} has ${size} bytes of HTML`);
+      await page.screenshot({ path: path.join(folder, `${name}-${colorScheme}-${width}.png`), fullPage });
+    }
+  }
 }
 
 /** Runs named checks one after the other; all are told, and one that fails makes the process fail. */
