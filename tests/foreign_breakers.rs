@@ -102,14 +102,18 @@ async fn open_and_close(dashboard: &Dashboard, process: &Process, address: &str,
 /// The page of the breaker tells what tripped it and what it turned away.
 async fn assert_explained(dashboard: &Dashboard, service: &str, name: &str) {
     let path = format!("service={service}&name={name}&last=15m");
-    let one = eventually("causes and rejected calls", 30, || async {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let one = loop {
         let one = api(dashboard, &format!("/api/breakers/one?{path}")).await;
-        let opened = one["transitions"].as_array()?.iter().find(|one| one["to"] == "open")?.clone();
-        let explained = opened["because"]["failedCalls"].as_u64() > Some(0);
+        let opened = one["transitions"].as_array().and_then(|all| all.iter().find(|one| one["to"] == "open"));
+        let explained = opened.is_some_and(|opened| opened["because"]["failedCalls"].as_u64() > Some(0));
         let rejected = one["rejectedCalls"].as_array().is_some_and(|all| !all.is_empty());
-        (explained && rejected).then_some(one)
-    })
-    .await;
+        if explained && rejected {
+            break one;
+        }
+        assert!(std::time::Instant::now() < deadline, "not within 30 s: causes and rejected calls: {one}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    };
     let results: Vec<_> =
         one["calls"].as_array().unwrap().iter().map(|calls| calls["result"].as_str().unwrap()).collect();
     assert_eq!(results, ["succeeded", "failed", "rejected"]);

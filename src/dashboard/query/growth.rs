@@ -73,13 +73,17 @@ fn appears(series: &Series, first: &Sample, found: &[Series], from: Nanos) -> bo
             && (&other.identity.instance, &other.identity.scope)
                 == (&series.identity.instance, &series.identity.scope)
     };
-    // Micrometer stamps each series of one export by itself, some milliseconds apart.
-    let earlier = |sample: &Sample| sample.time + ONE_EXPORT < first.time;
-    let heard = |other: &Series| other.before.iter().chain(other.samples.first()).any(earlier);
+    // Heard of in an export before: not only in the one that lies nearest. Micrometer stamps each series of one export by
+    // itself, some milliseconds apart.
+    let heard = |other: &Series| {
+        let times: Vec<Nanos> = other.before.iter().chain(&other.samples).map(|sample| sample.time).collect();
+        let nearest = times.iter().min_by_key(|time| time.abs_diff(first.time));
+        times.first().is_some_and(|begin| begin + ONE_EXPORT < first.time || Some(begin) < nearest)
+    };
     first.start >= from.max(1) || found.iter().filter(same_process).any(heard)
 }
 
-/// Times of one export lie within this.
+/// Times of one export lie within this; exports may lie closer together.
 const ONE_EXPORT: Nanos = 500_000_000;
 
 #[cfg(test)]
@@ -144,6 +148,17 @@ mod tests {
             series(COUNTER, "open", None, &[at(10, 1.0)]),
         ];
         assert_eq!(values(&together, 1), [0.0; 0], "one export, stamped apart, is no witness");
+        let half = |half: u64| Sample { time: FROM + half * S / 2, ..at(0, 9.0) };
+        let quick = [
+            series(
+                COUNTER,
+                "fire",
+                None,
+                &[half(19), Sample { time: half(20).time + 3_000_000, ..half(20) }],
+            ),
+            series(COUNTER, "open", None, &[at(10, 1.0)]),
+        ];
+        assert_eq!(values(&quick, 1), [1.0], "half a second before it was heard without it");
         let young = Sample { start: FROM + 5 * S, ..at(10, 4.0) };
         assert_eq!(
             values(&[series(COUNTER, "open", None, &[young])], 0),

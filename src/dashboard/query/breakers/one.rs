@@ -152,13 +152,17 @@ pub async fn one(reader: &dyn Reader, listed: &Listed, breaker: &Breaker) -> Res
 fn transitions(breaker: &Breaker, changes: &[Change], from: Nanos) -> Vec<Transition> {
     let mut all: Vec<Transition> = Vec::new();
     for instance in &breaker.instances {
-        for pair in instance.strip.windows(2) {
-            let is_change = |state: State| state != State::Unknown;
-            if pair[1].from > from && is_change(pair[0].state) && is_change(pair[1].state) {
+        // What nothing is known of in between does not hide that the state is another one after it; and who is heard of
+        // first when it is open did open.
+        let mut before = None;
+        for one in instance.strip.iter().filter(|one| one.state != State::Unknown) {
+            let known = before.replace(one.state);
+            let is_change = known.map_or(one.state.is_open(), |state| state != one.state);
+            if one.from > from && is_change {
                 all.push(Transition {
-                    at: pair[1].from,
-                    from: pair[0].state,
-                    to: pair[1].state,
+                    at: one.from,
+                    from: known.unwrap_or(State::Unknown),
+                    to: one.state,
                     instances: vec![instance.name.clone()],
                     told: None,
                     exact: false,

@@ -258,6 +258,31 @@ fn a_short_opening_is_not_lost_where_samples_became_one() {
 }
 
 #[test]
+fn exports_in_quick_succession_are_told_apart() {
+    let counter = |event: &str, values: &[(u64, f64)]| Series {
+        identity: Arc::new(identity("circuit", COUNTER, &[("name", "charge"), ("event", event)])),
+        before: None,
+        samples: values
+            .iter()
+            .map(|(at, value)| Sample::of(BEGIN + at * S / 10 * 4, BEGIN - S, *value))
+            .collect(),
+    };
+    let found = [
+        counter("fire", &(0..9).map(|at| (at, at as f64)).collect::<Vec<_>>()),
+        counter("open", &(1..9).map(|at| (at, 1.0)).collect::<Vec<_>>()),
+        counter("halfOpen", &(3..9).map(|at| (at, 1.0)).collect::<Vec<_>>()),
+        counter("close", &(4..9).map(|at| (at, 1.0)).collect::<Vec<_>>()),
+    ];
+    let end = BEGIN + 4 * S;
+    let mut tracks = Tracks::new();
+    track::go_on(&mut tracks, &found, BEGIN, end);
+    let (_, _, strip) = tracks.values().next().expect("one instance").until(BEGIN, end, end);
+    let told: Vec<_> = strip.iter().map(|one| (one.state, (one.from - BEGIN) * 10 / S)).collect();
+    use State::{Assumed, Closed, HalfOpen, Open};
+    assert_eq!(told, [(Assumed, 0), (Open, 4), (HalfOpen, 12), (Closed, 16)]);
+}
+
+#[test]
 fn names_of_states_are_read_and_numbers_are_not() {
     for (text, state) in [
         ("HALF_OPEN", Some(State::HalfOpen)),

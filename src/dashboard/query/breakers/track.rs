@@ -10,7 +10,7 @@ use crate::dashboard::query::growth;
 use crate::dashboard::store::Series;
 
 const S: Nanos = 1_000_000_000;
-/// Micrometer stamps each series of one export by itself, some milliseconds apart.
+/// Micrometer stamps each series of one export by itself, some milliseconds apart. No export tells a series twice.
 const ONE_EXPORT: Nanos = 500_000_000;
 /// Export intervals without a word after which the state is unknown.
 const SILENT: u64 = 3;
@@ -57,11 +57,19 @@ enum Told {
     There,
 }
 
+/// One point of the series of that number.
+#[derive(Debug, Clone, Copy)]
+struct Point {
+    time: Nanos,
+    series: usize,
+    told: Told,
+}
+
 /// The points of one instance in a part of time.
 #[derive(Default)]
 struct Points {
     peer: Option<String>,
-    list: Vec<(Nanos, Told)>,
+    list: Vec<Point>,
 }
 
 /// Tracks by instance.
@@ -71,26 +79,30 @@ pub type Tracks = HashMap<Place, Track>;
 pub fn go_on(tracks: &mut Tracks, found: &[Series], from: Nanos, now: Nanos) {
     let grown = growth::grown(found, from);
     let mut points: HashMap<Place, Points> = HashMap::new();
-    for (series, grown) in found.iter().zip(&grown) {
+    for (number, (series, grown)) in found.iter().zip(&grown).enumerate() {
         let Some(signal) = signal::of(&series.identity) else { continue };
         let Signal { key, instance, peer, says, slot } = signal;
         let place = points.entry((key, instance)).or_default();
         place.peer = place.peer.take().or(peer);
+        let point = |time, told| Point { time, series: number, told };
+        let there = series.samples.iter().map(|sample| point(sample.time, Told::There));
         match says {
-            Says::Is(state) => levels(place, series, |value| Told::Level(slot, state, value)),
-            Says::Flag(state) => levels(place, series, |value| Told::Flag(slot, state, value)),
+            Says::Is(state) => {
+                place.list.extend(levels(series, number, |value| Told::Level(slot, state, value)))
+            }
+            Says::Flag(state) => {
+                place.list.extend(levels(series, number, |value| Told::Flag(slot, state, value)))
+            }
             Says::Moved(state) => {
-                place.list.extend(series.samples.iter().map(|sample| (sample.time, Told::There)));
+                place.list.extend(there);
                 let moved = grown.iter().filter(|growth| growth.value > 0.0);
-                place.list.extend(moved.map(|growth| (growth.time, Told::Moved(state, growth.value))));
+                place.list.extend(moved.map(|growth| point(growth.time, Told::Moved(state, growth.value))));
             }
-            Says::Calls(_) | Says::FailureRate(_) | Says::There => {
-                place.list.extend(series.samples.iter().map(|sample| (sample.time, Told::There)));
-            }
+            Says::Calls(_) | Says::FailureRate(_) | Says::There => place.list.extend(there),
         }
     }
     for (place, mut points) in points {
-        points.list.sort_by_key(|(time, _)| *time);
+        points.list.sort_by_key(|point| point.time);
         if let Some(track) = tracks.get_mut(&place) {
             track.take(&points, now);
         } else if tracks.len() < MOST_TRACKS
@@ -103,19 +115,41 @@ pub fn go_on(tracks: &mut Tracks, found: &[Series], from: Nanos, now: Nanos) {
 }
 
 /// The samples of a level. Of several that became one, a 1 among them is not lost.
-fn levels(place: &mut Points, series: &Series, told: impl Fn(f64) -> Told) {
-    let before = series.before.iter();
-    for sample in before.chain(&series.samples) {
+fn levels(found: &Series, series: usize, told: impl Fn(f64) -> Told) -> Vec<Point> {
+    let mut points = Vec::new();
+    for sample in found.before.iter().chain(&found.samples) {
         if sample.value < 0.5 && sample.max.is_some_and(|max| max >= 0.5) {
-            place.list.push((sample.time.saturating_sub(ONE_EXPORT * 2), told(1.0)));
+            let time = sample.time.saturating_sub(ONE_EXPORT * 2);
+            points.push(Point { time, series, told: told(1.0) });
         }
-        place.list.push((sample.time, told(sample.value)));
+        points.push(Point { time: sample.time, series, told: told(sample.value) });
     }
+    points
+}
+
+/// Splits points into exports: each ends before a series comes again, and after [`ONE_EXPORT`] at the latest.
+fn exports(points: &[Point]) -> impl Iterator<Item = &[Point]> {
+    let mut rest = points;
+    std::iter::from_fn(move || {
+        let begin = rest.first()?.time;
+        let mut told: Vec<(usize, Nanos)> = Vec::new();
+        let again = |point: &Point| {
+            let before = told.iter().find(|(series, _)| *series == point.series).map(|(_, time)| *time);
+            if before.is_none() {
+                told.push((point.series, point.time));
+            }
+            point.time > begin.saturating_add(ONE_EXPORT) || before.is_some_and(|time| time < point.time)
+        };
+        let end = rest.iter().position(again).unwrap_or(rest.len());
+        let (export, later) = rest.split_at(end);
+        rest = later;
+        Some(export)
+    })
 }
 
 impl Track {
     fn begin(points: &Points) -> Option<Self> {
-        let first = points.list.first()?.0;
+        let first = points.list.first()?.time;
         Some(Self {
             peer: None,
             known: Known::NeverMoved,
@@ -131,24 +165,20 @@ impl Track {
 
     fn take(&mut self, points: &Points, now: Nanos) {
         self.peer = points.peer.clone().or(self.peer.take());
-        let fresh = &points.list[points.list.partition_point(|(time, _)| *time <= self.heard)..];
+        let fresh = &points.list[points.list.partition_point(|point| point.time <= self.heard)..];
         self.interval = interval(fresh, self.interval);
-        let mut rest = fresh;
-        while let Some((begin, _)) = rest.first() {
-            let end = rest.partition_point(|(time, _)| *time <= begin.saturating_add(ONE_EXPORT));
-            let (export, later) = rest.split_at(end);
+        for export in exports(fresh) {
             self.settle(export, now);
-            rest = later;
         }
         let over = self.stretches.len().saturating_sub(MOST_STRETCHES);
         self.stretches.drain(..over);
     }
 
     /// Takes in what one export tells.
-    fn settle(&mut self, export: &[(Nanos, Told)], now: Nanos) {
-        let (time, end) = (export[0].0, export[export.len() - 1].0);
+    fn settle(&mut self, export: &[Point], now: Nanos) {
+        let (time, end) = (export[0].time, export[export.len() - 1].time);
         let mut moves = Moves::default();
-        for (at, told) in export {
+        for Point { time: at, told, .. } in export {
             match *told {
                 Told::Level(slot, state, value) => self.level(Known::Gauge, slot, state, value, *at),
                 Told::Flag(slot, state, value) => {
@@ -276,13 +306,8 @@ pub fn join(strip: Vec<Stretch>, from: Nanos, to: Nanos) -> Vec<Stretch> {
 }
 
 /// The usual time between two exports.
-fn interval(points: &[(Nanos, Told)], before: Nanos) -> Nanos {
-    let mut exports: Vec<Nanos> = Vec::new();
-    for (time, _) in points {
-        if exports.last().is_none_or(|last| *time > last.saturating_add(ONE_EXPORT)) {
-            exports.push(*time);
-        }
-    }
+fn interval(points: &[Point], before: Nanos) -> Nanos {
+    let exports: Vec<Nanos> = exports(points).map(|export| export[0].time).collect();
     let mut between: Vec<Nanos> = exports.windows(2).map(|pair| pair[1] - pair[0]).collect();
     between.sort_unstable();
     // Two exports may lie apart for any reason; what was seen before weighs more than that.
