@@ -80,7 +80,8 @@ async fn over_tls_with_an_authority_of_our_own_it_is_the_same() {
     let connections = server.ask("/api/connections").await;
     let connections = connections.as_array().expect("a list");
     assert!(connections.iter().all(|connection| connection["ssl"] != false), "{connections:?}");
-    server.restart().await;
+    server.kill();
+    server.start().await;
     broker.publish("orders", "k", &broker_contract::message(2)).await.expect("published after an outage");
     assert_eq!(broker_contract::body(&mut deliveries).await, 2);
 }
@@ -136,6 +137,31 @@ async fn a_queue_that_is_full_and_refuses_is_waited_for_and_then_told() {
     let waiting = broker.publish("orders", "k", &third);
     let (published, _) = tokio::join!(waiting, foreign.get("full"));
     published.expect("taken as soon as there is room");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exchange_that_goes_away_is_told_to_those_alone_who_send_to_it() {
+    let host = place().await;
+    let broker = host.declared().await;
+    broker.declare_exchange("doomed").await.expect("exchange");
+    broker.bind("doomed", "#", "mail").await.expect("binding");
+    for exchange in ["orders", "doomed"] {
+        broker.publish(exchange, "order.placed", &broker_contract::message(0)).await.expect("published");
+    }
+    let foreign = Foreign::new(&host).await;
+    foreign.channel.exchange_delete("doomed".into(), Default::default()).await.expect("deleted");
+    let mut senders = tokio::task::JoinSet::new();
+    for n in 0..100_u32 {
+        let broker = Arc::clone(&broker);
+        senders.spawn(async move {
+            let exchange = if n % 10 == 3 { "doomed" } else { "orders" };
+            (n, broker.publish(exchange, "order.placed", &broker_contract::message(n)).await)
+        });
+    }
+    for (n, sent) in senders.join_all().await {
+        let is_told = matches!(&sent, Err(BrokerError::NoExchange(name)) if name == "doomed");
+        assert!(if n % 10 == 3 { is_told } else { sent.is_ok() }, "{n}: {sent:?}");
+    }
 }
 
 /// A program that is not ours, with a connection of its own.
