@@ -24,7 +24,7 @@ static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 const MESSAGES: u32 = 10_000;
 /// Longer than a start of the server on a busy machine.
-const PATIENT: Duration = Duration::from_secs(120);
+const PATIENT: Duration = Duration::from_secs(300);
 
 async fn connect(server: &Server, patience: Duration) -> Arc<dyn Broker> {
     let settings = Settings { patience, ..Settings::new(&server.url("/"), "faults") };
