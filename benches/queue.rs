@@ -173,7 +173,8 @@ async fn sink() -> String {
 }
 
 async fn prepared(host: &VirtualHost) -> Arc<dyn Broker> {
-    let settings = Settings { patience: Duration::from_secs(30), ..Settings::new(&host.url(), "bench") };
+    let (patience, settling) = (Duration::from_secs(30), Duration::ZERO);
+    let settings = Settings { patience, settling, ..Settings::new(&host.url(), "bench") };
     let broker: Arc<dyn Broker> = Arc::new(RabbitMqBroker::connect(settings).await.expect("connected"));
     broker.declare_exchange("orders").await.expect("exchange");
     broker.declare_queue(&QueueSpec::durable("mail")).await.expect("queue");

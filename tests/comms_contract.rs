@@ -112,6 +112,20 @@ async fn old_versions_are_handled_as_the_newest_and_bad_messages_are_dead_letter
 }
 
 #[test]
+fn a_message_is_made_in_the_newest_version_and_fits() {
+    let body = json!({"amount": 250, "currency": "EUR", "customer": "ada"});
+    let made = contracts().message("order.placed", &body).expect("it fits");
+    assert_eq!((made.version, made.decode::<Value>().expect("JSON")), (3, body));
+    for (kind, body, reason) in [
+        ("order.placed", json!({"amount": 250}), "schema: `order.placed` version 3"),
+        ("order.lost", json!({}), "unknown_type: `order.lost`"),
+    ] {
+        let failure = contracts().message(kind, &body).expect_err("it fits nothing");
+        assert!(failure.reason().starts_with(reason), "{}", failure.reason());
+    }
+}
+
+#[test]
 fn a_reason_is_short_and_tells_no_value() {
     let many: Vec<Value> = (0..50).map(|_| json!({})).collect();
     let schema = json!({"items": {"type": "string"}, "maxItems": 1});

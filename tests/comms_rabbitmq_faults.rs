@@ -24,7 +24,7 @@ static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 const MESSAGES: u32 = 10_000;
 /// Longer than a start of the server on a busy machine.
-const PATIENT: Duration = Duration::from_secs(120);
+const PATIENT: Duration = Duration::from_secs(300);
 
 async fn connect(server: &Server, patience: Duration) -> Arc<dyn Broker> {
     let settings = Settings { patience, ..Settings::new(&server.url("/"), "faults") };
@@ -70,10 +70,7 @@ async fn count(pool: &SqlitePool, what: &'static str) -> i64 {
     sqlx::query_scalar(what).fetch_one(pool).await.expect("a number")
 }
 
-// Passes in some runs and not in others. Where it fails, the server itself has come back without a leader for the quorum queue,
-// stays so over further starts, and refuses every publish. Why is not known yet; decision 21 says what was seen.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "RabbitMQ 3.10.8 sometimes comes back from kill -9 with a quorum queue that never gets a leader"]
 async fn killed_in_the_middle_of_ten_thousand_messages_none_is_lost_and_each_counts_once() {
     let _alone = ALONE.lock().await;
     let server = Server::own().await;
@@ -143,6 +140,34 @@ async fn killed_in_the_middle_of_ten_thousand_messages_none_is_lost_and_each_cou
     );
     let deliveries = handled.load(Ordering::Relaxed);
     println!("{MESSAGES} messages, {deliveries} deliveries, two kills");
+}
+
+/// RabbitMQ has a queue that is a second old in memory only, and comes back without what it confirmed for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_once_after_the_first_confirm_of_a_new_queue_it_loses_nothing() {
+    let _alone = ALONE.lock().await;
+    let server = Server::own().await;
+    let broker = connect(&server, PATIENT).await;
+    declare(broker.as_ref()).await;
+    broker.publish("orders", "k", &message(1)).await.expect("confirmed");
+    server.kill();
+    server.start().await;
+    let mut deliveries = broker.consume("mail", 1).await.expect("a consumer");
+    let mut next = async || {
+        let next = tokio::time::timeout(Duration::from_secs(60), deliveries.next()).await;
+        next.expect("it is still there").expect("a delivery")
+    };
+    let first = next().await;
+    assert_eq!(first.message.decode::<u32>().expect("a number"), 1);
+    // Its retry waits in a queue that is made for it.
+    let before = first.number;
+    first.retry(Duration::from_secs(3)).await.expect("the retry is confirmed");
+    server.kill();
+    server.start().await;
+    let second = next().await;
+    assert_eq!(second.message.decode::<u32>().expect("a number"), 1);
+    assert_eq!(second.number, before + 1);
+    second.ack().await.expect("ack");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -84,7 +84,7 @@ fn a_rabbitmq_that_is_not_there_is_told_in_one_line_without_the_password() {
     assert_eq!(output.status.code(), Some(1));
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
-    for part in ["--rabbitmq", "127.0.0.1:1", "refused"] {
+    for part in ["--rabbitmq", "--rabbitmq-ca", "127.0.0.1:1", "refused"] {
         assert!(stderr.contains(part), "{part}: {stderr}");
     }
     assert!(!stderr.contains("s3cret"), "{stderr}");

@@ -54,9 +54,13 @@ pub struct ServiceSettings {
     #[arg(long, env = "THROUGHLINE_BROKER", value_name = "URL", default_value = BROKER)]
     pub broker: String,
 
-    /// RabbitMQ in place of the embedded broker: amqp://USER:PASSWORD@HOST:5672/VHOST, with / in VHOST as %2F
+    /// RabbitMQ in place of the embedded broker: amqp://USER:PASSWORD@HOST:5672/VHOST, with / in VHOST as %2F; or amqps://
     #[arg(long, env = "THROUGHLINE_RABBITMQ", value_name = "URL", hide_env_values = true)]
     pub rabbitmq: Option<String>,
+
+    /// PEM file of the authority that signed RabbitMQ's certificate, for amqps://; without it, those that the system trusts
+    #[arg(long, env = "THROUGHLINE_RABBITMQ_CA", value_name = "FILE")]
+    pub rabbitmq_ca: Option<PathBuf>,
 
     /// Folder for the services' own databases
     #[arg(long, env = "THROUGHLINE_SHOP_DATA", value_name = "FOLDER", default_value = SHOP_DATA)]
@@ -220,9 +224,13 @@ pub struct DemoSettings {
     #[arg(long, env = "THROUGHLINE_BROKER", value_name = "URL", default_value = BROKER)]
     pub broker: String,
 
-    /// RabbitMQ in place of the embedded broker: amqp://USER:PASSWORD@HOST:5672/VHOST, with / in VHOST as %2F
+    /// RabbitMQ in place of the embedded broker: amqp://USER:PASSWORD@HOST:5672/VHOST, with / in VHOST as %2F; or amqps://
     #[arg(long, env = "THROUGHLINE_RABBITMQ", value_name = "URL", hide_env_values = true)]
     pub rabbitmq: Option<String>,
+
+    /// PEM file of the authority that signed RabbitMQ's certificate, for amqps://; without it, those that the system trusts
+    #[arg(long, env = "THROUGHLINE_RABBITMQ_CA", value_name = "FILE")]
+    pub rabbitmq_ca: Option<PathBuf>,
 
     /// Folder for the services' own databases
     #[arg(long, env = "THROUGHLINE_SHOP_DATA", value_name = "FOLDER", default_value = SHOP_DATA)]

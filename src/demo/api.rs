@@ -1,4 +1,4 @@
-//! What the services say to each other: the bodies of requests and messages.
+//! What the services ask of each other: the bodies of requests and answers. Messages are in [`super::messages`].
 
 use serde::{Deserialize, Serialize};
 
@@ -105,31 +105,4 @@ pub struct Product {
     pub name: String,
     pub price: u64,
     pub in_stock: u32,
-}
-
-/// Message `order.placed`, version 1.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct OrderPlaced {
-    pub order_id: String,
-    pub user_id: String,
-    pub email: String,
-    pub items: Vec<Item>,
-    pub amount: u64,
-    pub currency: String,
-    pub card: String,
-    pub authorization_id: String,
-}
-
-/// Messages `payment.captured` and `payment.failed`, version 1.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct PaymentResult {
-    pub order_id: String,
-    pub user_id: String,
-    pub email: String,
-    pub amount: u64,
-    pub currency: String,
-    /// Why it failed; none when it was captured.
-    pub reason: Option<String>,
-    /// What was ordered, so that it can be released.
-    pub items: Vec<Item>,
 }

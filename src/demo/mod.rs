@@ -13,7 +13,8 @@
 //! | module | what lives there |
 //! |---|---|
 //! | [`shop`] | the table of services, the exchange and its queues |
-//! | [`api`] | what the services say to each other: bodies of requests and messages |
+//! | [`api`] | what the services ask of each other: bodies of requests and answers |
+//! | [`messages`] | what they tell each other: each message's versions, with their schemas |
 //! | [`service`] | running one service: telemetry, listening, consuming, ending |
 //! | [`services`] | the eight |
 //! | [`database`] | the services' own state, with outbox and inbox beside it |
@@ -27,6 +28,7 @@
 pub mod api;
 pub mod database;
 pub mod load;
+pub mod messages;
 pub mod scenarios;
 pub mod service;
 pub mod services;

@@ -17,20 +17,23 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::scenarios::{Effect, Switches};
-use super::services;
 use super::shop::{self, ServiceName};
 use super::world::Pace;
+use super::{messages, services};
 use crate::comms::http::{ServiceHttpClient, instrument};
 use crate::comms::names::SYSTEM_THROUGHLINE;
 use crate::comms::queue::{
-    Broker, BrokerError, Consumer, EmbeddedBroker, Failure, Message, Publisher, RabbitMqBroker, Received,
-    RetryPolicy, depth, rabbitmq as amqp,
+    Broker, BrokerError, Consumer, Contracts, EmbeddedBroker, Failure, Message, Publisher, RabbitMqBroker,
+    Received, RetryPolicy, depth, outbox, rabbitmq as amqp,
 };
 use crate::comms::resilience::Policy;
 use crate::comms::shutdown;
 use crate::config::demo::{OtlpCompression, ServiceSettings, rabbitmq};
 use crate::telemetry;
 
+/// What to look at when there is no RabbitMQ.
+pub const NO_RABBITMQ: &str =
+    "cannot send messages over RabbitMQ (--rabbitmq or THROUGHLINE_RABBITMQ; its CA: --rabbitmq-ca)";
 /// How long requests and messages at hand may take at the end.
 const DRAIN: Duration = Duration::from_secs(8);
 
@@ -41,6 +44,7 @@ pub struct Shared {
     pub pace: Pace,
     pub broker: Arc<dyn Broker>,
     pub publisher: Publisher,
+    pub contracts: Contracts,
     pub scenarios: Switches,
     pub stop: CancellationToken,
 }
@@ -82,27 +86,40 @@ impl Shared {
         self.settings.name.text()
     }
 
-    /// Publishes on the shop's exchange; the key is also the message's type. A handler that runs twice sends the same
-    /// message twice.
+    /// A message for the shop's exchange, in the newest version of its type, which is also its key. A handler that runs
+    /// twice makes the same message twice. It goes into an outbox.
     ///
     /// # Errors
-    /// The broker did not confirm it.
-    pub async fn publish(&self, key: &'static str, body: &impl serde::Serialize) -> anyhow::Result<()> {
-        let message = Message::json(key, 1, body)?.once_per_cause();
-        self.publisher.publish(shop::EXCHANGE, key, message).await?;
+    /// It does not fit its contract: a mistake of this service.
+    pub fn message(&self, key: &'static str, body: &impl serde::Serialize) -> Result<Message, Failure> {
+        Ok(self.contracts.message(key, body)?.once_per_cause())
+    }
+
+    /// Publishes a message beside one of that key that nobody can read, now and then, where a scenario wants it.
+    pub async fn poison(&self, key: &'static str) {
         for effect in self.scenarios.effects() {
             if let Effect::Poison { key: poisoned, share } = effect
                 && poisoned == key
                 && rand::random_bool(share)
+                && let Ok(message) = Message::json(key, 1, &"not what it should be")
+                && let Err(error) = self.publisher.publish(shop::EXCHANGE, key, message).await
             {
-                let message = Message::json(key, 1, &"not what it should be")?;
-                self.publisher.publish(shop::EXCHANGE, key, message).await?;
+                tracing::warn!(%error, key, "the scenario's message was not sent");
             }
         }
-        Ok(())
     }
 
-    /// A consumer of a queue with the shop's retry policy, to be run among [`Parts::consumers`].
+    /// Sends what is in a service's outbox, to be run among [`Parts::consumers`].
+    pub fn relay(&self, relay: outbox::Relay) -> BoxFuture<'static, Result<(), BrokerError>> {
+        let stop = self.stop.clone();
+        Box::pin(async move {
+            relay.run(stop).await;
+            Ok(())
+        })
+    }
+
+    /// A consumer of a queue with the shop's retry policy, to be run among [`Parts::consumers`]. Its handler gets what
+    /// fits its contract, in the newest version.
     pub fn consumer<H, Fut>(&self, queue: &str, handler: H) -> BoxFuture<'static, Result<(), BrokerError>>
     where
         H: Fn(Received) -> Fut + Clone + Send + Sync + 'static,
@@ -112,7 +129,7 @@ impl Shared {
             RetryPolicy { first_delay: self.settings.behaviour.retry_delay(), ..RetryPolicy::default() };
         let consumer = Consumer::new(Arc::clone(&self.broker), queue).policy(policy);
         let (scenarios, queue) = (self.scenarios.clone(), queue.to_owned());
-        let slowed = move |received| {
+        let slowed = move |received: Received| {
             let (handler, delay) = (handler.clone(), scenarios.delay(&queue));
             async move {
                 if !delay.is_zero() {
@@ -121,7 +138,7 @@ impl Shared {
                 handler(received).await
             }
         };
-        Box::pin(consumer.run(self.stop.clone(), slowed))
+        Box::pin(consumer.run(self.stop.clone(), self.contracts.clone().guard(slowed)))
     }
 }
 
@@ -138,17 +155,12 @@ async fn fail(State(shared): State<Shared>, request: Request, next: Next) -> Res
     services::failed(status)
 }
 
-/// Reads a message's body; one of another shape can never be handled.
+/// Reads a message's body, which fits its contract; one of another shape can never be handled.
 ///
 /// # Errors
 /// A permanent failure.
 pub fn decode<T: serde::de::DeserializeOwned>(received: &Received) -> Result<T, Failure> {
-    let message = &received.message;
-    if message.version != 1 {
-        let text = format!("{} version {} is unknown here", message.kind, message.version);
-        return Err(Failure::permanent("unknown_version", text));
-    }
-    message.decode().map_err(|error| Failure::permanent("malformed_message", error.to_string()))
+    received.message.decode().map_err(|error| Failure::permanent("malformed_message", error.to_string()))
 }
 
 /// Runs a service until the process is asked to end.
@@ -196,9 +208,9 @@ async fn broker(settings: &ServiceSettings) -> anyhow::Result<Arc<dyn Broker>> {
             .with_context(|| format!("cannot open the broker's file {} (--broker)", settings.broker))?;
         return Ok(Arc::new(broker));
     };
-    let broker = RabbitMqBroker::connect(amqp::Settings::new(url, settings.name.text()))
-        .await
-        .context("cannot send messages over RabbitMQ (--rabbitmq or THROUGHLINE_RABBITMQ)")?;
+    let ca = settings.rabbitmq_ca.clone();
+    let over = amqp::Settings { ca, ..amqp::Settings::new(url, settings.name.text()) };
+    let broker = RabbitMqBroker::connect(over).await.context(NO_RABBITMQ)?;
     Ok(Arc::new(broker))
 }
 
@@ -212,6 +224,7 @@ async fn consume_and_serve(
     let shared = Shared {
         pace: Pace(settings.behaviour.latency),
         publisher: Publisher::new(Arc::clone(&broker)),
+        contracts: messages::contracts()?,
         scenarios: Switches::of(&settings.scenarios),
         settings: Arc::new(settings),
         broker,

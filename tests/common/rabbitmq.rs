@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 const HOW: &str = "install it (Debian: apt-get install --no-install-recommends rabbitmq-server)";
-const START: Duration = Duration::from_secs(90);
+/// On a machine that many share.
+const START: Duration = Duration::from_secs(240);
 static SHARED: tokio::sync::OnceCell<Arc<Server>> = tokio::sync::OnceCell::const_new();
 static NUMBER: AtomicU32 = AtomicU32::new(1);
 
@@ -33,6 +34,8 @@ pub struct Server {
 #[derive(Clone, Copy)]
 struct Ports {
     amqp: u16,
+    /// AMQP over TLS.
+    amqps: u16,
     management: u16,
     /// Between nodes, and where they ask for each other: ours alone, so that no other node of the machine is touched.
     distribution: u16,
@@ -42,10 +45,10 @@ struct Ports {
 impl Ports {
     /// Free ones, all held until all are known.
     fn free() -> Self {
-        let held = [(); 4].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-        let [amqp, management, distribution, epmd] =
+        let held = [(); 5].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+        let [amqp, amqps, management, distribution, epmd] =
             held.each_ref().map(|listener| listener.local_addr().expect("it is bound").port());
-        Self { amqp, management, distribution, epmd }
+        Self { amqp, amqps, management, distribution, epmd }
     }
 }
 
@@ -90,7 +93,7 @@ impl Server {
     /// The server that the tests of this binary share. It must not be harmed: see [`Self::own`].
     pub async fn shared() -> Arc<Self> {
         let make = || async {
-            let server = Self::make(true);
+            let server = Self::make(true, false);
             server.start().await;
             Arc::new(server)
         };
@@ -99,19 +102,35 @@ impl Server {
 
     /// A server for one test that does it harm.
     pub async fn own() -> Arc<Self> {
-        let server = Self::make(false);
+        let server = Self::make(false, false);
         server.start().await;
         Arc::new(server)
     }
 
-    fn make(is_shared: bool) -> Self {
+    /// A server for one test that speaks TLS too, as `localhost`.
+    pub async fn with_tls() -> Arc<Self> {
+        let server = Self::make(false, true);
+        server.start().await;
+        Arc::new(server)
+    }
+
+    fn make(is_shared: bool, has_tls: bool) -> Self {
         let folder = tempfile::Builder::new().prefix("rabbitmq-").tempdir().expect("a folder").keep();
         let server = Self { folder, ports: Ports::free(), is_shared, running: Mutex::new(None) };
-        let settings = format!(
+        let mut settings = format!(
             "listeners.tcp.local = 127.0.0.1:{}\nmanagement.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {}\n\
              collect_statistics_interval = 1000\n",
             server.ports.amqp, server.ports.management
         );
+        if has_tls {
+            server.certify();
+            let (port, folder) = (server.ports.amqps, server.folder.display());
+            settings += &format!(
+                "listeners.ssl.local = 127.0.0.1:{port}\nssl_options.cacertfile = {folder}/authority.crt\n\
+                 ssl_options.certfile = {folder}/server.crt\nssl_options.keyfile = {folder}/server.key\n\
+                 ssl_options.verify = verify_none\nssl_options.fail_if_no_peer_cert = false\n"
+            );
+        }
         std::fs::write(server.folder.join("rabbitmq.conf"), settings).expect("it is ours");
         std::fs::write(server.folder.join("plugins"), "[rabbitmq_management].").expect("it is ours");
         for path in
@@ -123,6 +142,39 @@ impl Server {
             std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("it is ours");
         }
         server
+    }
+
+    /// Makes an authority and, signed by it, the server's certificate for the name `localhost`.
+    fn certify(&self) {
+        let openssl = |arguments: &str| {
+            let made = Command::new("openssl").args(arguments.split(' ')).current_dir(&self.folder).output();
+            let made = made.unwrap_or_else(|error| panic!("openssl: {error}; install it (Debian: openssl)"));
+            assert!(made.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&made.stderr));
+        };
+        let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+        for name in ["authority", "stranger"] {
+            openssl(&format!("req -x509 {key} -days 2 -subj /CN={name} -keyout {name}.key -out {name}.crt"));
+        }
+        openssl(&format!(
+            "req {key} -subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout server.key -out server.csr"
+        ));
+        openssl(
+            "x509 -req -in server.csr -CA authority.crt -CAkey authority.key -CAcreateserial -days 2 \
+             -copy_extensions copy -out server.crt",
+        );
+        if let Some((user, group)) = other_user() {
+            chown(self.folder.join("server.key"), Some(user), Some(group)).expect("we are root");
+        }
+    }
+
+    /// The certificate of an authority: `authority` signed the server's, `stranger` did not.
+    pub fn certificate(&self, of: &str) -> PathBuf {
+        self.folder.join(format!("{of}.crt"))
+    }
+
+    /// Its address over TLS, by the name or number of its host.
+    pub fn tls_url(&self, host: &str) -> String {
+        format!("amqps://guest:guest@{host}:{}/%2F", self.ports.amqps)
     }
 
     /// Starts it, again after an end of any kind, and waits until it takes connections.

@@ -26,6 +26,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jsonschema::Validator;
+use serde::Serialize;
 use serde_json::Value;
 
 use super::consumer::{Failure, Received};
@@ -112,6 +113,18 @@ impl Contracts {
     /// As [`Self::accept`].
     pub fn check(&self, message: &Message) -> Result<(), Failure> {
         self.read(message).map(drop)
+    }
+
+    /// A message of a type's newest version, which is sure to fit: see [`Message::json`].
+    ///
+    /// # Errors
+    /// As [`Self::accept`]: the mistake is the sender's own.
+    pub fn message(&self, kind: &str, body: &impl Serialize) -> Result<Message, Failure> {
+        let newest = self.types.get(kind).and_then(|versions| versions.keys().next_back());
+        let message = Message::json(kind, newest.copied().unwrap_or(0), body)
+            .map_err(|error| Failure::permanent("malformed_message", error.to_string()))?;
+        self.check(&message)?;
+        Ok(message)
     }
 
     /// A handler for [`super::Consumer::run`] that gets what fits alone, in its newest version.

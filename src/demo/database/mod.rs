@@ -3,9 +3,11 @@
 //! | file | what lives there |
 //! |---|---|
 //! | `mod.rs` | opening one |
+//! | `ledger.rs` | the book of payments; what became of one and its message are written together |
 //! | `orders.rs` | the book of orders; a placed order and its message are written together |
 //! | `stock.rs` | what is in stock; a message that comes twice changes it once |
 
+pub mod ledger;
 pub mod orders;
 pub mod stock;
 

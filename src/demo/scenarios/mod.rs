@@ -148,8 +148,8 @@ pub static SCENARIOS: &[Scenario] = &[
         title: "Poison message",
         does: "With every fifth order comes a message that no consumer can read. None is retried; all end in the dead \
                letters with the reason.",
-        look: "Queues: `orders.dlq`. Traces: error.type = malformed_message.",
-        page: "/traces?query=error.type%20%3D%20malformed_message",
+        look: "Queues: `orders.dlq`. Traces: error.type = schema.",
+        page: "/traces?query=error.type%20%3D%20schema",
         lasts: seconds(60),
         effects: &[Effect::Poison { key: keys::ORDER_PLACED, share: 0.2 }],
     },

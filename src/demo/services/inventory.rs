@@ -11,8 +11,9 @@ use opentelemetry::KeyValue;
 
 use super::errors::ShopError;
 use crate::comms::queue::{Failure, Received};
-use crate::demo::api::{Item, OrderPlaced, PaymentResult, Product, Reservation, Reserve};
+use crate::demo::api::{Item, Product, Reservation, Reserve};
 use crate::demo::database::stock::{NotTaken, Stock};
+use crate::demo::messages::{OrderPlaced, PaymentFailed};
 use crate::demo::service::{Parts, Shared, decode};
 use crate::demo::shop::queues;
 use crate::demo::world::{note, query, step};
@@ -133,7 +134,7 @@ impl Inventory {
     }
 
     async fn release(&self, received: &Received) -> Result<(), Failure> {
-        let failed: PaymentResult = decode(received)?;
+        let failed = decode::<PaymentFailed>(received)?.payment;
         let attributes = vec![KeyValue::new("order.id", failed.order_id.clone())];
         step("release stock", attributes, async {
             query(self.shared.pace, "UPDATE", "stock", 3..20).await;

@@ -33,7 +33,7 @@ pub async fn build(shared: &Shared) -> anyhow::Result<Parts> {
         ServiceName::Gateway => gateway::build(shared),
         ServiceName::Orders => orders::build(shared).await,
         ServiceName::Users => users::build(shared).await,
-        ServiceName::Payments => payments::build(shared),
+        ServiceName::Payments => payments::build(shared).await,
         ServiceName::Inventory => inventory::build(shared).await,
         ServiceName::Notifications => Ok(notifications::build(shared)),
         ServiceName::Analytics => Ok(analytics::build(shared)),

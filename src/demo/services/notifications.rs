@@ -4,7 +4,7 @@ use axum::Router;
 use opentelemetry::KeyValue;
 
 use crate::comms::queue::{Failure, Received};
-use crate::demo::api::{OrderPlaced, PaymentResult};
+use crate::demo::messages::{OrderPlaced, PaymentFailed};
 use crate::demo::service::{Parts, Shared, decode};
 use crate::demo::shop::{keys, queues};
 use crate::demo::world::{Outside, step};
@@ -25,7 +25,7 @@ async fn send(shared: &Shared, received: &Received) -> Result<(), Failure> {
             ("order-confirmation", order.order_id, order.email)
         }
         keys::PAYMENT_FAILED => {
-            let failed: PaymentResult = decode(received)?;
+            let failed = decode::<PaymentFailed>(received)?.payment;
             ("payment-failed", failed.order_id, failed.email)
         }
         other => return Err(Failure::permanent("unknown_type", format!("no letter for {other}"))),

@@ -12,13 +12,13 @@ use reqwest::Method;
 use super::errors::ShopError;
 use crate::comms::breaker::{BreakerConfig, Window};
 use crate::comms::http::{CallError, ServiceHttpClient};
-use crate::comms::queue::{Failure, Message, Received};
+use crate::comms::queue::{Failure, Received};
 use crate::comms::resilience::Policy;
 use crate::demo::api::{
-    Authorization, Authorize, CURRENCY, Order, OrderPlaced, OrderStatus, PaymentResult, PlaceOrder,
-    Reservation, Reserve,
+    Authorization, Authorize, CURRENCY, Order, OrderStatus, PlaceOrder, Reservation, Reserve,
 };
 use crate::demo::database::orders::OrderBook;
+use crate::demo::messages::{OrderPlaced, Payment, PaymentFailed};
 use crate::demo::service::{Parts, Shared, decode};
 use crate::demo::shop::{ServiceName, keys, queues};
 use crate::demo::world::{note, query};
@@ -50,11 +50,7 @@ pub async fn build(shared: &Shared) -> anyhow::Result<Parts> {
     });
     let router =
         Router::new().route("/orders", post(place)).route("/orders/{id}", get(show)).with_state(orders);
-    let stop = shared.stop.clone();
-    let relay = Box::pin(async move {
-        relay.run(stop).await;
-        Ok(())
-    });
+    let relay = shared.relay(relay);
     Ok(Parts { router: shared.instrument(router), consumers: vec![payments, relay] })
 }
 
@@ -108,10 +104,12 @@ async fn place(
         card: request.card,
         authorization_id: authorization.id,
     };
-    let message = Message::json(keys::ORDER_PLACED, 1, &placed).map_err(anyhow::Error::from)?;
+    let message = orders.shared.message(keys::ORDER_PLACED, &placed);
+    let message = message.map_err(|failure| anyhow::anyhow!(failure.reason()))?;
     query(orders.shared.pace, "INSERT", "orders", 2..9).await;
     // Together: an order that nobody hears of would never be paid, and a message without one could not be followed.
     orders.book.place(&order, &message).await?;
+    orders.shared.poison(keys::ORDER_PLACED).await;
     tracing::info!(order.id = %order.id, amount = order.amount, "order placed");
     Ok((StatusCode::CREATED, Json(order)))
 }
@@ -147,14 +145,23 @@ impl Orders {
     }
 
     async fn follow_payment(&self, received: Received) -> Result<(), Failure> {
-        let result: PaymentResult = decode(&received)?;
-        let status = if result.reason.is_none() { OrderStatus::Paid } else { OrderStatus::PaymentFailed };
-        note([KeyValue::new("order.id", result.order_id.clone())]);
+        let (payment, why): (Payment, _) = match received.message.kind.as_str() {
+            keys::PAYMENT_FAILED => {
+                let PaymentFailed { payment, reason } = decode(&received)?;
+                (payment, Some(reason))
+            }
+            _ => (decode(&received)?, None),
+        };
+        let status = if why.is_none() { OrderStatus::Paid } else { OrderStatus::PaymentFailed };
+        note([KeyValue::new("order.id", payment.order_id.clone())]);
         query(self.shared.pace, "UPDATE", "orders", 2..8).await;
-        self.book.follow(&received, &result.order_id, status).await?;
-        match &result.reason {
-            None => tracing::info!(order.id = %result.order_id, "order paid"),
-            Some(reason) => tracing::warn!(order.id = %result.order_id, reason, "order could not be paid"),
+        self.book.follow(&received, &payment.order_id, status).await?;
+        match why {
+            None => tracing::info!(order.id = %payment.order_id, "order paid"),
+            Some(why) => {
+                let (code, text) = (why.code, why.text);
+                tracing::warn!(order.id = %payment.order_id, code, "order could not be paid: {text}");
+            }
         }
         Ok(())
     }

@@ -1,6 +1,5 @@
 //! Authorizes cards while the customer waits, and charges them afterwards, from a queue. The bank decides.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -14,7 +13,9 @@ use super::errors::{ShopError, told};
 use crate::comms::http::{CallError, CallErrorKind, ServiceHttpClient};
 use crate::comms::queue::{Failure, Received};
 use crate::comms::resilience::Policy;
-use crate::demo::api::{Authorization, Authorize, BankAnswer, BankRequest, OrderPlaced, PaymentResult};
+use crate::demo::api::{Authorization, Authorize, BankAnswer, BankRequest};
+use crate::demo::database::ledger::Ledger;
+use crate::demo::messages::{OrderPlaced, Payment, PaymentFailed, Reason};
 use crate::demo::service::{Parts, Shared, decode};
 use crate::demo::shop::{ServiceName, keys, queues};
 use crate::demo::world::{note, query};
@@ -26,21 +27,24 @@ const PATIENCE: Duration = Duration::from_secs(2);
 struct Payments {
     shared: Shared,
     bank: ServiceHttpClient,
+    ledger: Ledger,
 }
 
-pub fn build(shared: &Shared) -> anyhow::Result<Parts> {
+pub async fn build(shared: &Shared) -> anyhow::Result<Parts> {
     // No breaker here: the one that guards all of payments is that of its caller, so that an outage of the bank is one
     // breaker's story. Charges wait in their queue.
     let policy = Policy::plain(PATIENCE);
     let bank = shared.client_with(ServiceName::Bank, &shared.settings.bank_url, policy)?;
-    let payments = Payments { shared: shared.clone(), bank };
-    let charging = Arc::new(payments.clone());
+    let (ledger, relay) = Ledger::open(&shared.settings, shared.publisher.clone()).await?;
+    let payments = Payments { shared: shared.clone(), bank, ledger };
+    let charging = payments.clone();
     let charge = shared.consumer(queues::PAYMENTS_CHARGE, move |received| {
-        let payments = Arc::clone(&charging);
+        let payments = charging.clone();
         async move { payments.charge(&received).await }
     });
+    let relay = shared.relay(relay);
     let router = Router::new().route("/authorizations", post(authorize)).with_state(payments);
-    Ok(Parts { router: shared.instrument(router), consumers: vec![charge] })
+    Ok(Parts { router: shared.instrument(router), consumers: vec![charge, relay] })
 }
 
 async fn authorize(
@@ -77,6 +81,9 @@ impl Payments {
     async fn charge(&self, received: &Received) -> Result<(), Failure> {
         let order: OrderPlaced = decode(received)?;
         note(about(&order.order_id, order.amount, &order.currency));
+        if let Some(outcome) = self.ledger.find(&order.order_id).await? {
+            return outcome.map_err(|reason| Failure::permanent(reason.code, reason.text));
+        }
         let request = BankRequest {
             order_id: order.order_id.clone(),
             card: order.card.clone(),
@@ -84,36 +91,43 @@ impl Payments {
             currency: order.currency.clone(),
             attempt: received.number,
         };
-        let reason = match self.ask("/v1/captures", &request).await.map_err(|error| not_charged(&error)) {
+        match self.ask("/v1/captures", &request).await.map_err(|error| not_charged(&error)) {
             Ok(_) => {
                 query(self.shared.pace, "INSERT", "captures", 2..8).await;
                 tracing::info!(order.id = %order.order_id, payment.amount = order.amount, "card charged");
-                None
+                self.tell(received, order, None).await
             }
             Err(failure) => {
                 let (delivery, reason) = (received.number, failure.reason());
                 tracing::error!(order.id = %order.order_id, delivery, "card not charged: {reason}");
-                if !received.is_last {
-                    return Err(failure);
+                if received.is_last {
+                    let reason = Reason { code: failure.kind.clone(), text: failure.message.clone() };
+                    self.tell(received, order, Some(reason)).await?;
                 }
-                Some(failure)
+                Err(failure)
+            }
+        }
+    }
+
+    /// Writes down what became of a payment and tells everyone: both or neither.
+    async fn tell(
+        &self,
+        received: &Received,
+        order: OrderPlaced,
+        why: Option<Reason>,
+    ) -> Result<(), Failure> {
+        let OrderPlaced { order_id, user_id, email, items, amount, currency, .. } = order;
+        let payment = Payment { order_id, user_id, email, amount, currency, items };
+        let (key, told) = match &why {
+            None => (keys::PAYMENT_CAPTURED, self.shared.message(keys::PAYMENT_CAPTURED, &payment)?),
+            Some(reason) => {
+                let failed = PaymentFailed { payment: payment.clone(), reason: reason.clone() };
+                (keys::PAYMENT_FAILED, self.shared.message(keys::PAYMENT_FAILED, &failed)?)
             }
         };
-        let key = if reason.is_none() { keys::PAYMENT_CAPTURED } else { keys::PAYMENT_FAILED };
-        let result = PaymentResult {
-            order_id: order.order_id,
-            user_id: order.user_id,
-            email: order.email,
-            amount: order.amount,
-            currency: order.currency,
-            reason: reason.as_ref().map(Failure::reason),
-            items: order.items,
-        };
-        self.shared
-            .publish(key, &result)
-            .await
-            .map_err(|error| Failure::transient("broker_unavailable", format!("{error:#}")))?;
-        reason.map_or(Ok(()), Err)
+        self.ledger.settle(received, &payment, why.as_ref(), &told).await?;
+        self.shared.poison(key).await;
+        Ok(())
     }
 }
 

@@ -17,6 +17,7 @@ mod process;
 mod rollout;
 
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -26,6 +27,7 @@ use self::plan::Plan;
 use self::process::{Kept, Process};
 use super::load;
 use super::scenarios::{self, Scenario, Switches};
+use super::service::NO_RABBITMQ;
 use super::shop::{SERVICES, ServiceName};
 use crate::comms::queue::{Broker as _, RabbitMqBroker, rabbitmq};
 use crate::comms::shutdown;
@@ -47,7 +49,7 @@ pub async fn run(settings: DemoSettings) -> anyhow::Result<()> {
     let switches = Switches::of(&settings.scenarios);
     switches.clear()?;
     if let Some(url) = plan.rabbitmq() {
-        reach(url).await?;
+        reach(url, settings.rabbitmq_ca.clone()).await?;
     }
     let mut running = Running::default();
     let started = tokio::select! {
@@ -74,11 +76,9 @@ pub async fn run(settings: DemoSettings) -> anyhow::Result<()> {
 }
 
 /// Makes sure that RabbitMQ lets us in, so that one line says what is wrong and not each of the services.
-async fn reach(url: &str) -> anyhow::Result<()> {
-    let settings = rabbitmq::Settings { patience: REACH, ..rabbitmq::Settings::new(url, "demo") };
-    let broker = RabbitMqBroker::connect(settings)
-        .await
-        .context("cannot send messages over RabbitMQ (--rabbitmq or THROUGHLINE_RABBITMQ)")?;
+async fn reach(url: &str, ca: Option<PathBuf>) -> anyhow::Result<()> {
+    let settings = rabbitmq::Settings { patience: REACH, ca, ..rabbitmq::Settings::new(url, "demo") };
+    let broker = RabbitMqBroker::connect(settings).await.context(NO_RABBITMQ)?;
     broker.close().await;
     Ok(())
 }

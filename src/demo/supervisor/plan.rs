@@ -102,6 +102,8 @@ impl Plan {
             ("--log", self.settings.service_log.clone()),
         ];
         arguments.extend(flags.map(|(flag, value)| format!("{flag}={value}")));
+        let ca = self.settings.rabbitmq_ca.as_ref();
+        arguments.extend(ca.map(|file| format!("--rabbitmq-ca={}", file.display())));
         arguments.push("--end-with-stdin".to_owned());
         // Its address may hold a password. An empty one keeps a service from what its environment says.
         let broker = self.rabbitmq().unwrap_or_default().to_owned();

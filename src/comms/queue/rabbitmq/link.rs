@@ -13,6 +13,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::Settings;
+use super::tls::{self, Dialler};
 use super::topology::Topology;
 use crate::comms::queue::broker::BrokerError;
 use crate::comms::retry::Backoff;
@@ -30,24 +32,32 @@ const TRIES: Backoff =
 #[derive(Clone)]
 pub(super) struct Target {
     pub uri: AMQPUri,
+    /// For `amqps://`. The client is not told of it.
+    pub tls: Option<Dialler>,
     /// Shown in RabbitMQ's own list of connections.
     pub name: String,
 }
 
 impl Target {
-    /// Reads an address such as `amqp://user:password@host:5672/vhost`.
+    /// Reads an address such as `amqp://user:password@host:5672/vhost`, and whom to trust.
     ///
     /// # Errors
-    /// It is none, or one that is not spoken here. The error does not repeat it: it may hold a password.
-    pub fn new(url: &str, name: &str) -> Result<Self, BrokerError> {
+    /// It is none, or there is nobody to trust. The error does not repeat it: it may hold a password.
+    pub fn new(settings: &Settings) -> Result<Self, BrokerError> {
         let invalid = |why: String| BrokerError::Invalid { what: "the address of RabbitMQ", why };
         let form = "it must be like amqp://USER:PASSWORD@HOST:5672/VHOST, with / in VHOST written as %2F";
-        let mut uri: AMQPUri = url.parse().map_err(|error| invalid(format!("is none ({error}); {form}")))?;
-        if uri.scheme == AMQPScheme::AMQPS {
-            return Err(invalid("asks for TLS (amqps://), which is not built in; use amqp://".to_owned()));
-        }
+        let parsed = settings.url.parse();
+        let mut uri: AMQPUri = parsed.map_err(|error| invalid(format!("is none ({error}); {form}")))?;
+        let tls = match uri.scheme {
+            AMQPScheme::AMQPS => Some(Dialler::new(&uri.authority.host, settings.ca.as_deref())?),
+            AMQPScheme::AMQP if settings.ca.is_some() => {
+                return Err(invalid("does not ask for TLS, but a CA is given; use amqps://".to_owned()));
+            }
+            AMQPScheme::AMQP => None,
+        };
+        uri.scheme = AMQPScheme::AMQP;
         uri.query.heartbeat.get_or_insert(HEARTBEAT);
-        Ok(Self { uri, name: name.to_owned() })
+        Ok(Self { uri, tls, name: settings.name.clone() })
     }
 
     pub fn host(&self) -> &str {
@@ -222,13 +232,23 @@ async fn keep(
 /// One try; the reason when it fails, and whether the server answered with a no.
 async fn connect(target: &Target) -> Result<Connection, (String, bool)> {
     let properties = ConnectionProperties::default().with_connection_name(target.name.as_str().into());
-    let connecting = Connection::connect_uri(target.uri.clone(), properties);
+    let uri = target.uri.clone();
+    let connecting = async {
+        match &target.tls {
+            None => Connection::connect_uri(uri, properties).await,
+            Some(tls) => Connection::connect_uri_with_runtime(uri, properties, tls.runtime()).await,
+        }
+    };
     match tokio::time::timeout(ATTEMPT, connecting).await {
         Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(error)) => {
-            let is_denied = matches!(error.kind(), ErrorKind::ProtocolError(_));
-            Err((error.to_string(), is_denied))
-        }
+        Ok(Err(error)) => Err(match error.kind() {
+            ErrorKind::ProtocolError(_) => (error.to_string(), true),
+            ErrorKind::IOError(io) => match io.get_ref().and_then(|inner| inner.downcast_ref()) {
+                Some(of_tls) => tls::told(of_tls),
+                None => (error.to_string(), false),
+            },
+            _ => (error.to_string(), false),
+        }),
         Err(_) => Err((format!("no answer within {ATTEMPT:?}"), false)),
     }
 }

@@ -12,7 +12,9 @@
 //! | `mod.rs` | the [`Broker`] implementation |
 //! | `link.rs` | a connection that is made again |
 //! | `topology.rs` | what is declared, and the queues in which retries wait |
+//! | `tls.rs` | TLS, and whom to trust |
 //! | `send.rs` | sending until it is confirmed |
+//! | `shared.rs` | a channel for many messages at a time |
 //! | `deliveries.rs` | receiving |
 //! | `settle.rs` | how deliveries end |
 //! | `wire.rs` | a message in AMQP's properties and headers |
@@ -23,16 +25,20 @@ mod link;
 mod refusal;
 mod send;
 mod settle;
+mod shared;
+mod tls;
 mod topology;
 mod wire;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use opentelemetry::metrics::Counter;
 use opentelemetry::{KeyValue, global};
+use tokio::time::Instant;
 
 use self::link::{Link, Target};
 use self::refusal::Refusal;
@@ -45,19 +51,28 @@ use crate::comms::{SCOPE, names};
 /// Where RabbitMQ is, and how long it is waited for.
 #[derive(Clone)]
 pub struct Settings {
-    /// `amqp://USER:PASSWORD@HOST:5672/VHOST`, with `/` in the virtual host written as `%2F`.
+    /// `amqp://USER:PASSWORD@HOST:5672/VHOST`, with `/` in the virtual host written as `%2F`; `amqps://`, mostly port 5671,
+    /// for TLS.
     pub url: String,
+    /// A PEM file with the certificates of the authorities that alone are trusted with `amqps://`; without one, those that
+    /// the system trusts.
+    pub ca: Option<PathBuf>,
     /// The service, as RabbitMQ lists its connections and stamps its messages.
     pub name: String,
     /// How long a publish or a declaration waits through an outage before it fails, and how long the first connection
     /// is waited for.
     pub patience: Duration,
+    /// How long a queue gets after it was declared before messages are sent to it. For a second or two RabbitMQ has a new
+    /// queue in memory only: killed meanwhile, it comes back with a queue that takes nothing more and has forgotten what it
+    /// confirmed (`docs/decisions/0021-rabbitmq.md`). With zero that is risked.
+    pub settling: Duration,
 }
 
 impl Settings {
-    /// With ten seconds of patience.
+    /// With ten seconds of patience, five for queues to settle, and the system's authorities.
     pub fn new(url: &str, name: &str) -> Self {
-        Self { url: url.to_owned(), name: name.to_owned(), patience: Duration::from_secs(10) }
+        let (patience, settling) = (Duration::from_secs(10), Duration::from_secs(5));
+        Self { url: url.to_owned(), ca: None, name: name.to_owned(), patience, settling }
     }
 }
 
@@ -121,7 +136,7 @@ impl Inner {
         answer.unwrap_or_else(|_| Err(self.publishing.away()))
     }
 
-    async fn wait_queue(&self, queue: &str, delay: Duration) -> Result<String, BrokerError> {
+    async fn wait_queue(&self, queue: &str, delay: Duration) -> Result<(String, Instant), BrokerError> {
         self.ask(|on| async move { self.topology.wait_queue(&on, queue, delay).await }).await
     }
 }
@@ -130,12 +145,12 @@ impl RabbitMqBroker {
     /// Connects.
     ///
     /// # Errors
-    /// The address is none, RabbitMQ refuses user, password or virtual host, or it cannot be reached within the
+    /// The address is none, the CA is none, RabbitMQ's certificate is not trusted, it refuses user, password or virtual host, or it cannot be reached within the
     /// patience.
     pub async fn connect(settings: Settings) -> Result<Self, BrokerError> {
-        let target = Target::new(&settings.url, &settings.name)?;
+        let target = Target::new(&settings)?;
         let to = |what: &str| Target { name: format!("{} ({what})", settings.name), ..target.clone() };
-        let topology = Arc::new(Topology::default());
+        let topology = Arc::new(Topology::new(settings.settling));
         let publishing = Arc::new(Link::start(to("publishes"), Some(Arc::clone(&topology))));
         let consuming = Link::start(to("consumes"), None);
         publishing.first(settings.patience).await?;
@@ -145,7 +160,7 @@ impl RabbitMqBroker {
             .with_unit("{message}")
             .with_description("Messages that no handler got to see, with the reason")
             .build();
-        let sender = Sender::new(Arc::clone(&publishing));
+        let sender = Sender::new(Arc::clone(&publishing), Arc::clone(&topology));
         let (patience, at_hand) = (settings.patience, Mutex::default());
         Ok(Self {
             inner: Arc::new(Inner {
@@ -200,7 +215,7 @@ impl Broker for RabbitMqBroker {
         Box::pin(async move {
             broker::check(exchange, routing_key, message)?;
             let properties = wire::write(message, &self.inner.target.name);
-            let letter = Letter { exchange, routing_key, properties, body: &message.body };
+            let letter = Letter { exchange, routing_key, properties, body: message.body.clone() };
             self.inner.sender.send(&letter, self.inner.patience).await
         })
     }

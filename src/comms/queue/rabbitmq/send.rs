@@ -1,16 +1,19 @@
 //! Sending: mandatory, persistent, confirmed, and again where the connection was lost before the answer.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Channel, Confirmation};
 use tokio::sync::Semaphore;
 
 use super::link::Link;
 use super::refusal::{self, Refusal};
-use super::topology::short;
+use super::shared::{Answer, Shared};
+use super::topology::{Topology, short};
 use crate::comms::queue::broker::BrokerError;
 
 /// Messages on their way at the same time; more wait for their turn.
@@ -23,23 +26,47 @@ pub(super) struct Letter<'a> {
     pub exchange: &'a str,
     pub routing_key: &'a str,
     pub properties: BasicProperties,
-    pub body: &'a [u8],
+    pub body: Bytes,
 }
 
-/// Sends over channels of its own.
-///
-/// Each message has a channel to itself until it is confirmed. On a shared one the client hands a returned message to
-/// any of those that the broker confirms together, so an unroutable key could be reported to the wrong sender, and
-/// success to the right one.
+impl Letter<'_> {
+    fn unroutable(&self) -> Refusal {
+        let (exchange, routing_key) = (self.exchange.to_owned(), self.routing_key.to_owned());
+        BrokerError::Unroutable { exchange, routing_key }.into()
+    }
+}
+
+/// Sends over channels of its own: one that messages share, where the exchange is known to take them, and others for one
+/// message at a time. What the broker does not allow ends the channel with all that is on its way over it, so a message
+/// that may be refused goes by itself.
 pub(super) struct Sender {
     link: Arc<Link>,
+    topology: Arc<Topology>,
+    shared: Mutex<Option<Arc<Shared>>>,
+    /// Held while the shared channel is made.
+    making: tokio::sync::Mutex<()>,
+    /// Exchanges that have taken messages from us.
+    known: Mutex<HashSet<String>>,
+    /// Channels for one message at a time.
     idle: Mutex<Vec<Channel>>,
     room: Semaphore,
 }
 
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Sender {
-    pub fn new(link: Arc<Link>) -> Self {
-        Self { link, idle: Mutex::default(), room: Semaphore::new(AT_ONCE) }
+    pub fn new(link: Arc<Link>, topology: Arc<Topology>) -> Self {
+        Self {
+            link,
+            topology,
+            shared: Mutex::default(),
+            making: tokio::sync::Mutex::default(),
+            known: Mutex::default(),
+            idle: Mutex::default(),
+            room: Semaphore::new(AT_ONCE),
+        }
     }
 
     /// Sends and waits until the broker has it durably. When the connection is lost meanwhile nobody knows whether it
@@ -49,6 +76,8 @@ impl Sender {
     /// # Errors
     /// The broker refuses it, no queue wants it, or there was no answer within `patience`.
     pub async fn send(&self, letter: &Letter<'_>, patience: Duration) -> Result<(), BrokerError> {
+        // Not an outage, so it does not try anybody's patience.
+        self.topology.settled().await;
         let is_refused = AtomicBool::new(false);
         let until_taken = async {
             loop {
@@ -78,31 +107,60 @@ impl Sender {
     async fn once(&self, letter: &Letter<'_>) -> Result<bool, Refusal> {
         let closed = |_| BrokerError::Unavailable("the connection was closed".into());
         let _room = self.room.acquire().await.map_err(closed)?;
+        if !lock(&self.known).contains(letter.exchange) {
+            return self.alone(letter).await;
+        }
+        match self.shared().await?.send(letter).await {
+            Answer::Taken => Ok(true),
+            Answer::NotTaken => Ok(false),
+            Answer::Returned => Err(letter.unroutable()),
+            // The broker has ended the channel: for this message, or for one beside it. Alone it is told which.
+            Answer::Lost(error) if error.is_amqp_soft_error() => {
+                lock(&self.known).clear();
+                self.alone(letter).await
+            }
+            Answer::Lost(error) => Err(Refusal::Lost(error)),
+        }
+    }
+
+    /// Sends once over a channel that no other message uses.
+    async fn alone(&self, letter: &Letter<'_>) -> Result<bool, Refusal> {
         // Taken out for as long as there is no answer: one that is given up must not get the next message.
-        let channel = self.channel().await?;
+        let channel = self.idle_channel().await?;
         let (exchange, key) = (short(letter.exchange), short(letter.routing_key));
         let options = BasicPublishOptions { mandatory: true, ..Default::default() };
         let asked = refusal::Asked::Exchange(letter.exchange);
         let sent =
-            channel.basic_publish(exchange, key, options, letter.body, letter.properties.clone()).await;
+            channel.basic_publish(exchange, key, options, &letter.body, letter.properties.clone()).await;
         let answer = sent.map_err(Refusal::Lost)?.await.map_err(|error| refusal::of(error, asked))?;
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
+        lock(&self.idle).push(channel);
+        lock(&self.known).insert(letter.exchange.to_owned());
         match answer {
             Confirmation::Ack(None) => Ok(true),
-            Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)) => Err(BrokerError::Unroutable {
-                exchange: letter.exchange.to_owned(),
-                routing_key: letter.routing_key.to_owned(),
-            }
-            .into()),
+            Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)) => Err(letter.unroutable()),
             Confirmation::Nack(None) | Confirmation::NotRequested => Ok(false),
         }
     }
 
+    /// The channel that messages share, made again where it is gone.
+    async fn shared(&self) -> Result<Arc<Shared>, Refusal> {
+        let open = || lock(&self.shared).as_ref().filter(|shared| shared.is_open()).map(Arc::clone);
+        if let Some(shared) = open() {
+            return Ok(shared);
+        }
+        let _making = self.making.lock().await;
+        if let Some(shared) = open() {
+            return Ok(shared);
+        }
+        let shared = Arc::new(Shared::new(self.new_channel().await?));
+        *lock(&self.shared) = Some(Arc::clone(&shared));
+        Ok(shared)
+    }
+
     /// One that nobody uses, or a new one.
-    async fn channel(&self) -> Result<Channel, Refusal> {
-        let connection = self.link.up().await?;
+    async fn idle_channel(&self) -> Result<Channel, Refusal> {
         {
-            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut idle = lock(&self.idle);
             while let Some(channel) = idle.pop() {
                 // Those of a former connection are gone with it.
                 if channel.status().connected() {
@@ -110,6 +168,13 @@ impl Sender {
                 }
             }
         }
+        self.new_channel().await
+    }
+
+    async fn new_channel(&self) -> Result<Channel, Refusal> {
+        let connection = self.link.up().await?;
+        // What was declared again on this connection may be new to the broker.
+        self.topology.settled().await;
         let channel = connection.create_channel().await.map_err(Refusal::Lost)?;
         channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(Refusal::Lost)?;
         Ok(channel)

@@ -132,7 +132,9 @@ impl Held {
         let to = if delay.is_zero() {
             self.queue.clone()
         } else {
-            self.inner.wait_queue(&self.queue, delay).await?
+            let (wait, settled) = self.inner.wait_queue(&self.queue, delay).await?;
+            tokio::time::sleep_until(settled).await;
+            wait
         };
         self.copy_to(&to, headers, self.read.number).await?;
         self.acknowledge().await?;
@@ -165,7 +167,7 @@ impl Held {
             exchange: "",
             routing_key: queue,
             properties: wire::write_copy(&self.read, &self.properties, headers, deliveries),
-            body: &self.read.message.body,
+            body: self.read.message.body.clone(),
         };
         let sent = self.inner.sender.send(&letter, self.inner.patience).await;
         sent.map_err(|error| match error {

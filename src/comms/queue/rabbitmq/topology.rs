@@ -16,6 +16,7 @@ use std::time::Duration;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Connection, ExchangeKind};
+use tokio::time::Instant;
 
 use super::refusal::{self, Refusal};
 use crate::comms::queue::broker::{BrokerError, QueueSpec, QueueStats, check_name};
@@ -26,8 +27,9 @@ const UNUSED: Duration = Duration::from_secs(60 * 60);
 const LONGEST: u64 = 24 * 60 * 60 * 1000;
 
 /// What was declared through this handle.
-#[derive(Default)]
 pub(super) struct Topology {
+    /// [`super::Settings::settling`].
+    settling: Duration,
     known: Mutex<Known>,
 }
 
@@ -38,10 +40,26 @@ struct Known {
     /// Exchange, pattern, queue.
     bindings: BTreeSet<(String, String, String)>,
     /// Queue and delay in milliseconds.
-    waits: BTreeSet<(String, u64)>,
+    waits: BTreeMap<(String, u64), Wait>,
+    /// When the queues that were declared last can take messages.
+    settled: Option<Instant>,
+}
+
+/// A queue in which retries wait.
+#[derive(Clone, Copy)]
+struct Wait {
+    /// Not before this time.
+    made: Instant,
+    used: Instant,
+    /// Whether it may not be there any more.
+    is_new: bool,
 }
 
 impl Topology {
+    pub fn new(settling: Duration) -> Self {
+        Self { settling, known: Mutex::default() }
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -61,7 +79,10 @@ impl Topology {
     pub async fn declare_queue(&self, connection: &Connection, spec: &QueueSpec) -> Result<(), Refusal> {
         check_name("the name of the queue", &spec.name)?;
         declare_queue(&open(connection).await?, &spec.name, arguments(spec)).await?;
-        self.known().queues.insert(spec.name.clone(), spec.clone());
+        let mut known = self.known();
+        known.queues.insert(spec.name.clone(), spec.clone());
+        // It may have been there for long, but nothing tells.
+        known.settled = Some(Instant::now() + self.settling);
         Ok(())
     }
 
@@ -78,20 +99,39 @@ impl Topology {
         Ok(())
     }
 
-    /// Declares the queue in which retries of `queue` wait for a delay, and gives its name. To be done before every
-    /// use, since it renews the time after which the broker removes the queue.
+    /// Waits until the queues that were declared last through this handle can take messages.
+    pub async fn settled(&self) {
+        let settled = self.known().settled;
+        let Some(settled) = settled else { return };
+        tokio::time::sleep_until(settled).await;
+        let mut known = self.known();
+        if known.settled == Some(settled) {
+            known.settled = None;
+        }
+    }
+
+    /// Declares the queue in which retries of `queue` wait for a delay, and gives its name and when it can take messages.
+    /// To be done before every use, since it renews the time after which the broker removes the queue.
     pub async fn wait_queue(
         &self,
         connection: &Connection,
         queue: &str,
         delay: Duration,
-    ) -> Result<String, Refusal> {
+    ) -> Result<(String, Instant), Refusal> {
         let millis = rounded(delay);
         let name = wait_name(queue, millis);
         check_name("the name of the queue for retries", &name)?;
         declare_queue(&open(connection).await?, &name, wait_arguments(queue, millis)).await?;
-        self.known().waits.insert((queue.to_owned(), millis));
-        Ok(name)
+        let used = Instant::now();
+        let mut known = self.known();
+        let new = Wait { made: used, used, is_new: false };
+        let wait = known.waits.entry((queue.to_owned(), millis)).or_insert(new);
+        // The broker may have removed one that nobody used.
+        if wait.is_new || used.duration_since(wait.used) >= UNUSED {
+            *wait = new;
+        }
+        wait.used = used;
+        Ok((name, wait.made + self.settling))
     }
 
     /// Declares a queue again that this handle knows, with its bindings; whether it knows it.
@@ -99,6 +139,7 @@ impl Topology {
         let known = self.known().clone();
         let Some(spec) = known.queues.get(queue) else { return Ok(false) };
         declare_queue(&open(connection).await?, queue, arguments(spec)).await?;
+        self.known().settled = Some(Instant::now() + self.settling);
         for (exchange, pattern, _) in known.bindings.iter().filter(|(_, _, of)| of == queue) {
             declare_exchange(&open(connection).await?, exchange).await?;
             bind(&open(connection).await?, exchange, pattern, queue).await?;
@@ -108,12 +149,20 @@ impl Topology {
 
     /// Declares everything again. What the broker refuses is told and left: the rest may still do.
     pub async fn declare_again(&self, connection: &Connection) {
-        let known = self.known().clone();
+        let known = {
+            let mut known = self.known();
+            // A broker that came back empty makes them anew, when they are used next.
+            known.waits.values_mut().for_each(|wait| wait.is_new = true);
+            known.clone()
+        };
         for name in &known.exchanges {
             told("exchange", name, self.declare_exchange(connection, name).await);
         }
         for spec in known.queues.values() {
-            told("queue", &spec.name, self.declare_queue(connection, spec).await);
+            // One that is still there has been there for long.
+            if !matches!(ready(connection, &spec.name).await, Ok(Some(_))) {
+                told("queue", &spec.name, self.declare_queue(connection, spec).await);
+            }
         }
         for (exchange, pattern, queue) in &known.bindings {
             told("binding", pattern, self.bind(connection, exchange, pattern, queue).await);
@@ -125,10 +174,10 @@ impl Topology {
         let known = self.known().clone();
         let mut all = Vec::new();
         for name in known.queues.keys() {
-            let ready = count(connection, name).await?;
+            let ready = ready(connection, name).await?.unwrap_or_default();
             let mut delayed = 0;
-            for (_, millis) in known.waits.iter().filter(|(queue, _)| queue == name) {
-                delayed += count(connection, &wait_name(name, *millis)).await?;
+            for (_, millis) in known.waits.keys().filter(|(queue, _)| queue == name) {
+                delayed += self::ready(connection, &wait_name(name, *millis)).await?.unwrap_or_default();
             }
             all.push(QueueStats { name: name.clone(), ready, unsettled: 0, delayed });
         }
@@ -175,14 +224,14 @@ async fn bind(channel: &Channel, exchange: &str, pattern: &str, queue: &str) -> 
         .map_err(|error| refusal::of(error, refusal::Asked::Binding { exchange, queue }))
 }
 
-/// The messages that are ready; none where the queue is gone.
-async fn count(connection: &Connection, queue: &str) -> Result<u64, Refusal> {
+/// How many messages are ready in a queue, where there is one.
+async fn ready(connection: &Connection, queue: &str) -> Result<Option<u64>, Refusal> {
     let channel = open(connection).await?;
     let options = QueueDeclareOptions { passive: true, ..Default::default() };
     match channel.queue_declare(short(queue), options, FieldTable::default()).await {
-        Ok(queue) => Ok(u64::from(queue.message_count())),
+        Ok(queue) => Ok(Some(u64::from(queue.message_count()))),
         Err(error) => match refusal::of(error, refusal::Asked::Queue(queue)) {
-            Refusal::Final(BrokerError::NoQueue(_)) => Ok(0),
+            Refusal::Final(BrokerError::NoQueue(_)) => Ok(None),
             other => Err(other),
         },
     }
