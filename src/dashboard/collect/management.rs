@@ -89,7 +89,11 @@ impl Management {
         Ok(queues)
     }
 
-    async fn get(&self, path: &str) -> Result<Vec<Value>, Refusal> {
+    /// What the interface answers under a path: a list.
+    ///
+    /// # Errors
+    /// As [`Management::queues`].
+    pub(super) async fn get(&self, path: &str) -> Result<Vec<Value>, Refusal> {
         let url = self.broker.at(path).ok_or(Refusal::Other)?;
         let mut answer = self.client.get(url).send().await.map_err(refusal)?;
         match answer.status().as_u16() {

@@ -36,8 +36,8 @@ impl Column {
     }
 
     /// `312 logs, 1 error, 4 warnings`.
-    fn words(&self) -> String {
-        let mut words = format::counted(self.total(), "log", "logs");
+    fn words(&self, (one, many): (&str, &str)) -> String {
+        let mut words = format::counted(self.total(), one, many);
         for (count, one, many) in [(self.errors, "error", "errors"), (self.warnings, "warning", "warnings")] {
             if count > 0 {
                 let _ = write!(words, ", {}", format::counted(count, one, many));
@@ -47,8 +47,8 @@ impl Column {
     }
 }
 
-/// Draws the counts over the visit's range. Dragging over it narrows the range.
-pub fn bars(visit: &Visit, counts: &LogCounts, says: &str) -> Html {
+/// Draws the counts over the visit's range; `names` are what is counted, one and several. Dragging over it narrows the range.
+pub fn bars(visit: &Visit, counts: &LogCounts, says: &str, names: (&str, &str)) -> Html {
     let (from, to) = (visit.range.from, visit.range.to);
     let columns: Vec<Column> = counts.steps.iter().map(Column::of).collect();
     let most = columns.iter().map(Column::total).max().unwrap_or(0) as f64;
