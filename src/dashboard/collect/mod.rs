@@ -20,13 +20,13 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::model::now;
 use super::model::messages::TapStatus;
+use super::model::now;
 use super::model::queues::{BrokerStatus, QueueFacts};
 use super::store::Ingest;
 pub use address::{Address, Broker, WrongAddress};
-pub use tap::{Tap, TapSettings};
 use management::Management;
+pub use tap::{Tap, TapSettings};
 
 /// How often a broker is asked, unless set: RabbitMQ's own figures are renewed as often.
 pub const EVERY: Duration = Duration::from_secs(5);

@@ -206,7 +206,9 @@ impl Message {
             KIND => self.kind = value.to_text(),
             HOW if value.as_str() == Some("dead_lettered") => self.how = Seen::DeadLettered,
             SIZE => self.size = value.as_i64().and_then(|size| size.try_into().ok()).unwrap_or(self.size),
-            HEADERS_LEFT => self.headers_left = value.as_i64().and_then(|left| left.try_into().ok()).unwrap_or(0),
+            HEADERS_LEFT => {
+                self.headers_left = value.as_i64().and_then(|left| left.try_into().ok()).unwrap_or(0)
+            }
             QUEUE => {
                 self.queues = match value {
                     Value::List(names) => names.iter().map(Value::to_text).collect(),
@@ -365,10 +367,16 @@ mod tests {
             kind: "order.placed".into(),
             properties: vec![("content_type".into(), Value::Text("application/json".into()))],
             headers: vec![
-                ("traceparent".into(), Value::Text("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-03".into())),
+                (
+                    "traceparent".into(),
+                    Value::Text("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-03".into()),
+                ),
                 ("n".into(), Value::Int(-1)),
                 ("bytes".into(), Value::Bytes(vec![0xff])),
-                ("nested".into(), Value::Map(vec![("a".into(), Value::List(vec![Value::Bool(true), Value::Empty]))])),
+                (
+                    "nested".into(),
+                    Value::Map(vec![("a".into(), Value::List(vec![Value::Bool(true), Value::Empty]))]),
+                ),
             ],
             headers_left: 7,
             body: b"{}".to_vec(),

@@ -259,11 +259,9 @@ impl Writer {
         let (mut run, samples) = {
             let index = self.shared.index.read().expect("no holder panics");
             let mut run = run::seal(first, (first, last), now(), &index.tail, &packed.moved)?;
-            let mut seal = |kind| {
-                logs::Index::seal(index.tail.rows(kind), &packed.moved_logs, &mut run.pages).map(Some)
-            };
-            (run.meta.log_index, run.meta.message_index) =
-                (seal(LogKind::Logs)?, seal(LogKind::Messages)?);
+            let mut seal =
+                |kind| logs::Index::seal(index.tail.rows(kind), &packed.moved_logs, &mut run.pages).map(Some);
+            (run.meta.log_index, run.meta.message_index) = (seal(LogKind::Logs)?, seal(LogKind::Messages)?);
             (run, chunk::cut(&index.live.pieces(), TIERS[0])?)
         };
         let blocks_of_samples = self.tail_blocks.iter().filter(|block| block.kind == BlockKind::Samples);

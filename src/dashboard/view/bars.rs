@@ -75,7 +75,7 @@ pub fn bars(visit: &Visit, counts: &LogCounts, says: &str, names: (&str, &str)) 
     for (column, at) in columns.iter().zip(0..).filter(|(column, _)| column.total() > 0) {
         let begin = counts.from.saturating_add(counts.step.saturating_mul(at));
         let (left, right) = (share(begin) * 1000.0, share(begin.saturating_add(counts.step)) * 1000.0);
-        let title = format!("{}: {}", visit.zone.clock(begin, visit.now, true), column.words());
+        let title = format!("{}: {}", visit.zone.clock(begin, visit.now, true), column.words(names));
         let _ = write!(out, "<g><title>{}</title>", escaped(&title));
         let mut foot = 100.0;
         for (count, class) in [(column.errors, "e"), (column.warnings, "w"), (column.others, "o")] {
@@ -109,7 +109,13 @@ mod tests {
     #[test]
     fn a_column_says_what_it_holds() {
         let column = Column::of(&[1, 2, 3, 300, 4, 1, 1]);
-        assert_eq!(column.words().replace(format::NBSP, " "), "312 logs, 2 errors, 4 warnings");
-        assert_eq!(Column::of(&[0, 0, 0, 1, 0, 0, 0]).words().replace(format::NBSP, " "), "1 log");
+        assert_eq!(
+            column.words(("log", "logs")).replace(format::NBSP, " "),
+            "312 logs, 2 errors, 4 warnings"
+        );
+        assert_eq!(
+            Column::of(&[0, 0, 0, 1, 0, 0, 0]).words(("log", "logs")).replace(format::NBSP, " "),
+            "1 log"
+        );
     }
 }

@@ -10,8 +10,8 @@ use crate::dashboard::keys::gate::Gate;
 use crate::dashboard::model::{Nanos, TraceId};
 use crate::dashboard::query::breakers::Breakers;
 use crate::dashboard::query::completion::Vocabulary;
-use crate::dashboard::query::messages::body::Schemas;
 use crate::dashboard::query::kept::{Maps, Overviews, ServiceLists};
+use crate::dashboard::query::messages::body::Schemas;
 use crate::dashboard::query::queues::Queues;
 use crate::dashboard::store::Reader;
 

@@ -19,11 +19,11 @@ pub enum WrongTap {
         "--tap (THROUGHLINE_TAP), number {0}, is no address: write [NAME=]amqp://USER:PASSWORD@HOST:5672/VHOST, with special characters as %XX (a virtual host / is %2F), or [NAME=]sqlite://FILE for the embedded broker"
     )]
     Form(usize),
-    #[error("--tap (THROUGHLINE_TAP), number {0}, asks for TLS (amqps://), which is not built in; use amqp://")]
-    Tls(usize),
     #[error(
-        "--tap (THROUGHLINE_TAP) names two taps {0:?}: write NAME=amqp://…, each with another name"
+        "--tap (THROUGHLINE_TAP), number {0}, asks for TLS (amqps://), which is not built in; use amqp://"
     )]
+    Tls(usize),
+    #[error("--tap (THROUGHLINE_TAP) names two taps {0:?}: write NAME=amqp://…, each with another name")]
     Twice(String),
 }
 
@@ -38,7 +38,7 @@ pub enum Way {
 /// A broker whose messages are to be seen.
 #[derive(Clone)]
 pub struct Tap {
-    /// As given, or host and port, or the file's name.
+    /// As given, or host and port; `throughline` for the embedded broker, as its figures call it.
     pub name: String,
     pub way: Way,
 }
@@ -81,7 +81,7 @@ impl Tap {
             if file.is_empty() {
                 return Err(WrongTap::Form(number));
             }
-            let own = || "embedded".to_owned();
+            let own = || names::SYSTEM_THROUGHLINE.to_owned();
             let name = Some(name).filter(|name| !name.is_empty()).map_or_else(own, str::to_owned);
             return Ok(Self { name, way: Way::Embedded(url.to_owned()) });
         }
@@ -143,7 +143,9 @@ impl FromStr for Exchange {
         };
         let is_short = |text: &str| text.len() <= 255;
         if name.is_empty() || !is_short(name) || !key.as_deref().is_none_or(is_short) {
-            return Err("write EXCHANGE, or EXCHANGE=KEY for a direct one, each with 255 bytes at most".into());
+            return Err(
+                "write EXCHANGE, or EXCHANGE=KEY for a direct one, each with 255 bytes at most".into()
+            );
         }
         Ok(Self { name: name.to_owned(), key })
     }

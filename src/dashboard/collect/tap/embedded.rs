@@ -65,7 +65,12 @@ async fn open(url: &str) -> Result<SqlitePool, sqlx::Error> {
         .foreign_keys(true)
         .synchronous(SqliteSynchronous::Normal)
         .busy_timeout(Duration::from_secs(2));
-    SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None).connect_with(options).await
+    SqlitePoolOptions::new()
+        .max_connections(1)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_with(options)
+        .await
 }
 
 struct FileTap {
@@ -132,11 +137,13 @@ impl FileTap {
             .into_iter()
             .collect();
         for exchange in wanted.iter().filter(|exchange| !bound.contains(*exchange)) {
-            sqlx::query("INSERT INTO binding (exchange, pattern, queue) VALUES (?, '#', ?) ON CONFLICT DO NOTHING")
-                .bind(exchange)
-                .bind(QUEUE)
-                .execute(&self.pool)
-                .await?;
+            sqlx::query(
+                "INSERT INTO binding (exchange, pattern, queue) VALUES (?, '#', ?) ON CONFLICT DO NOTHING",
+            )
+            .bind(exchange)
+            .bind(QUEUE)
+            .execute(&self.pool)
+            .await?;
         }
         for exchange in others.iter().filter(|exchange| bound.contains(*exchange)) {
             sqlx::query("DELETE FROM binding WHERE exchange = ? AND queue = ?")

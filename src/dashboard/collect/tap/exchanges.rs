@@ -109,7 +109,11 @@ impl Plan {
     ///
     /// # Errors
     /// It cannot be asked; then nothing is known but the settings.
-    pub async fn of(api: Option<&Broker>, virtual_host: &str, settings: &TapSettings) -> Result<Self, Refusal> {
+    pub async fn of(
+        api: Option<&Broker>,
+        virtual_host: &str,
+        settings: &TapSettings,
+    ) -> Result<Self, Refusal> {
         let mut plan = Self::default();
         if let Some(api) = api {
             let management = Management::new(api.clone());
@@ -213,9 +217,7 @@ mod tests {
             json!({ "name": "secret", "type": "topic" }),
             json!({ "name": "ring", "type": "x-consistent-hash" }),
         ];
-        let binding = |source: &str, queue: &str, key: &str| {
-            json!({ "source": source, "destination": queue, "destination_type": "queue", "routing_key": key })
-        };
+        let binding = |source: &str, queue: &str, key: &str| json!({ "source": source, "destination": queue, "destination_type": "queue", "routing_key": key });
         let bindings = [
             binding("", "payments", "payments"),
             binding("orders", "payments", "order.*"),
@@ -236,7 +238,10 @@ mod tests {
         assert_eq!(plan.left_out.len(), 2, "{:?}", plan.left_out);
         assert_eq!(plan.routes.of("orders", "order.placed"), ["audit", "payments"]);
         assert_eq!(plan.routes.of("orders", "user.made"), ["audit"]);
-        assert_eq!((plan.routes.of("all", "x"), plan.routes.of("jobs", "x")), (vec!["a".to_owned()], Vec::new()));
+        assert_eq!(
+            (plan.routes.of("all", "x"), plan.routes.of("jobs", "x")),
+            (vec!["a".to_owned()], Vec::new())
+        );
         assert_eq!(encoded("/"), "%2F");
     }
 

@@ -28,8 +28,8 @@ use crate::dashboard::model::correlation::Keys;
 use crate::dashboard::model::messages::{Source, TapStatus};
 use crate::dashboard::model::now;
 use crate::dashboard::store::Ingest;
-pub use address::{Exchange, Tap, WrongTap};
 use address::Way;
+pub use address::{Exchange, Tap, WrongTap};
 use sink::Sink;
 
 /// The queue of a tap, or the beginning of its name.
@@ -73,7 +73,13 @@ pub struct Place {
 
 /// Listens until `stop`. `apis` are the management interfaces that the settings name: the one of this broker tells of its
 /// exchanges.
-pub async fn watch(tap: Tap, settings: TapSettings, apis: Vec<Broker>, place: Place, stop: CancellationToken) {
+pub async fn watch(
+    tap: Tap,
+    settings: TapSettings,
+    apis: Vec<Broker>,
+    place: Place,
+    stop: CancellationToken,
+) {
     let source = tap.source();
     let mut teller = Teller { status: TapStatus::new(source.clone()), board: place.board.clone() };
     teller.tell();

@@ -138,7 +138,8 @@ async fn declare(channel: &Channel) -> Result<String, lapin::Error> {
     arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(WAITING.into()));
     arguments.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(WAITING_BYTES));
     arguments.insert("x-overflow".into(), text("drop-head"));
-    let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
+    let options =
+        QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
     channel.queue_declare(short(&name), options, arguments).await?;
     Ok(name)
 }
@@ -201,9 +202,11 @@ impl Bound {
         teller: &mut Teller,
     ) -> Result<(), String> {
         if api.is_none() && settings.exchanges.is_empty() {
-            return Err("which exchanges there are is not known: name the broker's management interface with \
+            return Err(
+                "which exchanges there are is not known: name the broker's management interface with \
                         --rabbitmq-api, or exchanges with --tap-exchange"
-                .to_owned());
+                    .to_owned(),
+            );
         }
         let plan = match Plan::of(api, &uri.vhost, settings).await {
             Ok(plan) => plan,
@@ -260,9 +263,13 @@ mod tests {
     #[test]
     fn the_larger_bodies_are_the_fewer_are_on_the_way() {
         let mut window = Window { size: WINDOW, largest: 0, since: Instant::now() };
-        for (bytes, narrower, size) in
-            [(1_000, false, WINDOW), (1 << 20, true, 32), (1_000, false, 32), (128 << 20, true, 1), (0, false, 1)]
-        {
+        for (bytes, narrower, size) in [
+            (1_000, false, WINDOW),
+            (1 << 20, true, 32),
+            (1_000, false, 32),
+            (128 << 20, true, 1),
+            (0, false, 1),
+        ] {
             assert_eq!((window.note(bytes), window.size), (narrower, size), "{bytes}");
         }
         assert!(!window.wider(), "not at once");

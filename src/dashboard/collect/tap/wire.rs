@@ -23,7 +23,8 @@ pub fn read(delivery: Delivery, source: &Source, seen: Nanos, most: usize) -> Me
     let size = data.len() as u64;
     data.truncate(most);
     data.shrink_to_fit();
-    let short = |text: &Option<ShortString>| text.as_ref().map(|text| text.as_str().to_owned()).unwrap_or_default();
+    let short =
+        |text: &Option<ShortString>| text.as_ref().map(|text| text.as_str().to_owned()).unwrap_or_default();
     let (headers, headers_left) = properties.headers().as_ref().map(headers).unwrap_or_default();
     let mut message = Message {
         source: source.clone(),

@@ -101,10 +101,7 @@ mod tests {
         };
         let all = ["rejected", "expired", "maxlen", "delivery_limit", "new-in-5"];
         let list = all.iter().map(|reason| death(reason, 2)).chain([Value::Text("odd".into())]).collect();
-        let message = Message {
-            headers: vec![("x-death".into(), Value::List(list))],
-            ..Message::default()
-        };
+        let message = Message { headers: vec![("x-death".into(), Value::List(list))], ..Message::default() };
         let deaths = of(&message);
         let what: Vec<&str> = deaths.iter().map(|death| death.what.as_str()).collect();
         assert_eq!(what, ["rejected", "expired", "queue full", "delivery limit reached", "new-in-5"]);

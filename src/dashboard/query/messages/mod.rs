@@ -68,13 +68,25 @@ pub async fn find(reader: &dyn Reader, id: &str) -> Result<Known, StoreError> {
     let mut ids: BTreeSet<TraceId> = known.seen.iter().filter_map(|message| message.trace_id).collect();
     ids.extend(told_of(reader, id).await?);
     for id in ids.into_iter().take(MOST_TRACES) {
-        let small = reader.summary(id).await?.is_some_and(|summary| (1..=MOST_SPANS).contains(&summary.spans));
+        let small =
+            reader.summary(id).await?.is_some_and(|summary| (1..=MOST_SPANS).contains(&summary.spans));
         if small && let Some(trace) = reader.trace(id).await? {
             known.traces.push(trace);
         }
     }
     known.traces.sort_by_key(|trace| trace.spans.first().map_or(u64::MAX, |span| span.start));
     Ok(known)
+}
+
+/// Whether anything is known of a message with this ID.
+///
+/// # Errors
+/// As [`find`].
+pub async fn is_known(reader: &dyn Reader, id: &str) -> Result<bool, StoreError> {
+    if id.is_empty() || id.len() > MOST_ID {
+        return Ok(false);
+    }
+    Ok(!sightings(reader, id).await?.is_empty() || !told_of(reader, id).await?.is_empty())
 }
 
 /// Each time that taps saw it, oldest first.

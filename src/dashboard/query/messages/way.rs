@@ -3,11 +3,11 @@
 //! Spans tell who and when; taps tell exchange, key and queues, and of dead letters where no span does.
 
 use super::super::prose::Prose;
+use super::super::semantics::Semantics;
 use super::super::story::mail::{Delivery, Mail, Post};
 use super::super::story::read::Outcome;
 use super::super::story::steps::Steps;
 use super::super::story::verdict::delivery_why;
-use super::super::semantics::Semantics;
 use super::{Known, name};
 use crate::dashboard::model::messages::Seen;
 use crate::dashboard::model::{Nanos, SpanId, TraceId};
@@ -124,7 +124,8 @@ struct Last {
 
 impl Telling<'_> {
     fn stop(&mut self, mark: Mark, who: Who, what: impl Into<String>) -> &mut Stop {
-        let stop = Stop { mark, who, what: what.into(), length: None, at: None, span: None, note: String::new() };
+        let stop =
+            Stop { mark, who, what: what.into(), length: None, at: None, span: None, note: String::new() };
         self.stops.push(stop);
         self.stops.last_mut().expect("one was pushed")
     }
@@ -140,7 +141,8 @@ impl Telling<'_> {
             let step = &self.steps.list[at];
             let (service, time, failed) = (step.service().to_owned(), step.start, step.failed());
             let ids = self.ids(at);
-            let (mark, what) = if failed { (Mark::Bad, "could not publish it") } else { (Mark::Plain, "published it") };
+            let (mark, what) =
+                if failed { (Mark::Bad, "could not publish it") } else { (Mark::Plain, "published it") };
             let stop = self.stop(mark, Who::Service(service), what);
             (stop.at, stop.span) = (Some(time), Some(ids));
         } else if let Some(first) = first {
@@ -182,7 +184,8 @@ impl Telling<'_> {
             if let Some(wait) = &delivery.wait {
                 let stop = self.stop(Mark::Wait, Who::Queue(wait.place.name().to_owned()), String::new());
                 stop.length = Some((wait.length(), false));
-                stop.note = if wait.again { "until it was delivered again".to_owned() } else { String::new() };
+                stop.note =
+                    if wait.again { "until it was delivered again".to_owned() } else { String::new() };
             }
             last = Some(self.delivery(delivery));
         }
@@ -252,8 +255,12 @@ impl Telling<'_> {
     }
 
     fn finish(mut self, last: Option<Last>) -> Way {
-        let waits: Vec<u64> =
-            self.stops.iter().filter_map(|stop| stop.length.filter(|(_, goes_on)| !goes_on)).map(|(ns, _)| ns).collect();
+        let waits: Vec<u64> = self
+            .stops
+            .iter()
+            .filter_map(|stop| stop.length.filter(|(_, goes_on)| !goes_on))
+            .map(|(ns, _)| ns)
+            .collect();
         let end = self.end(last.as_ref());
         let (title, told) = (self.title(end, last.as_ref()), self.told(end, last.as_ref()));
         let sent_by = self.post.and_then(|post| post.sender).map(|at| self.ids(at));
@@ -266,7 +273,16 @@ impl Telling<'_> {
         let sent_by = sent_by.or_else(seen_by);
         let left = self.stops.len().saturating_sub(MOST_STOPS);
         self.stops.truncate(MOST_STOPS);
-        Way { stops: self.stops, left, end, title, told, waited: (waits.iter().sum(), waits.len()), sent_by, correlation }
+        Way {
+            stops: self.stops,
+            left,
+            end,
+            title,
+            told,
+            waited: (waits.iter().sum(), waits.len()),
+            sent_by,
+            correlation,
+        }
     }
 
     fn end(&self, last: Option<&Last>) -> End {
@@ -283,7 +299,10 @@ impl Telling<'_> {
     }
 
     fn deliveries_made(&self, last: Option<&Last>) -> u32 {
-        let told = self.known.last().and_then(|message| super::deaths::of(message).first().and_then(|death| death.times));
+        let told = self
+            .known
+            .last()
+            .and_then(|message| super::deaths::of(message).first().and_then(|death| death.times));
         let told = told.and_then(|times| u32::try_from(times).ok()).unwrap_or(0);
         last.map_or(0, |last| last.number).max(told)
     }
@@ -316,7 +335,11 @@ impl Telling<'_> {
         let sender = self.post.and_then(|post| post.sender);
         if let Some(at) = sender {
             let step = &self.steps.list[at];
-            say = say.service(step.service()).text(" published it at ").moment(step.start, Some(self.ids(at))).text(". ");
+            say = say
+                .service(step.service())
+                .text(" published it at ")
+                .moment(step.start, Some(self.ids(at)))
+                .text(". ");
         } else if let Some(first) = self.known.first() {
             say = say.text("A tap saw it at ").moment(first.seen, None).text(". ");
         }
@@ -340,7 +363,9 @@ impl Telling<'_> {
                 .text(", ")
                 .duration(self.now.saturating_sub(*end))
                 .text(" ago."),
-            (End::Published, ..) => say.text("Spans of who takes it would show here: they name its ID or its trace."),
+            (End::Published, ..) => {
+                say.text("Spans of who takes it would show here: they name its ID or its trace.")
+            }
             _ => say,
         }
     }

@@ -25,8 +25,8 @@ use super::{PageState, format};
 use crate::dashboard::model::{Severity, TraceId};
 use crate::dashboard::query::{export, logs};
 use crate::dashboard::store::{LogCounts, LogFilter, LogPage};
-use row::Row;
 pub use asked::{read_cursor, write_cursor};
+use row::Row;
 pub use row::pair;
 
 /// The row that counts newer logs.

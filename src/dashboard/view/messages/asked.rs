@@ -53,8 +53,16 @@ impl Asked {
 
     /// Whether it asks for some messages only.
     pub fn narrows(&self) -> bool {
-        let fields =
-            [&self.id, &self.correlation, &self.exchange, &self.key, &self.queue, &self.kind, &self.broker, &self.text];
+        let fields = [
+            &self.id,
+            &self.correlation,
+            &self.exchange,
+            &self.key,
+            &self.queue,
+            &self.kind,
+            &self.broker,
+            &self.text,
+        ];
         fields.iter().any(|field| field.is_some()) || !self.headers.is_empty()
     }
 

@@ -27,7 +27,9 @@ pub fn draw(body: &Body, form: Form, find: Option<&str>) -> Drawn {
     match (form, &body.tree, &body.text, &body.hex) {
         (Form::Json, Some(tree), ..) => {
             drawing.is_long = tree.nodes > LONG;
-            drawing.out.push_str(r#"<div class="body tree" tabindex="0" role="region" aria-label="Body of the message"><ol>"#);
+            drawing.out.push_str(
+                r#"<div class="body tree" tabindex="0" role="region" aria-label="Body of the message"><ol>"#,
+            );
             drawing.member(&Member { key: None, value: tree.root.clone() }, 0, true);
             drawing.out.push_str("</ol></div>");
             if tree.left > 0 {
@@ -46,7 +48,8 @@ pub fn draw(body: &Body, form: Form, find: Option<&str>) -> Drawn {
             }
             drawing.out.push_str("</pre></div>");
             if hex.left > 0 {
-                let _ = write!(drawing.out, r#"<p class="note">{} more.</p>"#, format::bytes(hex.left as u64));
+                let _ =
+                    write!(drawing.out, r#"<p class="note">{} more.</p>"#, format::bytes(hex.left as u64));
             }
         }
         _ => drawing.out.push_str(r#"<p class="quiet">There is nothing to show of it.</p>"#),
@@ -59,7 +62,11 @@ pub fn steps(body: &Body) -> Vec<String> {
     let step = |step: &Step| match step {
         Step::Inflated { encoding, from, to, whole } => {
             let part = if *whole { "" } else { ", the beginning of it" };
-            format!("{encoding}, {} inflated to {}{part}", format::bytes(*from as u64), format::bytes(*to as u64))
+            format!(
+                "{encoding}, {} inflated to {}{part}",
+                format::bytes(*from as u64),
+                format::bytes(*to as u64)
+            )
         }
         Step::CloudEvent(Mode::Structured) => "a CloudEvent, structured".to_owned(),
         Step::CloudEvent(Mode::Binary) => "a CloudEvent, its envelope in the headers".to_owned(),
@@ -79,7 +86,9 @@ struct Drawing {
 
 impl Drawing {
     fn text(&mut self, text: &str, left: usize) {
-        self.out.push_str(r#"<div class="body" tabindex="0" role="region" aria-label="Body of the message"><ol>"#);
+        self.out.push_str(
+            r#"<div class="body" tabindex="0" role="region" aria-label="Body of the message"><ol>"#,
+        );
         for line in text.lines().take(MOST_LINES) {
             let hit = self.class(&[line]);
             let _ = write!(self.out, "<li{hit}><span>{}</span></li>", escaped(line));
@@ -132,7 +141,8 @@ impl Drawing {
         };
         let hit = self.class(&[key.unwrap_or_default()]);
         if members.is_empty() {
-            let _ = write!(self.out, "<li{hit}><span>{before}{}{}{comma}</span></li>", brackets.0, brackets.1);
+            let _ =
+                write!(self.out, "<li{hit}><span>{before}{}{}{comma}</span></li>", brackets.0, brackets.1);
             return;
         }
         let count = format::counted(members.len() as u64, words.0, words.1);
@@ -167,7 +177,8 @@ mod tests {
     use crate::dashboard::query::messages::body::{Schemas, Sent, read};
 
     fn body(text: &[u8]) -> Body {
-        let sent = Sent { body: text, size: text.len() as u64, content_type: "application/json", ..Sent::default() };
+        let sent =
+            Sent { body: text, size: text.len() as u64, content_type: "application/json", ..Sent::default() };
         read(&sent, &Schemas::default())
     }
 
@@ -187,6 +198,10 @@ mod tests {
     fn a_form_that_it_lacks_is_the_next_best() {
         let body = body(b"\x00\xff<b>");
         let drawn = draw(&body, Form::Json, None);
-        assert!(drawn.html.0.contains("00000000  00 ff 3c") && drawn.html.0.contains("..&lt;b&gt;"), "{}", drawn.html.0);
+        assert!(
+            drawn.html.0.contains("00000000  00 ff 3c") && drawn.html.0.contains("..&lt;b&gt;"),
+            "{}",
+            drawn.html.0
+        );
     }
 }

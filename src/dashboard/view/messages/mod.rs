@@ -209,7 +209,11 @@ pub fn tap_name(tap: &TapStatus) -> String {
         "" => String::new(),
         name => format!(", virtual host {}", format::shortened(name, 60)),
     };
-    format!("{system} {} at {}{host}", format::shortened(&source.broker, 60), format::shortened(&source.server, 80))
+    format!(
+        "{system} {} at {}{host}",
+        format::shortened(&source.broker, 60),
+        format::shortened(&source.server, 80)
+    )
 }
 
 /// What is listened to, in a sentence.
@@ -225,7 +229,11 @@ fn listening(frame: &Frame, taps: &[TapStatus]) -> String {
         };
         let seen = format::count(tap.seen());
         let exchanges = format::counted(tap.exchanges.len() as u64, "exchange", "exchanges");
-        Some(format!("{exchanges} of {}{}{left}: {seen} seen", format::shortened(&tap.source.broker, 60), since?))
+        Some(format!(
+            "{exchanges} of {}{}{left}: {seen} seen",
+            format::shortened(&tap.source.broker, 60),
+            since?
+        ))
     };
     let all: Vec<String> = taps.iter().filter_map(one).collect();
     if all.is_empty() { String::new() } else { format!("Listening to {}.", all.join("; ")) }
@@ -270,7 +278,8 @@ pub async fn new_rows(From(state): From<PageState>, visit: Visit) -> PageResult 
     }
     let since = News::since(&visit)?;
     let filter = Asked::read(&visit)?.filter(&visit, MOST_NEW)?;
-    let filter = LogFilter { from: Some(since.saturating_add(1)), to: None, limit: MOST_NEW, after: None, ..filter };
+    let filter =
+        LogFilter { from: Some(since.saturating_add(1)), to: None, limit: MOST_NEW, after: None, ..filter };
     let (count, more) = if filter.reads_logs() {
         let found = state.reader.logs(&filter).await?;
         (found.rows.len() as u64, found.next.is_some())
