@@ -1,7 +1,7 @@
 //! Taps: they see the messages that are published to a broker's exchanges, and keep them in the store.
 //!
 //! * [`address`]: a tap in the settings; [`sink`]: the bounded way into the store.
-//! * [`rabbitmq`]: a queue of our own on RabbitMQ, as [`wire`] reads it; [`exchanges`]: what it is bound to, and which
+//! * [`rabbitmq`]: a queue of our own on RabbitMQ, behind the [`screen`], as [`wire`] reads it; [`exchanges`]: what it is bound to, and which
 //!   queues get a message too.
 //! * [`embedded`]: the same on the embedded broker's file.
 //!
@@ -15,6 +15,7 @@ pub mod address;
 mod embedded;
 mod exchanges;
 mod rabbitmq;
+mod screen;
 mod sink;
 mod wire;
 

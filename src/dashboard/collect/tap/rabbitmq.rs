@@ -1,11 +1,11 @@
 //! A tap on RabbitMQ: an exclusive queue of our own that is bound to every exchange it may listen to.
 //!
 //! The queue goes with the connection, holds so many messages and bytes at most and drops its oldest. What was delivered is
-//! acknowledged in groups, and as many are on the way at once as their size allows, so that large bodies do not pile up here.
+//! acknowledged in groups. What comes from the broker passes the [`super::screen`] first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use lapin::options::{
@@ -16,6 +16,7 @@ use lapin::uri::AMQPUri;
 use lapin::{Channel, Connection, ConnectionProperties};
 
 use super::exchanges::{Plan, Routes};
+use super::screen::{Relay, Sizes};
 use super::sink::Sink;
 use super::{QUEUE, TICK, TapSettings, Teller, WAITING, wire};
 use crate::dashboard::collect::Broker;
@@ -25,11 +26,12 @@ use crate::dashboard::model::now;
 const ATTEMPT: Duration = Duration::from_secs(5);
 /// Bytes that wait in the tap's queue at most.
 const WAITING_BYTES: i64 = 64 << 20;
-/// Messages on the way at most, and bytes of them as far as the sizes seen lately tell.
-const WINDOW: u16 = 512;
-const WINDOW_BYTES: usize = 32 << 20;
-/// Messages that are acknowledged together at most.
+/// Messages on the way at most: with bodies cut and headers in one frame each, some tens of MiB.
+const PREFETCH: u16 = 256;
+/// Messages that are acknowledged together.
 const ACK: u16 = 64;
+/// After the broker has ended the connection, why is told within this time.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// After so many ticks the broker is asked for exchanges again.
 const LOOK_EVERY: u32 = 15;
 
@@ -41,10 +43,34 @@ pub async fn session(
     sink: &Sink,
     teller: &mut Teller,
 ) -> String {
-    match listen(uri, settings, api, sink, teller).await {
-        Ok(()) => "the broker ended the subscription".to_owned(),
-        Err(why) => why,
-    }
+    let (host, port) = (&uri.authority.host, uri.authority.port);
+    let sizes = Sizes::default();
+    let opening = async {
+        let relay = Relay::open(host, port, sink.body, sizes.clone()).await?;
+        let near = relay.port()?;
+        Ok::<_, std::io::Error>((relay, near))
+    };
+    let (relay, near) = match tokio::time::timeout(ATTEMPT, opening).await {
+        Ok(Ok(open)) => open,
+        Ok(Err(error)) => return error.to_string(),
+        Err(_) => return no_answer(),
+    };
+    let mut by_relay = uri.clone();
+    (by_relay.authority.host, by_relay.authority.port) = ("127.0.0.1".to_owned(), near);
+    let listening = listen(&by_relay, settings, api, sink, teller, &sizes);
+    tokio::pin!(listening);
+    let ended = tokio::select! {
+        ended = &mut listening => ended,
+        relayed = relay.run() => match tokio::time::timeout(LAST_WORDS, &mut listening).await {
+            Ok(ended) => ended,
+            Err(_) => Err(relayed.err().map_or_else(|| "the broker closed the connection".to_owned(), |why| why.to_string())),
+        },
+    };
+    ended.err().unwrap_or_else(|| "the broker ended the subscription".to_owned())
+}
+
+fn no_answer() -> String {
+    format!("no answer within {} s", ATTEMPT.as_secs())
 }
 
 fn short(text: &str) -> ShortString {
@@ -61,20 +87,17 @@ async fn listen(
     api: Option<&Broker>,
     sink: &Sink,
     teller: &mut Teller,
+    sizes: &Sizes,
 ) -> Result<(), String> {
     let properties = ConnectionProperties::default().with_connection_name(QUEUE.into());
     let connecting = Connection::connect_uri(uri.clone(), properties);
-    let connection = tokio::time::timeout(ATTEMPT, connecting)
-        .await
-        .map_err(|_| format!("no answer within {} s", ATTEMPT.as_secs()))?
-        .map_err(said)?;
+    let connection =
+        tokio::time::timeout(ATTEMPT, connecting).await.map_err(|_| no_answer())?.map_err(said)?;
     let channel = connection.create_channel().await.map_err(said)?;
     let queue = declare(&channel).await.map_err(said)?;
     let mut bound = Bound { queue: queue.clone(), ..Bound::default() };
     bound.refresh(&connection, uri, api, settings, teller).await?;
-    let mut window = Window { size: WINDOW, largest: 0, since: Instant::now() };
-    let shared = BasicQosOptions { global: true };
-    channel.basic_qos(window.size, shared).await.map_err(said)?;
+    channel.basic_qos(PREFETCH, BasicQosOptions::default()).await.map_err(said)?;
     let options = BasicConsumeOptions { exclusive: true, ..BasicConsumeOptions::default() };
     let mut consumer = channel
         .basic_consume(short(&queue), short(QUEUE), options, FieldTable::default())
@@ -92,14 +115,11 @@ async fn listen(
                 };
                 last_tag = delivery.delivery_tag;
                 since_ack += 1;
-                let narrower = window.note(delivery.data.len());
                 let mut message = wire::read(delivery, &teller.status.source, now(), sink.body);
+                message.size = sizes.next().unwrap_or(message.size);
                 message.queues = bound.routes.of(&message.exchange, &message.routing_key);
                 sink.take(message);
-                if narrower {
-                    channel.basic_qos(window.size, shared).await.map_err(said)?;
-                }
-                if since_ack >= ACK.min(window.size.div_ceil(2)) {
+                if since_ack >= ACK {
                     acknowledge(&channel, last_tag, &mut since_ack).await?;
                 }
             }
@@ -108,9 +128,6 @@ async fn listen(
                     return Err("the connection was lost".to_owned());
                 }
                 acknowledge(&channel, last_tag, &mut since_ack).await?;
-                if window.wider() {
-                    channel.basic_qos(window.size, shared).await.map_err(said)?;
-                }
                 ticks = ticks.wrapping_add(1);
                 if ticks.is_multiple_of(LOOK_EVERY) {
                     bound.refresh(&connection, uri, api, settings, teller).await?;
@@ -144,43 +161,6 @@ async fn declare(channel: &Channel) -> Result<String, lapin::Error> {
     Ok(name)
 }
 
-/// How many messages may be on the way.
-struct Window {
-    size: u16,
-    /// Bytes of the largest body seen lately.
-    largest: usize,
-    since: Instant,
-}
-
-impl Window {
-    fn of(largest: usize) -> u16 {
-        let fit = WINDOW_BYTES / largest.max(1);
-        u16::try_from(fit).unwrap_or(WINDOW).clamp(1, WINDOW)
-    }
-
-    /// Notes a body; true where fewer may be on the way from now on.
-    fn note(&mut self, bytes: usize) -> bool {
-        if bytes <= self.largest {
-            return false;
-        }
-        (self.largest, self.since) = (bytes, Instant::now());
-        let size = Self::of(bytes);
-        let is_narrower = size < self.size;
-        self.size = self.size.min(size);
-        is_narrower
-    }
-
-    /// Forgets large bodies when none came for a while; true where more may be on the way.
-    fn wider(&mut self) -> bool {
-        if self.size == WINDOW || self.since.elapsed() < Duration::from_secs(10) {
-            return false;
-        }
-        (self.largest, self.since) = (self.largest / 4, Instant::now());
-        let before = std::mem::replace(&mut self.size, Self::of(self.largest));
-        self.size > before
-    }
-}
-
 /// What the queue is bound to so far.
 #[derive(Default)]
 struct Bound {
@@ -210,6 +190,10 @@ impl Bound {
         }
         let plan = match Plan::of(api, &uri.vhost, settings).await {
             Ok(plan) => plan,
+            // Those of the settings are known all the same.
+            Err(_) if self.keys.is_empty() && !settings.exchanges.is_empty() => {
+                Plan::of(None, &uri.vhost, settings).await.map_err(|refusal| refusal.to_string())?
+            }
             Err(refusal) if self.keys.is_empty() => {
                 return Err(format!("its exchanges are not known: {refusal}"));
             }
@@ -254,24 +238,4 @@ async fn bind(connection: &Connection, queue: &str, exchange: &str, key: &str) -
     // It would be closed with the connection too.
     let _ = channel.close(200, "bound".into()).await;
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_larger_bodies_are_the_fewer_are_on_the_way() {
-        let mut window = Window { size: WINDOW, largest: 0, since: Instant::now() };
-        for (bytes, narrower, size) in [
-            (1_000, false, WINDOW),
-            (1 << 20, true, 32),
-            (1_000, false, 32),
-            (128 << 20, true, 1),
-            (0, false, 1),
-        ] {
-            assert_eq!((window.note(bytes), window.size), (narrower, size), "{bytes}");
-        }
-        assert!(!window.wider(), "not at once");
-    }
 }
