@@ -424,8 +424,8 @@ async fn the_embedded_broker_is_tapped_and_works_as_before() {
 #[tokio::test]
 async fn messages_that_others_saw_come_by_otlp() {
     let server = Running::start().await;
-    let (_, empty) = page(&server, "/messages").await;
-    for part in ["No messages seen", "THROUGHLINE_TAP=", "throughline.tap"] {
+    let (_, empty) = page(&server, "/messages?l=otlp").await;
+    for part in ["No messages seen", "RabbitMQ", "scope.name = throughline.tap"] {
         assert!(empty.contains(part), "{part}: {empty}");
     }
     let attribute = |key: &str, value: &str| json!({ "key": key, "value": { "stringValue": value } });

@@ -28,14 +28,14 @@ pub const LAYERS: &[Layer] = &[
     // It sends figures in by the store's own door, as receivers do.
     Layer {
         room: "dashboard::collect",
-        may_use: &["dashboard::model", "dashboard::store::Ingest"],
+        may_use: &["dashboard::model", "dashboard::store::Ingest", "comms::names"],
         never: &[],
     },
     Layer { room: "dashboard::store", may_use: &["dashboard::model"], never: &[] },
     Layer {
         room: "dashboard::query",
         // The fixtures are there in tests only.
-        may_use: &["dashboard::model", "dashboard::store", "dashboard::fixture"],
+        may_use: &["dashboard::model", "dashboard::store", "dashboard::fixture", "comms::names"],
         never: &["dashboard::store::Store", "dashboard::store::Ingest", "dashboard::model::otlp"],
     },
     Layer {

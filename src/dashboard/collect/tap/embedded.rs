@@ -21,6 +21,8 @@ use crate::dashboard::model::{Value, now};
 /// Between two looks, and after how many of them exchanges and dead letters are looked for.
 const PACE: Duration = Duration::from_millis(100);
 const LOOK_EVERY: u32 = 5;
+/// Looks in a row that may find the file locked, each for as long as SQLite waits, before that is told.
+const MOST_BUSY: u32 = 5;
 /// Messages that are read at once.
 const AT_ONCE: i64 = 500;
 /// Dead letters that are known by their number.
@@ -34,13 +36,14 @@ pub async fn session(
     settings: &TapSettings,
     sink: &Sink,
     teller: &mut Teller,
+    dead: &mut Dead,
     stop: &CancellationToken,
 ) -> String {
     let pool = match open(url).await {
         Ok(pool) => pool,
         Err(error) => return said(error),
     };
-    let mut tap = FileTap { pool, routes: Routes::default(), dead: None, body: sink.body as i64 };
+    let mut tap = FileTap { pool, routes: Routes::default(), dead, body: sink.body as i64 };
     let ended = tap.listen(settings, sink, teller, stop).await;
     if stop.is_cancelled() {
         // Who comes next makes it anew; where this fails it stays, and stays bounded.
@@ -73,15 +76,35 @@ async fn open(url: &str) -> Result<SqlitePool, sqlx::Error> {
         .await
 }
 
-struct FileTap {
+/// Dead letters that were seen, by their number; `None` before the first look, which tells of none: they are not new.
+pub type Dead = Option<HashSet<i64>>;
+
+/// What the looks at a file remember.
+#[derive(Default)]
+struct Round {
+    looks: u32,
+    /// SQLite's count of what others committed, as of the last look.
+    version: Option<i64>,
+    /// Whether something came since exchanges and dead letters were looked for.
+    is_due: bool,
+    /// Looks in a row that found the file locked.
+    busy: u32,
+}
+
+/// SQLITE_BUSY in any of its forms.
+fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code()?.parse::<i64>().ok());
+    code.is_some_and(|code| code & 0xff == 5)
+}
+
+struct FileTap<'a> {
     pool: SqlitePool,
     routes: Routes,
-    /// Dead letters that were seen; `None` before the first look, which tells of none: they are not new.
-    dead: Option<HashSet<i64>>,
+    dead: &'a mut Dead,
     body: i64,
 }
 
-impl FileTap {
+impl FileTap<'_> {
     async fn listen(
         &mut self,
         settings: &TapSettings,
@@ -100,28 +123,43 @@ impl FileTap {
         .await?;
         self.bind(settings, teller).await?;
         teller.listens();
-        let (mut looks, mut version) = (0_u32, None);
+        let mut round = Round::default();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 () = tokio::time::sleep(PACE) => {}
             }
-            looks = looks.wrapping_add(1);
-            let changed: i64 = sqlx::query_scalar("PRAGMA data_version").fetch_one(&self.pool).await?;
-            if version != Some(changed) {
-                version = Some(changed);
-                self.drain(sink, teller).await?;
-                if looks.is_multiple_of(LOOK_EVERY) {
-                    self.bind(settings, teller).await?;
-                    self.look_at_the_dead(sink, teller).await?;
-                } else {
-                    version = None;
-                }
-            }
-            if looks.is_multiple_of(LOOK_EVERY * 2) {
-                teller.tell();
+            match self.look(settings, sink, teller, &mut round).await {
+                Ok(()) => round.busy = 0,
+                // Others write as well: what could not be taken now is there the next time.
+                Err(error) if is_busy(&error) && round.busy < MOST_BUSY => round.busy += 1,
+                Err(error) => return Err(error),
             }
         }
+    }
+
+    async fn look(
+        &mut self,
+        settings: &TapSettings,
+        sink: &Sink,
+        teller: &mut Teller,
+        round: &mut Round,
+    ) -> Result<(), sqlx::Error> {
+        round.looks = round.looks.wrapping_add(1);
+        let now: i64 = sqlx::query_scalar("PRAGMA data_version").fetch_one(&self.pool).await?;
+        if round.version != Some(now) {
+            self.drain(sink, teller).await?;
+            (round.version, round.is_due) = (Some(now), true);
+        }
+        if round.is_due && round.looks.is_multiple_of(LOOK_EVERY) {
+            self.bind(settings, teller).await?;
+            self.look_at_the_dead(sink, teller).await?;
+            round.is_due = false;
+        }
+        if round.looks.is_multiple_of(LOOK_EVERY * 2) {
+            teller.tell();
+        }
+        Ok(())
     }
 
     /// Binds the queue to exchanges that are new, and reads where messages go.

@@ -100,6 +100,7 @@ async fn listen(
     stop: &CancellationToken,
 ) {
     let mut pause = PAUSE.0;
+    let mut dead = None;
     loop {
         let listening = async {
             match &tap.way {
@@ -107,7 +108,7 @@ async fn listen(
                     let api = tap.api(apis);
                     rabbitmq::session(uri, settings, api, &sink, teller).await
                 }
-                Way::Embedded(url) => embedded::session(url, settings, &sink, teller, stop).await,
+                Way::Embedded(url) => embedded::session(url, settings, &sink, teller, &mut dead, stop).await,
             }
         };
         let why = tokio::select! {

@@ -25,6 +25,12 @@ pub struct Death {
     pub means: String,
 }
 
+/// Why our toolkit gave it up, in the consumer's own words.
+pub fn reason(message: &Message) -> Option<String> {
+    let reason = header(&message.headers, names::HEADER_DEATH_REASON)?.to_text();
+    Some(redact::shown("", &reason).0).filter(|reason| !reason.is_empty())
+}
+
 /// The deaths of a message, the newest first.
 pub fn of(message: &Message) -> Vec<Death> {
     let mut deaths = Vec::new();
@@ -32,9 +38,7 @@ pub fn of(message: &Message) -> Vec<Death> {
     if let Some(Value::List(entries)) = header(&message.headers, "x-death") {
         deaths.extend(entries.iter().take(MOST).filter_map(entry));
     }
-    let reason = text(names::HEADER_DEATH_REASON);
-    if !reason.is_empty() {
-        let reason = redact::shown("", &reason).0;
+    if let Some(reason) = reason(message) {
         let times = text(names::HEADER_DEATH_DELIVERIES).parse().ok();
         deaths.insert(
             0,

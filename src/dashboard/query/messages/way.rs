@@ -344,8 +344,10 @@ impl Telling<'_> {
             say = say.text("A tap saw it at ").moment(first.seen, None).text(". ");
         }
         if let Some(last) = last.filter(|last| last.failed) {
+            // What the consumer said itself, where it gave the message up.
+            let given_up = self.known.dead_in().and_then(|(message, _)| super::deaths::reason(message));
             say = say.service(&last.service).text(" could not work on it");
-            say = match &last.why {
+            say = match given_up.as_ref().or(last.why.as_ref()) {
                 Some(why) => say.text(": ").error(why).text(". "),
                 None => say.text(". "),
             };

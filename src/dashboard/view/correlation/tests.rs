@@ -245,7 +245,7 @@ async fn every_fixture_makes_a_page() {
             let logs = material.logs.clone();
             let traces = material.traces.clone();
             let tied_by_link = material.tied_by_link.clone();
-            let body = story(Material { traces, logs, tied_by_link, left_out: 0 }, query).await;
+            let body = story(Material { traces, logs, tied_by_link, ..Material::default() }, query).await;
             assert!(body.contains("<h2>The story</h2>"), "{query}");
         }
     }

@@ -38,7 +38,6 @@ struct OnePage {
     deaths: Vec<Death>,
     /// Each time that it was seen, where that is more than once.
     sightings: Vec<Sighting>,
-    queues: Vec<(String, String)>,
     traces: Vec<(String, String)>,
 }
 
@@ -148,15 +147,10 @@ fn draw(
         let id = trace.id.to_string();
         (format::short_id(&id), frame.trace_link(&trace.id))
     };
-    let queue =
-        |message: &Message, name: &String| (format::shortened(name, 60), frame.queue_of(message, name));
-    let queues =
-        known.first().into_iter().flat_map(|first| first.queues.iter().map(|name| queue(first, name)));
     OnePage {
         stops: way.stops.iter().map(|stop| drawing(&frame, known, stop)).collect(),
         deaths: known.last().map(deaths::of).unwrap_or_default(),
         traces: known.traces.iter().map(trace).collect(),
-        queues: queues.collect(),
         seen: shown.map(|message| Shown::of(&frame, state, message, form, find)),
         sightings,
         id: known.id.clone(),
