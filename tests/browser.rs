@@ -66,7 +66,7 @@ async fn from_a_message_to_its_trace_with_the_demo_shop() {
     .await;
     let shots = root().join("target/screenshots");
     std::fs::create_dir_all(&shots).expect("a folder for screenshots");
-    verdict(script("messages.mjs", &pages, &shots), 180);
+    verdict(script("messages.mjs", &pages, &shots), 300);
     assert_eq!(demo.terminate(30), Some(0), "{}", demo.output());
 }
 

@@ -122,6 +122,8 @@ impl FileTap<'_> {
         .execute(&self.pool)
         .await?;
         self.bind(settings, teller).await?;
+        // What is dead already is no news; what dies from now on is.
+        self.look_at_the_dead(sink, teller).await?;
         teller.listens();
         let mut round = Round::default();
         loop {

@@ -4,6 +4,7 @@ mod breakers;
 mod cases_in_html;
 mod logs;
 mod map;
+mod messages;
 mod queues;
 mod rows;
 mod serve;
