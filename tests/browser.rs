@@ -55,6 +55,22 @@ async fn every_page_with_the_demo_shop() {
 }
 
 #[tokio::test]
+async fn from_a_message_to_its_trace_with_the_demo_shop() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut demo, pages) = demo(folder.path());
+    eventually("a dead letter that the tap saw", 60, || async {
+        let list = format!("{pages}/api/messages?last=1h&queue=orders.dlq");
+        let list: serde_json::Value = client().get(list).send().await.ok()?.json().await.ok()?;
+        list["messages"].as_array().is_some_and(|all| !all.is_empty()).then_some(())
+    })
+    .await;
+    let shots = root().join("target/screenshots");
+    std::fs::create_dir_all(&shots).expect("a folder for screenshots");
+    verdict(script("messages.mjs", &pages, &shots), 300);
+    assert_eq!(demo.terminate(30), Some(0), "{}", demo.output());
+}
+
+#[tokio::test]
 async fn a_failure_is_switched_on_from_the_pages() {
     let folder = tempfile::tempdir().expect("a folder");
     let (mut demo, pages) = demo(folder.path());

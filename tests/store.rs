@@ -11,6 +11,8 @@ mod damage;
 mod kinds;
 #[path = "store/logs.rs"]
 mod logs;
+#[path = "store/messages.rs"]
+mod messages;
 #[path = "store/network.rs"]
 mod network;
 #[path = "store/opening.rs"]
@@ -64,6 +66,9 @@ contract! {
         a_search_that_ends_before_its_range_says_so_and_goes_on,
         logs_of_a_broken_block_are_counted_and_the_rest_stays_readable,
         logs_go_with_their_run,
+    }
+    messages {
+        messages_and_logs_do_not_hide_each_other,
     }
     damage {
         damaged_pages_of_an_index_cost_nothing_that_is_known_elsewhere,

@@ -2,7 +2,8 @@
 
 use crate::comms::shutdown;
 use crate::config::dashboard::DashboardSettings;
-use crate::dashboard::collect::{self, Broker};
+use crate::dashboard::collect::{self, Broker, Tap, TapSettings};
+use crate::dashboard::query::messages::body::Schemas;
 use crate::dashboard::receive;
 use crate::dashboard::serve::{Dashboard, Settings};
 use crate::dashboard::store::Limits;
@@ -60,6 +61,13 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         scenarios_url: given.scenarios_url,
         brokers: Broker::read(&given.rabbitmq_api)?,
         ask_brokers: collect::EVERY,
+        taps: Tap::read(&given.tap)?,
+        tap: TapSettings {
+            exclude: given.tap_exclude,
+            exchanges: given.tap_exchange,
+            body: given.tap_body as usize,
+        },
+        schemas: Schemas::read(&given.descriptor_set)?,
         first_request: Settings::FIRST_REQUEST,
     };
     let dashboard = Dashboard::start(settings).await?;

@@ -138,6 +138,9 @@ pub const QUEUE_NAME: &str = "rabbitmq.queue.name";
 pub const QUEUE_MESSAGE_STATE: &str = "state";
 /// Which broker, where it is no RabbitMQ node; ours.
 pub const QUEUE_BROKER: &str = "throughline.broker";
+/// The queue by which a dashboard sees messages, or the beginning of its name. It is nobody's, so it neither makes a message
+/// routable nor counts among queues.
+pub const QUEUE_TAP: &str = "throughline.tap";
 
 /// Span event and log record: a breaker went from one state to another. Holds [`BREAKER_NAME`], [`EVENT_FROM`],
 /// [`EVENT_TO`], [`BREAKER_REASON`], [`BREAKER_POLICY`] and, where known, [`SERVICE_PEER_NAME`].

@@ -1,9 +1,11 @@
 //! Settings of the dashboard: each a flag with its variable, its default and its words.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::dashboard::collect::Address;
+use crate::dashboard::collect::tap::Exchange;
 use crate::dashboard::keys::Key;
 use crate::dashboard::store::Location;
 
@@ -118,6 +120,29 @@ pub struct DashboardSettings {
     )]
     pub rabbitmq_api: Vec<Address>,
 
+    /// Broker whose messages are seen and kept: [NAME=]amqp://USER:PASSWORD@HOST:5672/VHOST, or [NAME=]sqlite://FILE for
+    /// the embedded one; may be repeated. Prefer the variable where there is a password
+    #[arg(long, env = "THROUGHLINE_TAP", value_name = "URL", value_delimiter = ',', hide_env_values = true)]
+    pub tap: Vec<Address>,
+
+    /// Exchange whose messages are not to be seen, a * at its end stands for any rest; may be repeated
+    #[arg(long, env = "THROUGHLINE_TAP_EXCLUDE", value_name = "EXCHANGE", value_delimiter = ',')]
+    pub tap_exclude: Vec<String>,
+
+    /// Exchange that is listened to although no management interface tells of it, with the routing key of a direct one as
+    /// EXCHANGE=KEY; may be repeated
+    #[arg(long, env = "THROUGHLINE_TAP_EXCHANGE", value_name = "EXCHANGE", value_delimiter = ',')]
+    pub tap_exchange: Vec<Exchange>,
+
+    /// How much of a message's body is kept, up to 1MiB
+    #[arg(long, env = "THROUGHLINE_TAP_BODY", value_name = "SIZE", default_value = "64KiB", value_parser = body_size)]
+    pub tap_body: u64,
+
+    /// Descriptor set by which bodies of Protocol Buffers are read, as protoc --include_imports --descriptor_set_out=FILE
+    /// writes it; may be repeated
+    #[arg(long, env = "THROUGHLINE_DESCRIPTOR_SET", value_name = "FILE", value_delimiter = ',')]
+    pub descriptor_set: Vec<PathBuf>,
+
     /// Listen beyond this machine without both kinds of keys: everybody who reaches it may send or read
     #[arg(long, env = "THROUGHLINE_ALLOW_REMOTE")]
     pub allow_remote: bool,
@@ -197,6 +222,13 @@ fn request_size(text: &str) -> Result<u64, String> {
     }
 }
 
+fn body_size(text: &str) -> Result<u64, String> {
+    match size(text)? {
+        bytes @ 0..=1_048_576 => Ok(bytes),
+        _ => Err("choose at most 1MiB".into()),
+    }
+}
+
 fn origin(text: &str) -> Result<String, String> {
     let plain = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
     let host = plain.is_some_and(|host| !host.is_empty() && !host.contains(['/', ' ']));
@@ -232,6 +264,7 @@ mod tests {
         for wrong in ["", "10XB", "GB"] {
             assert!(size(wrong).is_err(), "{wrong}");
         }
+        assert!(body_size("2MiB").is_err() && body_size("0").is_ok());
         assert!(request_size("10B").is_err() && origin("shop.example").is_err());
         assert_eq!(gateway("http://127.0.0.1:7080/"), Ok("http://127.0.0.1:7080".into()));
         for wrong in ["", "127.0.0.1:7080", "https://shop", "http://", "http://u:p@shop", "http://shop/a"] {

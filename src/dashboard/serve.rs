@@ -16,11 +16,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::door::Door;
+use super::collect::tap::{self, Tap, TapSettings};
 use super::collect::{self, Board, Broker};
 use super::keys::gate::Gate;
 use super::keys::{Key, Keyring, Right, SameKey};
 use super::model::correlation::Keys;
 use super::ops::{self, Ops};
+use super::query::messages::body::Schemas;
 use super::receive::{self, Receiver, counters::Counters};
 use super::scenarios::Door as Scenarios;
 use super::selftest::Sender;
@@ -57,6 +59,11 @@ pub struct Settings {
     /// Brokers whose queues are asked for, and how often.
     pub brokers: Vec<Broker>,
     pub ask_brokers: Duration,
+    /// Brokers whose messages are seen, and how.
+    pub taps: Vec<Tap>,
+    pub tap: TapSettings,
+    /// What bodies of Protocol Buffers are read by.
+    pub schemas: Schemas,
     /// How long a new connection may take for the head of its first request.
     pub first_request: Duration,
 }
@@ -122,10 +129,12 @@ impl Dashboard {
         let scenarios = scenarios(settings.scenarios_url, listen, &keyring)?;
         let (receiving, showing) = (CancellationToken::new(), CancellationToken::new());
         let board = Arc::new(Board::default());
+        let place = tap::Place { ingest: store.clone(), board: board.clone(), keys: Arc::new(keys) };
         let state = PageState {
             reader: store.clone(),
             board: board.clone(),
             queues: Arc::default(),
+            schemas: Arc::new(settings.schemas),
             overviews: Arc::default(),
             breakers: Arc::default(),
             maps: Arc::default(),
@@ -163,6 +172,10 @@ impl Dashboard {
         if let Some((zipkin_at, _)) = zipkin_at {
             let zipkin = receive::zipkin::router(receiver);
             receivers.spawn(door::serve(zipkin_at, zipkin, door("Zipkin", false), receiving.clone()));
+        }
+        for tap in settings.taps {
+            let (how, apis) = (settings.tap.clone(), settings.brokers.clone());
+            receivers.spawn(tap::watch(tap, how, apis, place.clone(), receiving.clone()));
         }
         for broker in settings.brokers {
             let (board, stop) = (board.clone(), receiving.clone());

@@ -10,6 +10,7 @@ pub mod rabbitmq;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use throughline::dashboard::collect::TapSettings;
 use throughline::dashboard::keys::Key;
 use throughline::dashboard::serve::{Dashboard, Settings};
 use throughline::dashboard::store::{Limits, Location};
@@ -33,6 +34,9 @@ pub fn settings(folder: &Path) -> Settings {
         scenarios_url: None,
         brokers: Vec::new(),
         ask_brokers: Duration::from_millis(300),
+        taps: Vec::new(),
+        tap: TapSettings { body: 65_536, ..TapSettings::default() },
+        schemas: Default::default(),
         first_request: Settings::FIRST_REQUEST,
     }
 }

@@ -28,14 +28,14 @@ pub const LAYERS: &[Layer] = &[
     // It sends figures in by the store's own door, as receivers do.
     Layer {
         room: "dashboard::collect",
-        may_use: &["dashboard::model", "dashboard::store::Ingest"],
+        may_use: &["dashboard::model", "dashboard::store::Ingest", "comms::names"],
         never: &[],
     },
     Layer { room: "dashboard::store", may_use: &["dashboard::model"], never: &[] },
     Layer {
         room: "dashboard::query",
         // The fixtures are there in tests only.
-        may_use: &["dashboard::model", "dashboard::store", "dashboard::fixture"],
+        may_use: &["dashboard::model", "dashboard::store", "dashboard::fixture", "comms::names"],
         never: &["dashboard::store::Store", "dashboard::store::Ingest", "dashboard::model::otlp"],
     },
     Layer {
@@ -103,17 +103,18 @@ pub const OWNED: &[Owned] = &[
         rooms: &[
             "dashboard::store::sqlite",
             "dashboard::store::postgres",
+            "dashboard::collect::tap::embedded",
             "comms::queue::embedded",
             "comms::queue::inbox",
             "comms::queue::outbox",
             "demo::database",
         ],
-        why: "SQL lives behind the traits of the store and the broker, beside a service's state, and in the shop's own",
+        why: "SQL lives behind the traits of the store and the broker, beside a service's state, in the shop's own, and where a broker's file is tapped",
     },
     Owned {
         path: "lapin",
-        rooms: &["comms::queue::rabbitmq"],
-        why: "AMQP is spoken behind the trait of the broker",
+        rooms: &["comms::queue::rabbitmq", "dashboard::collect::tap"],
+        why: "AMQP is spoken behind the trait of the broker, and by taps, which know no service",
     },
     Owned { path: "askama", rooms: &["dashboard::view"], why: "HTML is made in the view" },
     Owned { path: "clap", rooms: &["cli", "config", "demo::shop"], why: "flags are read at the door" },

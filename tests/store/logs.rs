@@ -21,7 +21,7 @@ pub async fn list(store: &Store, service: Option<&str>, logs: &[TestLog]) {
 }
 
 /// Fills the tail until it is sealed.
-async fn seal(store: &Store, first: u64) {
+pub async fn seal(store: &Store, first: u64) {
     let runs = store.holdings().await.unwrap().runs;
     for first in (first..first + 17_000).step_by(1_000) {
         let spans: Vec<_> = (first..first + 1_000).map(|number| span(number, 1, "fill", 90_000)).collect();

@@ -18,6 +18,12 @@ impl FromStr for Address {
     }
 }
 
+impl Address {
+    pub(super) fn text(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Address(…)")
@@ -99,6 +105,11 @@ impl Broker {
     /// The user.
     pub fn user(&self) -> &str {
         self.url.username()
+    }
+
+    /// The host without port.
+    pub(super) fn host(&self) -> &str {
+        self.url.host_str().unwrap_or_default()
     }
 
     /// An address of the interface, with user and password.

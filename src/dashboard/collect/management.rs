@@ -89,7 +89,11 @@ impl Management {
         Ok(queues)
     }
 
-    async fn get(&self, path: &str) -> Result<Vec<Value>, Refusal> {
+    /// What the interface answers under a path: a list.
+    ///
+    /// # Errors
+    /// As [`Management::queues`].
+    pub(super) async fn get(&self, path: &str) -> Result<Vec<Value>, Refusal> {
         let url = self.broker.at(path).ok_or(Refusal::Other)?;
         let mut answer = self.client.get(url).send().await.map_err(refusal)?;
         match answer.status().as_u16() {
@@ -166,7 +170,9 @@ fn facts(queue: &Value) -> Option<QueueFacts> {
 }
 
 fn binding(binding: &Value) -> Option<Binding> {
-    (binding["destination_type"] == "queue").then_some(())?;
+    // A tap is nobody's queue.
+    let is_tap = binding["destination"].as_str().is_some_and(|queue| queue.starts_with(super::tap::QUEUE));
+    (binding["destination_type"] == "queue" && !is_tap).then_some(())?;
     Some(Binding {
         source: text(binding, "source")?,
         virtual_host: binding["vhost"].as_str()?.to_owned(),

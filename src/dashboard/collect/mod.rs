@@ -2,8 +2,9 @@
 //!
 //! * [`address`]: a broker in the settings; [`management`]: the interface, its answers and its refusals;
 //!   [`points`]: figures as samples.
+//! * [`tap`]: sees the messages that are published, and keeps them.
 //!
-//! What is asked only reads, so a user with the tag `monitoring` and no permissions is enough. Figures go into the store by
+//! What is asked of the interface only reads, so a user with the tag `monitoring` and no permissions is enough. Figures go into the store by
 //! its own door, like those that a Collector sends; what a queue is stands on the [`Board`] for the pages. A broker that
 //! does not answer is said so there and asked again; nothing else waits for it. Passwords are in no log, page or error.
 //!
@@ -12,17 +13,20 @@
 pub mod address;
 pub mod management;
 pub mod points;
+pub mod tap;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::model::messages::TapStatus;
 use super::model::now;
 use super::model::queues::{BrokerStatus, QueueFacts};
 use super::store::Ingest;
 pub use address::{Address, Broker, WrongAddress};
 use management::Management;
+pub use tap::{Tap, TapSettings};
 
 /// How often a broker is asked, unless set: RabbitMQ's own figures are renewed as often.
 pub const EVERY: Duration = Duration::from_secs(5);
@@ -31,12 +35,26 @@ pub const MOST_QUEUES: usize = 1_000;
 
 /// What each broker told last; cheap to read.
 #[derive(Debug, Default)]
-pub struct Board(Mutex<Vec<Arc<BrokerStatus>>>);
+pub struct Board(Mutex<Vec<Arc<BrokerStatus>>>, Mutex<Vec<TapStatus>>);
 
 impl Board {
     /// Of all brokers, in the order of the settings.
     pub fn brokers(&self) -> Vec<Arc<BrokerStatus>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How taps do, in the order in which they began.
+    pub fn taps(&self) -> Vec<TapStatus> {
+        self.1.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts up how a tap does.
+    pub fn put_tap(&self, status: TapStatus) {
+        let mut all = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        match all.iter_mut().find(|known| known.source == status.source) {
+            Some(known) => *known = status,
+            None => all.push(status),
+        }
     }
 
     /// Puts up what is known of a broker, in place of what was known before.
@@ -92,6 +110,8 @@ pub async fn watch(
 fn tell(status: &mut BrokerStatus, answer: Result<Vec<QueueFacts>, management::Refusal>) {
     match answer {
         Ok(mut queues) => {
+            // A tap is nobody's queue.
+            queues.retain(|queue| !queue.name.starts_with(tap::QUEUE));
             // Those that hold messages are wanted most.
             queues.sort_by(|a, b| {
                 let waiting = |queue: &QueueFacts| queue.ready.unwrap_or(0);

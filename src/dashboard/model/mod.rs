@@ -4,7 +4,7 @@
 //! * [`value`]: an attribute's value, of any OTLP type.
 //! * [`span`]: spans, logs, resources, scopes, decoded for reading.
 //! * [`series`]: series of metrics and their samples.
-//! * [`queues`]: what a broker tells of its queues.
+//! * [`queues`]: what a broker tells of its queues; [`messages`]: what a tap saw, and how that is kept.
 //! * [`summary`]: what a list needs to know of a trace without opening it.
 //! * [`severity`]: how bad a log record is.
 //! * [`answer`]: how a call or a delivery ended.
@@ -16,6 +16,7 @@ pub mod answer;
 pub mod correlation;
 pub mod hash;
 pub mod ids;
+pub mod messages;
 pub mod otlp;
 pub mod proto;
 pub mod queues;
@@ -28,6 +29,7 @@ pub mod value;
 pub use answer::Settled;
 pub use correlation::Correlation;
 pub use ids::{SpanId, TraceId};
+pub use messages::Message;
 pub use series::{Follows, Identity, Sample, Shape};
 pub use severity::Severity;
 pub use span::{Event, Kind, Link, LogRecord, Resource, Scope, Span, StatusCode, Trace};

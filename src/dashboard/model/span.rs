@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::messages::SCOPE;
 use super::value::{Attributes, find};
-use super::{Nanos, Severity, SpanId, TraceId, Value};
+use super::{Message, Nanos, Severity, SpanId, TraceId, Value};
 
 /// What emitted a span: a service and its surroundings.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -175,16 +176,37 @@ impl LogRecord {
         self.resource.service()
     }
 
+    /// Whether it is a message that a tap saw, and no service's log.
+    pub fn is_message(&self) -> bool {
+        self.scope.name == SCOPE
+    }
+
     /// `trace`, `debug`, `info`, `warn`, `error`, `fatal`, or `—` where not told.
     pub fn level(&self) -> &'static str {
         Severity::of(self.severity).word()
     }
 }
 
-/// Everything kept of one trace: spans by start time, each once, and its logs by time.
+/// Everything kept of one trace: spans by start time, each once, its logs by time, and the messages that a tap saw.
 #[derive(Debug, Clone)]
 pub struct Trace {
     pub id: TraceId,
     pub spans: Vec<Span>,
     pub logs: Vec<LogRecord>,
+    /// In the order in which they were seen.
+    pub messages: Vec<Message>,
+}
+
+impl Trace {
+    /// Puts a trace together of what is kept of it.
+    pub fn new(id: TraceId, spans: Vec<Span>, logs: Vec<LogRecord>) -> Self {
+        let (messages, logs) = apart(logs);
+        Self { id, spans, logs, messages }
+    }
+}
+
+/// Messages that a tap saw apart from services' logs.
+pub fn apart(records: Vec<LogRecord>) -> (Vec<Message>, Vec<LogRecord>) {
+    let (messages, logs): (Vec<_>, Vec<_>) = records.into_iter().partition(LogRecord::is_message);
+    (messages.iter().filter_map(Message::of).collect(), logs)
 }

@@ -1,6 +1,7 @@
 //! What a text in the search box means: an ID of any kind, a service, a query.
 
 use super::language::{self, QueryError};
+use super::messages;
 use crate::dashboard::model::{Nanos, SpanId, TraceId, TraceSummary};
 use crate::dashboard::store::{Reader, StoreError};
 
@@ -16,6 +17,8 @@ pub enum Hit {
     /// A correlation ID with the number of its traces and logs.
     Correlation(String, usize),
     Service(String),
+    /// A message, by its ID.
+    Message(String),
 }
 
 /// The answer.
@@ -48,9 +51,13 @@ pub async fn find(reader: &dyn Reader, text: &str, now: Nanos) -> Result<Found, 
     }
     found.tried.push("a correlation ID");
     let correlated = reader.correlated(text).await?;
-    let carriers = correlated.traces.len() + correlated.logs.len();
+    let carriers = correlated.traces.len() + correlated.logs.len() + correlated.messages.len();
     if carriers > 0 {
         found.hits.push(Hit::Correlation(text.to_owned(), carriers));
+    }
+    found.tried.push("a message ID");
+    if messages::is_known(reader, text).await? {
+        found.hits.push(Hit::Message(text.to_owned()));
     }
     found.tried.push("a service");
     let services = reader.services(0, now).await?;
@@ -111,7 +118,7 @@ mod tests {
         assert_eq!(search("status = maybe").await.query.unwrap().unwrap_err().column, 10);
         let nothing = search("' OR 1=1--").await;
         assert!(nothing.hits.is_empty());
-        assert_eq!(search("no-such-thing").await.tried, ["a correlation ID", "a service"]);
+        assert_eq!(search("no-such-thing").await.tried, ["a correlation ID", "a message ID", "a service"]);
         assert!(search("").await.tried.is_empty());
     }
 }

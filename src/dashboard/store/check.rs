@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::backend::{Backend, Loaded};
 use super::block::{Block, ItemKind, decompress, in_block};
 use super::entry::{Entry, Loc};
-use super::logs;
+use super::logs::{self, filter::LogKind};
 use super::postgres::Postgres;
 use super::rates;
 use super::run::{CHUNK, Chunk, RunMeta, check_page, resources_with};
@@ -144,9 +144,16 @@ impl Checking<'_> {
         }
     }
 
-    /// The index of its logs.
+    /// The indexes of its logs and messages.
     async fn logs(&mut self, run: &RunMeta, places: &Places) -> Result<(), StoreError> {
-        let Some(index) = &run.log_index else { return Ok(()) };
+        for kind in [LogKind::Logs, LogKind::Messages] {
+            self.records(run, kind, places).await?;
+        }
+        Ok(())
+    }
+
+    async fn records(&mut self, run: &RunMeta, kind: LogKind, places: &Places) -> Result<(), StoreError> {
+        let Some(index) = run.index(kind) else { return Ok(()) };
         if !index.chunks.is_empty() {
             self.page(run, index.services_page(), logs::read_services).await?;
         }

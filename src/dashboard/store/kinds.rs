@@ -40,6 +40,7 @@ impl RunMeta {
             ItemKind::Log => {
                 self.logs = 0;
                 self.log_index = self.log_index.take().map(|_| Default::default());
+                self.message_index = self.message_index.take().map(|_| Default::default());
             }
             ItemKind::Span => {
                 self.spans = 0;

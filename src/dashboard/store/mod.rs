@@ -63,13 +63,13 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::model::otlp::{Batch, Points};
-use super::model::{LogRecord, Nanos, SpanId, Trace, TraceId, TraceSummary};
+use super::model::{LogRecord, Message, Nanos, SpanId, Trace, TraceId, TraceSummary};
 pub use engine::Store;
 pub use failing::{Failing, Reason};
 pub use filter::{Cursor, Dot, Order, StatusFilter, TraceFilter, TracePage};
 pub use latency::Latency;
 pub use location::Location;
-pub use logs::filter::{FoundLog, LogCounts, LogCursor, LogFilter, LogPage};
+pub use logs::filter::{FoundLog, LogCounts, LogCursor, LogFilter, LogKind, LogPage};
 pub use opening::OpenError;
 pub use postgres::{PostgresError, PostgresUrl};
 pub use rates::{
@@ -222,6 +222,8 @@ pub struct Correlated {
     pub traces: Vec<CorrelatedTrace>,
     /// Logs with the correlation ID and no trace ID, oldest first.
     pub logs: Vec<LogRecord>,
+    /// Messages that a tap saw, the same.
+    pub messages: Vec<Message>,
     /// True where more than [`Correlated::MAX_TRACES`] were found and the newest were left out.
     pub truncated: bool,
 }

@@ -177,7 +177,8 @@ impl PartBuilder {
         self.entry.summary.logs += 1;
         self.of_resource(batch, prints, log.resource);
         self.terms.extend(batch.hashes(&log.hashes).iter().map(|hash| Term(*hash)));
-        if self.entry.is_orphan_logs() {
+        // A tap is no service.
+        if self.entry.is_orphan_logs() && !batch.is_message(log) {
             let service = &self.services.current;
             if add_service(&mut self.entry.summary, service, 0, 0) {
                 self.terms.insert(Term::service(service));

@@ -7,11 +7,12 @@ use std::collections::hash_map::Entry::Vacant;
 use std::collections::{BTreeSet, HashMap};
 
 use super::entry::Entry;
+use super::logs::filter::LogKind;
 use super::logs::{Gathered, Rows};
 use super::part::{Part, Sender};
 use super::rates::{Fold, Sides};
 use super::term::{MAX_ENTRIES, Term, TermIndex};
-use crate::dashboard::model::{Nanos, TraceId};
+use crate::dashboard::model::{Nanos, TraceId, messages};
 
 /// Entries after which the tail is sealed: what a run costs to look into, against how many runs there are.
 pub const SEAL_ENTRIES: usize = 16_384;
@@ -38,6 +39,7 @@ pub struct Tail {
     flushes: usize,
     rates: Fold,
     rows: Rows,
+    messages: Rows,
 }
 
 impl Tail {
@@ -46,7 +48,10 @@ impl Tail {
         for Sender { term, hashes, service } in senders {
             if let Vacant(place) = self.resources.entry(term) {
                 place.insert(hashes);
-                self.services.insert(service);
+                // A tap is no service.
+                if service != messages::SCOPE {
+                    self.services.insert(service);
+                }
             }
         }
         for Part { entry, terms, links } in parts {
@@ -75,14 +80,18 @@ impl Tail {
         next
     }
 
-    /// Its logs, in order of time.
-    pub fn rows(&self) -> &Rows {
-        &self.rows
+    /// Its logs, or its messages, in order of time.
+    pub fn rows(&self, kind: LogKind) -> &Rows {
+        match kind {
+            LogKind::Logs => &self.rows,
+            LogKind::Messages => &self.messages,
+        }
     }
 
     /// Takes in the logs of a flush.
     pub fn list(&mut self, logs: Gathered) {
-        self.rows.join(logs);
+        self.rows.join(logs.logs);
+        self.messages.join(logs.messages);
     }
 
     /// Rates of what is in it.
@@ -117,6 +126,7 @@ impl Tail {
             || self.terms.len() >= SEAL_PAIRS
             || self.rates.is_full()
             || self.rows.is_full()
+            || self.messages.is_full()
             || self.entries.len() >= MAX_ENTRIES / 2
     }
 

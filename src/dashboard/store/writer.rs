@@ -14,7 +14,7 @@ use tokio::time::MissedTickBehavior;
 use super::backend::{Loaded, STEP, Seal};
 use super::block::{Block, BlockKind, in_block};
 use super::engine::Shared;
-use super::logs;
+use super::logs::{self, filter::LogKind};
 use super::pack::{Flush, Incoming, Packer};
 use super::series::chunk::{self, TIERS};
 use super::series::live::PointFlush;
@@ -259,8 +259,9 @@ impl Writer {
         let (mut run, samples) = {
             let index = self.shared.index.read().expect("no holder panics");
             let mut run = run::seal(first, (first, last), now(), &index.tail, &packed.moved)?;
-            let rows = index.tail.rows();
-            run.meta.log_index = Some(logs::Index::seal(rows, &packed.moved_logs, &mut run.pages)?);
+            let mut seal =
+                |kind| logs::Index::seal(index.tail.rows(kind), &packed.moved_logs, &mut run.pages).map(Some);
+            (run.meta.log_index, run.meta.message_index) = (seal(LogKind::Logs)?, seal(LogKind::Messages)?);
             (run, chunk::cut(&index.live.pieces(), TIERS[0])?)
         };
         let blocks_of_samples = self.tail_blocks.iter().filter(|block| block.kind == BlockKind::Samples);

@@ -36,8 +36,8 @@ impl Column {
     }
 
     /// `312 logs, 1 error, 4 warnings`.
-    fn words(&self) -> String {
-        let mut words = format::counted(self.total(), "log", "logs");
+    fn words(&self, (one, many): (&str, &str)) -> String {
+        let mut words = format::counted(self.total(), one, many);
         for (count, one, many) in [(self.errors, "error", "errors"), (self.warnings, "warning", "warnings")] {
             if count > 0 {
                 let _ = write!(words, ", {}", format::counted(count, one, many));
@@ -47,8 +47,8 @@ impl Column {
     }
 }
 
-/// Draws the counts over the visit's range. Dragging over it narrows the range.
-pub fn bars(visit: &Visit, counts: &LogCounts, says: &str) -> Html {
+/// Draws the counts over the visit's range; `names` are what is counted, one and several. Dragging over it narrows the range.
+pub fn bars(visit: &Visit, counts: &LogCounts, says: &str, names: (&str, &str)) -> Html {
     let (from, to) = (visit.range.from, visit.range.to);
     let columns: Vec<Column> = counts.steps.iter().map(Column::of).collect();
     let most = columns.iter().map(Column::total).max().unwrap_or(0) as f64;
@@ -75,7 +75,7 @@ pub fn bars(visit: &Visit, counts: &LogCounts, says: &str) -> Html {
     for (column, at) in columns.iter().zip(0..).filter(|(column, _)| column.total() > 0) {
         let begin = counts.from.saturating_add(counts.step.saturating_mul(at));
         let (left, right) = (share(begin) * 1000.0, share(begin.saturating_add(counts.step)) * 1000.0);
-        let title = format!("{}: {}", visit.zone.clock(begin, visit.now, true), column.words());
+        let title = format!("{}: {}", visit.zone.clock(begin, visit.now, true), column.words(names));
         let _ = write!(out, "<g><title>{}</title>", escaped(&title));
         let mut foot = 100.0;
         for (count, class) in [(column.errors, "e"), (column.warnings, "w"), (column.others, "o")] {
@@ -109,7 +109,13 @@ mod tests {
     #[test]
     fn a_column_says_what_it_holds() {
         let column = Column::of(&[1, 2, 3, 300, 4, 1, 1]);
-        assert_eq!(column.words().replace(format::NBSP, " "), "312 logs, 2 errors, 4 warnings");
-        assert_eq!(Column::of(&[0, 0, 0, 1, 0, 0, 0]).words().replace(format::NBSP, " "), "1 log");
+        assert_eq!(
+            column.words(("log", "logs")).replace(format::NBSP, " "),
+            "312 logs, 2 errors, 4 warnings"
+        );
+        assert_eq!(
+            Column::of(&[0, 0, 0, 1, 0, 0, 0]).words(("log", "logs")).replace(format::NBSP, " "),
+            "1 log"
+        );
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod breakers;
 pub mod logs;
+pub mod messages;
 pub mod queues;
 
 use askama::Template;

@@ -83,7 +83,7 @@ pub async fn correlation(
     let first_act = visit.params.number("act", 0..=FARTHEST, 0)?;
     let first_log = visit.params.number("log", 0..=FARTHEST, 0)?;
     let found = state.reader.correlated(&id).await?;
-    if found.traces.is_empty() && found.logs.is_empty() {
+    if found.traces.is_empty() && found.logs.is_empty() && found.messages.is_empty() {
         return nothing(&visit, id);
     }
     let truncated = found.truncated;
@@ -201,6 +201,7 @@ async fn gather(state: &PageState, found: Correlated) -> Result<(Material, Vec<T
         traces,
         tied_by_link: found.traces.iter().filter(by_link).map(|trace| id(&trace.summary)).collect(),
         logs: found.logs,
+        messages: found.messages,
         left_out: left_out.len(),
     };
     left_out.truncate(MAX_NAMED);

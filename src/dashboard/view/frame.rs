@@ -22,6 +22,7 @@ pub enum Nav {
     Map,
     Services,
     Queues,
+    Messages,
     Breakers,
     Status,
     /// None of them: a result of a search, an error.
@@ -81,9 +82,10 @@ impl Frame {
             ("/traces", "Traces", Nav::Traces),
             ("/logs", "Logs", Nav::Logs),
             ("/map", "Map", Nav::Map),
-            ("/services", "Services", Nav::Services),
             ("/queues", "Queues", Nav::Queues),
+            ("/messages", "Messages", Nav::Messages),
             ("/breakers", "Breakers", Nav::Breakers),
+            ("/services", "Services", Nav::Services),
         ]
         .map(|(path, name, nav)| (self.link(path), name, self.nav == nav))
         .into()

@@ -8,7 +8,7 @@
 //! * [`access`], [`login`]: who may read, and how a browser gets in and out.
 //! * [`chart`], [`bars`], [`dots`]: SVG drawn here.
 //! * [`overview`], [`traces`], [`logs`], [`trace`], [`download`], [`correlation`](mod@correlation), [`map`](mod@map),
-//!   [`services`](mod@services), [`queues`], [`breakers`], [`scenarios`], [`search`], [`status`], [`connect`]: the pages;
+//!   [`services`](mod@services), [`queues`], [`messages`], [`breakers`], [`scenarios`], [`search`], [`status`], [`connect`]: the pages;
 //!   [`series`]: metrics for programs.
 //! * [`assets`], [`live`]: embedded files and the stream of changes; [`news`]: the row that counts what came since.
 //!
@@ -34,6 +34,7 @@ pub mod live;
 pub mod login;
 pub mod logs;
 pub mod map;
+pub mod messages;
 pub mod news;
 pub mod overview;
 pub mod queues;
@@ -80,6 +81,8 @@ pub fn router(state: PageState) -> Router {
         .route("/scenarios", get(scenarios::list))
         .route("/queues", get(queues::list))
         .route("/queues/one", get(queues::one::show))
+        .route("/messages", get(messages::list))
+        .route("/messages/{id}", get(messages::one::show))
         .fallback(nothing_here)
         .layer(from_fn_with_state(state.clone(), access::page));
     let data = Router::new()
@@ -89,6 +92,7 @@ pub fn router(state: PageState) -> Router {
         .route("/traces/{id}/jaeger.json", get(download::jaeger))
         .route("/logs/new", get(logs::new_rows))
         .route("/logs/otlp.jsonl", get(logs::download))
+        .route("/messages/new", get(messages::new_rows))
         .route("/test-trace", post(connect::send_test_trace))
         .route("/scenarios/{name}/on", post(scenarios::switch_on))
         .route("/scenarios/{name}/off", post(scenarios::switch_off))
@@ -101,6 +105,10 @@ pub fn router(state: PageState) -> Router {
         .route("/api/breakers/one", get(breakers::json::show))
         .route("/api/queues", get(queues::json::list))
         .route("/api/queues/one", get(queues::json::show))
+        .route("/api/messages", get(messages::json::list))
+        .route("/api/messages/{id}", get(messages::json::show))
+        .route("/api/messages.json", get(messages::json::export))
+        .route("/api/messages.csv", get(messages::json::csv))
         .layer(from_fn_with_state(state.clone(), access::data));
     let open = Router::new()
         .route("/login", login::routes())

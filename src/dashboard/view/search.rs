@@ -87,6 +87,9 @@ fn line(frame: &Frame, hit: &Hit) -> Line {
             href: frame.correlation_link(id),
             note: format::counted(*count as u64, "trace or log", "traces and logs"),
         },
+        Hit::Message(id) => {
+            Line { kind: "Message", id: id.clone(), href: frame.message_link(id), note: String::new() }
+        }
         Hit::Service(name) => {
             Line { kind: "Service", id: name.clone(), href: frame.service_link(name), note: String::new() }
         }

@@ -11,6 +11,7 @@ use crate::dashboard::model::{Nanos, TraceId};
 use crate::dashboard::query::breakers::Breakers;
 use crate::dashboard::query::completion::Vocabulary;
 use crate::dashboard::query::kept::{Maps, Overviews, ServiceLists};
+use crate::dashboard::query::messages::body::Schemas;
 use crate::dashboard::query::queues::Queues;
 use crate::dashboard::store::Reader;
 
@@ -28,6 +29,8 @@ pub struct PageState {
     /// The series of queues read last, and what brokers that are asked tell of themselves.
     pub queues: Arc<Queues>,
     pub board: Arc<Board>,
+    /// What bodies of Protocol Buffers are read by.
+    pub schemas: Arc<Schemas>,
     /// What the query line completes from.
     pub vocabulary: Arc<Vocabulary>,
     pub status: Arc<dyn StatusSource>,

@@ -9,8 +9,9 @@ use super::format;
 use super::frame::{Frame, Nav};
 use super::html::{PageResult, page};
 use super::visit::Visit;
-use super::{Health, PageState, ReceiveStatus};
+use super::{Health, PageState, ReceiveStatus, SourceStatus, messages};
 use crate::dashboard::model::Nanos;
+use crate::dashboard::model::messages::TapStatus;
 use crate::dashboard::store::{Holdings, KeptMetric, KeptMetrics};
 
 /// What the charts cover, by minute.
@@ -45,7 +46,8 @@ struct StatusPage {
 
 /// Handler of `GET /status`.
 pub async fn show(State(state): State<PageState>, visit: Visit) -> PageResult {
-    let status = state.status.status();
+    let mut status = state.status.status();
+    status.sources.extend(state.board.taps().iter().map(of_tap));
     let (holdings, kept) = (state.reader.holdings().await?, state.reader.kept_metrics().await?);
     let range = (visit.now.saturating_sub(HOUR), visit.now);
     let first = range.0 / MINUTE + 1;
@@ -76,6 +78,31 @@ pub async fn show(State(state): State<PageState>, visit: Visit) -> PageResult {
         refused: refused_chart,
         refused_in_hour,
     })
+}
+
+/// A tap as a source.
+fn of_tap(tap: &TapStatus) -> SourceStatus {
+    let dropped = match tap.dropped() {
+        0 => String::new(),
+        some => {
+            format!("{} let go, as more came than can be kept", format::counted(some, "message", "messages"))
+        }
+    };
+    SourceStatus {
+        name: messages::tap_name(tap),
+        kind: "messages".to_owned(),
+        health: match (&tap.failing, tap.last()) {
+            (Some(_), _) => Health::Broken,
+            (None, Some(_)) => Health::Well,
+            (None, None) => Health::Silent,
+        },
+        last_heard: tap.last(),
+        rate: None,
+        note: match &tap.failing {
+            Some((why, _)) => why.clone(),
+            None => dropped,
+        },
+    }
 }
 
 impl StatusPage {

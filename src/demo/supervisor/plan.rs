@@ -7,7 +7,7 @@ use anyhow::Context as _;
 
 use super::process::Told;
 use crate::config::demo::{DemoSettings, rabbitmq};
-use crate::demo::shop::{SERVICES, ServiceName};
+use crate::demo::shop::{self, SERVICES, ServiceName};
 
 /// Who listens where, and what each child is told.
 pub(super) struct Plan {
@@ -124,8 +124,16 @@ fn dashboard(settings: &DemoSettings, gateway: String) -> Told {
     arguments.extend(flags.map(|(flag, value)| format!("{flag}={value}")));
     arguments.extend(["--demo", "--end-with-stdin"].map(str::to_owned));
     arguments.extend(settings.dashboard.iter().cloned());
-    // Its address may hold a password.
-    Told { arguments, variables: vec![("THROUGHLINE_STORE", settings.store.clone())] }
+    // Addresses may hold a password.
+    let mut variables = vec![("THROUGHLINE_STORE", settings.store.clone())];
+    match rabbitmq(settings.rabbitmq.as_ref()) {
+        Some(url) => {
+            variables.push(("THROUGHLINE_TAP", url.to_owned()));
+            variables.push(("THROUGHLINE_TAP_EXCHANGE", shop::EXCHANGE.to_owned()));
+        }
+        None => variables.push(("THROUGHLINE_TAP", settings.broker.clone())),
+    }
+    Told { arguments, variables }
 }
 
 /// An address that one can connect to: a wildcard is reached over loopback.

@@ -225,9 +225,11 @@ impl Broker for EmbeddedBroker {
                         count(m.seq) FILTER (WHERE m.due_ms <= ?1) AS ready,
                         count(m.seq) FILTER (WHERE m.due_ms > ?1 AND m.lease IS NOT NULL) AS unsettled,
                         count(m.seq) FILTER (WHERE m.due_ms > ?1 AND m.lease IS NULL) AS delayed
-                 FROM queue q LEFT JOIN message m ON m.queue = q.name GROUP BY q.name ORDER BY q.name",
+                 FROM queue q LEFT JOIN message m ON m.queue = q.name WHERE q.name <> ?2
+                 GROUP BY q.name ORDER BY q.name",
             )
             .bind(now_ms())
+            .bind(names::QUEUE_TAP)
             .fetch_all(&self.inner.quick)
             .await
             .map_err(unavailable)?;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use sqlx::{Row as _, Sqlite, Transaction};
 
 use super::{Inner, columns, unavailable};
+use crate::comms::names;
 use crate::comms::queue::broker::{self, BrokerError, QueueSpec};
 
 use crate::comms::queue::message::Message;
@@ -77,7 +78,8 @@ pub(super) async fn publish(
     broker::check(exchange, routing_key, message)?;
     let mut tx = inner.durable.begin_with("BEGIN IMMEDIATE").await.map_err(unavailable)?;
     let queues = route(&mut tx, exchange, routing_key).await?;
-    if queues.is_empty() {
+    // A tap takes messages besides others, and nobody works on what it takes.
+    if queues.iter().all(|queue| queue == names::QUEUE_TAP) {
         return Err(BrokerError::Unroutable {
             exchange: exchange.to_owned(),
             routing_key: routing_key.to_owned(),

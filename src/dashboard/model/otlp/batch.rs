@@ -5,6 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::super::correlation::{Keys, Origin};
+use super::super::messages;
 use super::super::proto::WireError;
 use super::super::{Nanos, SpanId, TraceId};
 use super::peer::Told;
@@ -167,6 +168,11 @@ impl Batch {
     #[inline]
     pub fn at(&self, place: &Place) -> &[u8] {
         &self.buffer[place.start as usize..place.end as usize]
+    }
+
+    /// Whether a log is a message that a tap saw.
+    pub fn is_message(&self, log: &LogRef) -> bool {
+        messages::is_scope(self.at(&self.scopes[log.scope as usize]))
     }
 
     /// The hashes in a range.

@@ -48,6 +48,11 @@ pub mod span_field {
     pub const FLAGS: u32 = 16;
 }
 
+/// Field numbers of `opentelemetry.proto.common.v1.InstrumentationScope`.
+pub mod scope_field {
+    pub const NAME: u32 = 1;
+}
+
 /// Field numbers of `opentelemetry.proto.logs.v1.LogRecord`.
 pub mod log_field {
     pub const TIME: u32 = 1;

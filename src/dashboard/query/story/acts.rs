@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use super::way::Way;
-use super::{Scene, Wish, about, switches, telling};
+use super::{Scene, Wish, about, switches, tapped, telling};
 use crate::dashboard::model::{Nanos, SpanId, TraceId};
 use crate::dashboard::query::prose::Prose;
 
@@ -62,6 +62,8 @@ pub enum Ref {
     Cause(TraceId, SpanId),
     /// Index in the story's logs, and how many logs there are of the act.
     Log(usize, usize),
+    /// A message, by its ID.
+    Message(String),
     /// A breaker, by its service and name.
     Breaker(String, String),
 }
@@ -85,6 +87,7 @@ const LONG: usize = 80;
 pub(super) fn tell(scene: &Scene, way: &Way, wish: &Wish) -> Acts {
     let mut acts = telling::all(scene, way);
     acts.extend(switches::acts(scene));
+    acts.extend(tapped::acts(scene));
     acts.sort_by_key(|act| act.order);
     mark_first_failure(scene, &mut acts);
     thin_out(&mut acts);
@@ -132,7 +135,7 @@ fn add_details(scene: &Scene, acts: &mut [Act]) {
     for act in acts.iter_mut().filter(|act| !act.quiet && act.kind != ActKind::Log) {
         let spans = act.refs.iter().filter_map(|reference| match reference {
             Ref::Span(trace, span) | Ref::Cause(trace, span) => scene.steps.find(*trace, *span),
-            Ref::Log(..) | Ref::Breaker(..) => None,
+            Ref::Log(..) | Ref::Breaker(..) | Ref::Message(_) => None,
         });
         act.details = spans
             .flat_map(|at| about::of_span(scene.steps.list[at].span))

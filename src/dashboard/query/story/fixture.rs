@@ -44,7 +44,7 @@ fn attributes(text: &str) -> Vec<(String, Value)> {
 
 impl Sheet {
     pub fn new(number: u8) -> Self {
-        Self { trace: Trace { id: trace_id(number), spans: Vec::new(), logs: Vec::new() } }
+        Self { trace: Trace::new(trace_id(number), Vec::new(), Vec::new()) }
     }
 
     /// A span; `parent` 0 is none. `when` is start and end in ms after [`T0`].

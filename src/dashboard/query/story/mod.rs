@@ -8,7 +8,8 @@
 //! * [`ending`]: where it broke, or where it is now.
 //! * [`way`]: the one line to follow through all of it.
 //! * [`verdict`]: the ending in words.
-//! * [`acts`]: the story in order, each act told by `telling`, breakers by `switches`; [`about`] finds what the application says of its
+//! * [`acts`]: the story in order, each act told by `telling`, breakers by `switches`, messages that
+//!   no span tells of by `tapped`; [`about`] finds what the application says of its
 //!   subject.
 //! * [`axis`]: a time axis on which idle gaps are folded; [`chart`]: lanes, bars and marks on it, drawn by `artist`.
 //! * [`sequence`]: who spoke to whom.
@@ -27,6 +28,7 @@ pub mod read;
 pub mod sequence;
 pub mod steps;
 mod switches;
+mod tapped;
 mod telling;
 pub mod verdict;
 pub mod way;
@@ -38,7 +40,7 @@ mod tests;
 
 use std::collections::{BTreeSet, HashSet};
 
-use crate::dashboard::model::{LogRecord, Nanos, SpanId, Trace, TraceId};
+use crate::dashboard::model::{LogRecord, Message, Nanos, SpanId, Trace, TraceId};
 use crate::dashboard::query::redact;
 pub use acts::{Act, ActKind, Acts, Ref, Weight};
 pub use chart::Chart;
@@ -56,6 +58,8 @@ pub struct Material {
     pub tied_by_link: BTreeSet<TraceId>,
     /// Logs that carry the ID and name no trace, by time.
     pub logs: Vec<LogRecord>,
+    /// Messages that a tap saw and that name no trace, by time; those of traces are theirs.
+    pub messages: Vec<Message>,
     /// Traces that carry the ID too but were not read, being many, large or damaged.
     pub left_out: usize,
 }
@@ -103,6 +107,13 @@ pub struct Facts {
     pub services: Vec<String>,
     /// What the story is about, by its own attributes: `order.id` and its value. At most two.
     pub about: Vec<(String, String)>,
+}
+
+impl Material {
+    /// All messages that a tap saw.
+    fn seen(&self) -> impl Iterator<Item = &Message> {
+        self.traces.iter().flat_map(|trace| &trace.messages).chain(&self.messages)
+    }
 }
 
 impl Facts {
@@ -205,8 +216,9 @@ fn facts(
 ) -> Facts {
     let good: Vec<_> = steps.list.iter().filter(|step| step.plausible).collect();
     let times = || logs.iter().map(|log| log.time).filter(|time| steps::plausible(*time, now));
-    let first = good.iter().map(|step| step.start).chain(times()).min();
-    let last = good.iter().map(|step| step.end).chain(times()).max();
+    let seen = || material.seen().map(|message| message.seen).filter(|time| steps::plausible(*time, now));
+    let last = good.iter().map(|step| step.end).chain(times()).chain(seen()).max();
+    let first = good.iter().map(|step| step.start).chain(times()).chain(seen()).min();
     let mut by_time: Vec<_> = steps.list.iter().collect();
     by_time.sort_by_key(|step| step.order);
     let mut known = HashSet::new();
@@ -219,7 +231,7 @@ fn facts(
         traces: material.traces.len(),
         left_out: material.left_out,
         spans: steps.list.len(),
-        messages: mail.posts.len(),
+        messages: mail.posts.len() + tapped::unheard(material, steps, mail).len(),
         logs: logs.len(),
         services,
         about: about::facts(steps),

@@ -328,6 +328,11 @@ impl Teller<'_> {
         if let Some((index, count)) = self.logs.get(&at) {
             refs.push(Ref::Log(*index, *count));
         }
+        if let Deed::Sent(letter) | Deed::Took(letter) = &step.deed
+            && let Some(id) = letter.id.as_ref().filter(|_| kind == ActKind::Message)
+        {
+            refs.push(Ref::Message(id.clone()));
+        }
         Act {
             at: Some(step.start).filter(|_| step.plausible),
             weight,

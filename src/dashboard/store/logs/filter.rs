@@ -4,9 +4,20 @@ use crate::dashboard::model::hash;
 use crate::dashboard::model::value::{Attributes, find};
 use crate::dashboard::model::{LogRecord, Nanos, Severity, TraceId, Value};
 
+/// Which records a list is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogKind {
+    /// What services logged.
+    #[default]
+    Logs,
+    /// Messages that a tap saw; each kind has an index of its own, so that the many do not hide the few.
+    Messages,
+}
+
 /// A question for logs, newest first. `Default` asks for the newest of all.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct LogFilter {
+    pub kind: LogKind,
     /// Earliest and latest time, both included. A log's time is when it happened, or else was observed; where neither
     /// was told, or it is more than a day ahead, when it was received.
     pub from: Option<Nanos>,

@@ -245,7 +245,7 @@ mod tests {
             gathered.add(&batch, log, 1_000_000, Place { loc, number: number % 3 });
         }
         let mut rows = Rows::default();
-        rows.join(gathered);
+        rows.join(gathered.logs);
         rows
     }
 

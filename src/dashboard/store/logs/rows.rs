@@ -41,6 +41,13 @@ impl Names {
 /// The rows of one flush or block.
 #[derive(Debug, Default)]
 pub struct Gathered {
+    pub logs: OfKind,
+    pub messages: OfKind,
+}
+
+/// Those of one kind.
+#[derive(Debug, Default)]
+pub struct OfKind {
     names: Names,
     rows: Vec<Row>,
 }
@@ -50,8 +57,9 @@ impl Gathered {
     pub fn add(&mut self, batch: &Batch, log: &LogRef, now: Nanos, place: Place) {
         let name = service(batch.at(&batch.resources[log.resource as usize].service));
         let time = if log.time == 0 || log.time > now.saturating_add(FUTURE) { now } else { log.time };
-        let service = self.names.number(&name);
-        self.rows.push(Row { time, place, severity: log.severity, service });
+        let of_kind = if batch.is_message(log) { &mut self.messages } else { &mut self.logs };
+        let service = of_kind.names.number(&name);
+        of_kind.rows.push(Row { time, place, severity: log.severity, service });
     }
 
     /// The rows of a stored block's parts, given its walk.
@@ -69,7 +77,8 @@ impl Gathered {
 
     /// Gives blocks the IDs that they got at the commit.
     pub fn renumber(&mut self, id: impl Fn(u64) -> u64) {
-        self.rows.iter_mut().for_each(|row| row.place.loc.block = id(row.place.loc.block));
+        let rows = self.logs.rows.iter_mut().chain(&mut self.messages.rows);
+        rows.for_each(|row| row.place.loc.block = id(row.place.loc.block));
     }
 }
 
@@ -83,7 +92,7 @@ pub struct Rows {
 
 impl Rows {
     /// Takes in the rows of a flush.
-    pub fn join(&mut self, gathered: Gathered) {
+    pub fn join(&mut self, gathered: OfKind) {
         let numbers: Vec<u32> = gathered.names.texts.iter().map(|name| self.names.number(name)).collect();
         for row in gathered.rows {
             self.by_time.insert((row.time, row.place), (row.severity, numbers[row.service as usize]));

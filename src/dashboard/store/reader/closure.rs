@@ -9,6 +9,7 @@ use super::super::entry::Entry as Stored;
 use super::super::{Correlated, CorrelatedTrace, StoreError};
 use super::lookup::{Contents, Sought};
 use crate::dashboard::model::correlation;
+use crate::dashboard::model::span::apart;
 use crate::dashboard::model::value::Attributes;
 use crate::dashboard::model::{LogRecord, Trace, TraceId, TraceSummary, Value};
 
@@ -75,6 +76,9 @@ impl Shared {
                 answer.logs.extend(logs.into_iter().filter(|log| log_carries(log, value)));
             }
         }
+        let (messages, logs) = apart(std::mem::take(&mut answer.logs));
+        (answer.messages, answer.logs) = (messages, logs);
+        answer.messages.sort_by_key(|message| message.seen);
         answer.logs.sort_by_key(|log| log.time);
         Ok(())
     }

@@ -234,7 +234,7 @@ impl Shared {
             false => entry,
         };
         let trace = match self.contents_with(&whole.locs, &mut search.open).await {
-            Ok(Contents::Read(spans, logs)) => Ok(Some(Trace { id, spans, logs })),
+            Ok(Contents::Read(spans, logs)) => Ok(Some(Trace::new(id, spans, logs))),
             Ok(Contents::Moved) => self.whole_trace(id).await,
             Err(error) => Err(error),
         };

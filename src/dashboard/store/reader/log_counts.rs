@@ -67,7 +67,7 @@ impl Shared {
             let index = self.index.read().expect("no holder panics");
             if let Some(wanted) = Self::wanted_of_tail(&ask, &index) {
                 let last = Place { loc: Loc { block: u64::MAX, offset: u32::MAX }, number: u32::MAX };
-                for row in index.tail.rows().older(from, Bound::Included((to, last))) {
+                for row in index.tail.rows(filter.kind).older(from, Bound::Included((to, last))) {
                     examined += 1;
                     if wanted.has(&row)
                         && let Some(counts) = counts.at(row.time)
@@ -80,7 +80,7 @@ impl Shared {
         };
         let mut newest_first: Vec<&Arc<RunMeta>> = runs.iter().collect();
         newest_first.sort_by_key(|run| {
-            let newest = run.log_index.as_ref().and_then(|index| index.chunks.last());
+            let newest = run.index(filter.kind).and_then(|index| index.chunks.last());
             std::cmp::Reverse(newest.map(|chunk| chunk.newest))
         });
         for run in newest_first {
@@ -97,7 +97,7 @@ impl Shared {
         counts: &mut LogCounts,
         examined: &mut u64,
     ) -> Result<(), StoreError> {
-        let Some(index) = &run.log_index else { return Ok(()) };
+        let Some(index) = run.index(ask.filter.kind) else { return Ok(()) };
         let least = ask.filter.least_severity;
         let (begin, end) = (
             index.chunks.partition_point(|chunk| chunk.newest < from),

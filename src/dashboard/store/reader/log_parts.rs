@@ -141,7 +141,7 @@ impl Shared {
     pub(super) fn wanted_of_tail(ask: &Ask<'_>, index: &Index) -> Option<Wanted> {
         let tail = &index.tail;
         let service = match &ask.filter.service {
-            Some(name) => Some(tail.rows().service(name)?),
+            Some(name) => Some(tail.rows(ask.filter.kind).service(name)?),
             None => None,
         };
         let entries = tail.entries();

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::super::StoreError;
 use super::super::engine::{Index, Shared};
 use super::super::entry::Loc;
-use super::super::logs::filter::{LogCursor, LogFilter};
+use super::super::logs::filter::{LogCursor, LogFilter, LogKind};
 use super::super::logs::{self, Place, Row};
 use super::super::run::RunMeta;
 use super::log_parts::{Ask, Wanted};
@@ -125,12 +125,18 @@ impl<'a> Walk<'a> {
         }
         for number in 0..walk.runs.len() {
             let run = walk.runs[number].clone();
-            match &run.log_index {
+            match run.index(ask.filter.kind) {
                 Some(index) => {
                     let chunks = index.chunks.partition_point(|chunk| chunk.oldest <= newest);
                     walk.enqueue(number, chunks, (newest, run.id, u32::MAX));
                 }
-                None if run.min_start <= newest && run.sealed >= ask.from => walk.not_indexed += run.logs,
+                // Before there was an index of messages there were none.
+                None if ask.filter.kind == LogKind::Logs
+                    && run.min_start <= newest
+                    && run.sealed >= ask.from =>
+                {
+                    walk.not_indexed += run.logs;
+                }
                 None => {}
             }
         }
@@ -140,7 +146,7 @@ impl<'a> Walk<'a> {
     /// Queues the newest of a run's first `chunks` that may have something; what it has is below `below`.
     fn enqueue(&mut self, number: usize, chunks: usize, below: Key) {
         let run = &self.runs[number];
-        let Some(index) = &run.log_index else { return };
+        let Some(index) = run.index(self.ask.filter.kind) else { return };
         for (at, chunk) in index.chunks[..chunks].iter().enumerate().rev() {
             if chunk.newest < self.ask.from {
                 return;
@@ -196,7 +202,7 @@ impl<'a> Walk<'a> {
     }
 
     fn read_tail(&mut self, index: &Index, before: Option<(Nanos, Place)>) {
-        let rows = index.tail.rows();
+        let rows = index.tail.rows(self.ask.filter.kind);
         let last = Place { loc: Loc { block: u64::MAX, offset: u32::MAX }, number: u32::MAX };
         let before = match before {
             Some(before) => Bound::Excluded(before),
@@ -220,7 +226,7 @@ impl<'a> Walk<'a> {
 
     async fn read_chunk(&mut self, number: usize, chunk: usize, below: Key) -> Result<(), StoreError> {
         let run = self.runs[number].clone();
-        let Some(index) = &run.log_index else { return Ok(()) };
+        let Some(index) = run.index(self.ask.filter.kind) else { return Ok(()) };
         if !self.wanted.contains_key(&number) {
             let wanted = self.shared.wanted_of_run(self.ask, &run, index).await?;
             self.wanted.insert(number, wanted);

@@ -231,7 +231,7 @@ impl Shared {
         for _ in 0..ATTEMPTS {
             let Some(entry) = self.entry(id).await? else { return Ok(None) };
             if let Contents::Read(spans, logs) = self.contents(&entry.locs).await? {
-                return Ok(Some(Trace { id, spans, logs }));
+                return Ok(Some(Trace::new(id, spans, logs)));
             }
         }
         // Dropped by retention while it was being read.

@@ -15,6 +15,7 @@ use super::block::{compress, damaged, decompress};
 use super::entry::{self, Entry, Loc, put_text, take_text};
 use super::failing::Minutes;
 use super::logs;
+use super::logs::filter::LogKind;
 use super::rates;
 use super::rollup::Rollup;
 use super::tail::Tail;
@@ -30,7 +31,7 @@ pub const CHUNK: usize = 128;
 const FILTER_BITS: usize = 16;
 const FILTER_HASHES: u64 = 6;
 /// Version of [`RunMeta::encode_rest`].
-const REST_VERSION: u8 = 4;
+const REST_VERSION: u8 = 5;
 /// Services listed for a run; more make the list "and others".
 const MAX_SERVICES: usize = 10_000;
 
@@ -57,6 +58,8 @@ pub struct RunMeta {
     pub rates: rates::Place,
     /// Its logs by time; `None` where it was sealed before there was such an index.
     pub log_index: Option<logs::Index>,
+    /// The messages that a tap saw, the same.
+    pub message_index: Option<logs::Index>,
     /// Whether an entry has more correlation IDs than entries keep, so that the filter lacks some.
     pub(super) any_correlation: bool,
     /// Bits of the trace IDs and correlation IDs in it, and of the traces that are linked to.
@@ -127,6 +130,14 @@ pub fn seal(
 }
 
 impl RunMeta {
+    /// The index of a kind of records; `None` where it was sealed before there was one.
+    pub fn index(&self, kind: LogKind) -> Option<&logs::Index> {
+        match kind {
+            LogKind::Logs => self.log_index.as_ref(),
+            LogKind::Messages => self.message_index.as_ref(),
+        }
+    }
+
     /// The number of the page that holds the resources.
     pub fn resources_page(&self) -> u32 {
         self.page_firsts.len() as u32
@@ -217,9 +228,11 @@ impl RunMeta {
             put_varint(&mut raw, block - before);
             before = *block;
         }
-        match &self.log_index {
-            Some(index) => index.put(&mut raw),
-            None => logs::Index::default().put(&mut raw),
+        for index in [&self.log_index, &self.message_index] {
+            match index {
+                Some(index) => index.put(&mut raw),
+                None => logs::Index::default().put(&mut raw),
+            }
         }
         put_varint(&mut raw, self.chunk_starts.len() as u64);
         let mut before = self.min_start;
@@ -262,6 +275,8 @@ impl RunMeta {
         }
         // Version 2 had no index of logs.
         self.log_index = if version > 2 { Some(logs::Index::take(&mut raw)?) } else { None };
+        // Nor had version 4 one of messages.
+        self.message_index = if version > 4 { Some(logs::Index::take(&mut raw)?) } else { None };
         let mut start = self.min_start;
         // Nor did version 3 tell where chunks begin.
         let chunks = if version > 3 { take_varint(&mut raw)? } else { 0 };
@@ -346,13 +361,21 @@ mod tests {
 
     #[test]
     fn runs_of_versions_before_say_what_they_lack() {
-        let written =
-            RunMeta { log_blocks: vec![7], log_index: Some(logs::Index::default()), ..RunMeta::default() };
+        let written = RunMeta {
+            log_blocks: vec![7],
+            log_index: Some(logs::Index::default()),
+            message_index: Some(logs::Index::default()),
+            ..RunMeta::default()
+        };
         let bytes = written.encode_rest().unwrap();
         assert_eq!(RunMeta::default().with_rest(&bytes).unwrap(), written);
-        // It ends with the index of no chunks of logs (its first page and their count), then the count of its own chunks,
-        // then whether any entry has too many correlation IDs, then the length of the filter.
+        // It ends with the index of no chunks of logs (its first page and their count), the same of messages, then the count
+        // of its own chunks, then whether any entry has too many correlation IDs, then the length of the filter.
         let mut raw = decompress(&bytes).unwrap();
+        raw[0] = 4;
+        raw.drain(raw.len() - 5..raw.len() - 3);
+        let written = RunMeta { message_index: None, ..written };
+        assert_eq!(RunMeta::default().with_rest(&compress(&raw).unwrap()).unwrap(), written);
         let end = raw.len();
         raw[0] = 3;
         raw.remove(end - 3);

@@ -74,7 +74,7 @@ impl Reader for OneStory {
         let traces = self.material.traces.iter();
         let traces =
             traces.map(|trace| CorrelatedTrace { summary: self.summary_of(trace), carries_id: !tied(trace) });
-        Ok(Correlated { traces: traces.collect(), logs: self.material.logs.clone(), truncated: false })
+        Ok(Correlated { traces: traces.collect(), logs: self.material.logs.clone(), ..Correlated::default() })
     }
     async fn logs(&self, _: &LogFilter) -> Result<LogPage, StoreError> {
         Ok(LogPage::default())
@@ -161,6 +161,7 @@ fn state() -> PageState {
     PageState {
         reader: Arc::new(OneStory::new("", Material::default())),
         board: Arc::default(),
+        schemas: Arc::default(),
         queues: Arc::default(),
         overviews: Arc::default(),
         breakers: Arc::default(),
@@ -244,7 +245,7 @@ async fn every_fixture_makes_a_page() {
             let logs = material.logs.clone();
             let traces = material.traces.clone();
             let tied_by_link = material.tied_by_link.clone();
-            let body = story(Material { traces, logs, tied_by_link, left_out: 0 }, query).await;
+            let body = story(Material { traces, logs, tied_by_link, ..Material::default() }, query).await;
             assert!(body.contains("<h2>The story</h2>"), "{query}");
         }
     }

@@ -63,6 +63,7 @@ pub fn refs(frame: &Frame, act: &Act, logs: &Range<usize>) -> Html {
             Ref::Span(trace, span) => (frame.span_link(trace, span), "span".to_owned()),
             Ref::Cause(trace, span) => (frame.span_link(trace, span), "where it broke".to_owned()),
             Ref::Breaker(service, name) => (frame.breaker_named(service, name, None), "breaker".to_owned()),
+            Ref::Message(id) => (frame.message_link(id), "message".to_owned()),
             Ref::Log(index, _) if !logs.contains(index) => continue,
             Ref::Log(index, 1) => (format!("#log-{index}"), "log".to_owned()),
             Ref::Log(index, count) => (format!("#log-{index}"), format!("{count} logs")),

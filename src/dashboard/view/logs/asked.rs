@@ -2,7 +2,7 @@
 
 use crate::dashboard::model::correlation;
 use crate::dashboard::model::{Severity, TraceId};
-use crate::dashboard::store::{LogCursor, LogFilter};
+use crate::dashboard::store::{LogCursor, LogFilter, LogKind};
 use crate::dashboard::view::error::PageError;
 use crate::dashboard::view::format;
 use crate::dashboard::view::visit::{Params, Visit};
@@ -24,6 +24,7 @@ pub fn read(visit: &Visit, usual_limit: usize) -> Result<LogFilter, PageError> {
         text => Ok(text.map(str::to_owned)),
     };
     Ok(LogFilter {
+        kind: LogKind::Logs,
         from: Some(visit.range.from),
         to: Some(visit.range.to),
         service: text("service", MAX_TEXT)?,
@@ -96,7 +97,8 @@ pub fn write_cursor(cursor: LogCursor) -> String {
     format!("{time:x}-{run:x}-{rank:x}-{:08x}", check(cursor))
 }
 
-fn read_cursor(text: &str) -> Option<LogCursor> {
+/// Reads what [`write_cursor`] wrote.
+pub fn read_cursor(text: &str) -> Option<LogCursor> {
     let mut parts = text.splitn(4, '-');
     let mut number = || u64::from_str_radix(parts.next()?, 16).ok();
     let (time, run, rank) = (number()?, number()?, u32::try_from(number()?).ok()?);

@@ -25,6 +25,7 @@ use super::{PageState, format};
 use crate::dashboard::model::{Severity, TraceId};
 use crate::dashboard::query::{export, logs};
 use crate::dashboard::store::{LogCounts, LogFilter, LogPage};
+pub use asked::{read_cursor, write_cursor};
 use row::Row;
 pub use row::pair;
 
@@ -125,7 +126,7 @@ fn draw(
             || filter.trace.is_some()
             || filter.correlation.is_some()
             || filter.reads_logs(),
-        chart: (counts.total() > 0).then(|| bars::bars(visit, &counts, &says)),
+        chart: (counts.total() > 0).then(|| bars::bars(visit, &counts, &says, ("log", "logs"))),
         next: found.next.map(|cursor| frame.here(&[("after", Some(&asked::write_cursor(cursor)))])),
         first: filter.after.map(|_| frame.here(&[("after", None)])),
         new_rows: live.then(|| NEWS.address(visit, newest)),

@@ -4,6 +4,7 @@ mod breakers;
 mod cases_in_html;
 mod logs;
 mod map;
+mod messages;
 mod queues;
 mod rows;
 mod serve;
@@ -340,7 +341,9 @@ async fn the_search_leads_to_pages() {
         assert_eq!(answer.status, StatusCode::SEE_OTHER, "{text}");
         assert_eq!(answer.headers["location"], place.as_str());
     }
-    get(&pages, "/search?q=nothing-here").await.has(&["Nothing found", "a correlation ID, a service"]);
+    get(&pages, "/search?q=nothing-here")
+        .await
+        .has(&["Nothing found", "a correlation ID, a message ID, a service"]);
     get(&pages, "/search?q=status%20%3D%20maybe")
         .await
         .has(&["cannot be read", "status is error, ok or unset"]);

@@ -46,6 +46,8 @@ pub struct Panel {
     pub broke_here: bool,
     /// The message in whose processing this span happened, where it is not the span itself.
     pub message: Option<(Prose, String)>,
+    /// The message that it sent or took: what it is called, and its page.
+    pub letter: Option<(String, String)>,
     /// What its events tell of breakers, with the page of each.
     pub breakers: Vec<(Prose, String)>,
     pub groups: Vec<Group>,
@@ -141,6 +143,7 @@ pub fn open(frame: &Frame, waterfall: &Waterfall<'_>, row: usize, broke_at: Opti
         sentence: facts::sentence(waterfall, row),
         broke_here: broke_at == Some(row),
         message: message(frame, waterfall, row),
+        letter: letter(frame, waterfall, span),
         breakers: breakers(frame, span),
         groups: groups(frame, span),
         attribute_count: span.attributes.len(),
@@ -231,6 +234,16 @@ fn message(frame: &Frame, waterfall: &Waterfall<'_>, row: usize) -> Option<(Pros
     }
     let id = waterfall.span(at).span_id.to_string();
     Some((facts::sentence(waterfall, at), frame.here(&[("span", Some(&id))])))
+}
+
+/// By the ID that the span names, or as a tap saw it leave this span.
+fn letter(frame: &Frame, waterfall: &Waterfall<'_>, span: &Span) -> Option<(String, String)> {
+    let seen = || {
+        let here = waterfall.trace.messages.iter().find(|message| message.span_id == Some(span.span_id));
+        here.map(|message| message.name())
+    };
+    let id = Semantics(span).message_id().filter(|id| !id.is_empty()).or_else(seen)?;
+    Some((format::short_id(id), frame.message_link(id)))
 }
 
 fn groups(frame: &Frame, span: &Span) -> Vec<Group> {
