@@ -28,10 +28,13 @@ pub fn settings(folder: &Path) -> Settings {
         hosts: Vec::new(),
         ingest_keys: Vec::new(),
         read_keys: Vec::new(),
+        operator_keys: Vec::new(),
+        admin_keys: Vec::new(),
         allow_remote: false,
         demo: false,
         scenarios_url: None,
         brokers: Vec::new(),
+        hands: Default::default(),
         ask_brokers: Duration::from_millis(300),
         first_request: Settings::FIRST_REQUEST,
     }

@@ -161,6 +161,7 @@ fn state() -> PageState {
     PageState {
         reader: Arc::new(OneStory::new("", Material::default())),
         board: Arc::default(),
+        desk: Arc::default(),
         queues: Arc::default(),
         overviews: Arc::default(),
         breakers: Arc::default(),
