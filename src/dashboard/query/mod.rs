@@ -11,6 +11,7 @@
 //! * [`breakers`]: circuit breakers out of metrics, spans and logs.
 //! * [`queues`]: queues of brokers, how each does and what is to be done about it.
 //! * [`map`](mod@map): services and what they call and send; [`services`](mod@services): how each does.
+//! * [`messages`]: messages that a tap saw, and what their bodies say.
 //! * [`growth`]: what counters and distributions grew by.
 //! * [`redact`]: secrets that are not shown.
 //! * [`prose`]: a sentence with services, codes and errors in it, without markup.
@@ -30,6 +31,7 @@ pub mod kept;
 pub mod language;
 pub mod logs;
 pub mod map;
+pub mod messages;
 pub mod outcome;
 pub mod overview;
 pub mod prose;

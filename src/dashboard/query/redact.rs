@@ -21,6 +21,30 @@ const SECRET_ENDINGS: [&str; 12] = [
     "client_secret",
 ];
 
+/// Fields of messages that hold a secret or a person's, by their whole name, folded by [`snake`].
+const SECRET_FIELDS: [&str; 20] = [
+    "card_number",
+    "cardnumber",
+    "pan",
+    "cvc",
+    "cvv",
+    "cvc2",
+    "cvv2",
+    "iban",
+    "account_number",
+    "ssn",
+    "pin",
+    "otp",
+    "email",
+    "e_mail",
+    "email_address",
+    "phone",
+    "phone_number",
+    "token",
+    "session_id",
+    "private_key",
+];
+
 /// Attributes that hold command lines, in which secrets are often passed, or the owner's name.
 const COMMANDS: [&str; 4] =
     ["process.command_args", "process.command_line", "process.owner", "process.environment_variable"];
@@ -42,6 +66,59 @@ pub fn whole_is_secret(key: &str) -> bool {
     SECRET_ENDINGS.contains(&last)
         || ["_password", "_secret", "_api_key", "_authorization"].iter().any(|end| last.ends_with(end))
         || COMMANDS.iter().any(|command| folded.starts_with(command))
+}
+
+/// Whether nothing of the value of a field of a message may be shown; keys in `camelCase` are read as `snake_case`.
+pub fn field_is_secret(key: &str) -> bool {
+    let folded = snake(key);
+    let last = folded.rsplit('.').next().unwrap_or(&folded);
+    whole_is_secret(&folded) || SECRET_FIELDS.contains(&last) || last.ends_with("_token")
+}
+
+/// Lower case, words apart by `_`.
+fn snake(key: &str) -> String {
+    let mut out = String::with_capacity(key.len() + 4);
+    let mut before = '_';
+    for sign in key.chars() {
+        if sign.is_uppercase() && (before.is_lowercase() || before.is_ascii_digit()) {
+            out.push('_');
+        }
+        out.extend(sign.to_lowercase().map(|sign| if matches!(sign, '-' | ' ') { '_' } else { sign }));
+        before = sign;
+    }
+    out
+}
+
+/// Masks what stands behind the names of secret fields in a text that is not JSON: `password=x&…`, `Password: x`,
+/// `<password>x</password>`. Gives in how many places.
+pub fn without_fields(text: &str) -> (String, usize) {
+    let is_name = |sign: char| sign.is_ascii_alphanumeric() || matches!(sign, '_' | '-' | '.');
+    let mut out = String::with_capacity(text.len());
+    let (mut rest, mut masked) = (text, 0);
+    while let Some(at) = rest.find(is_name) {
+        let end = rest[at..].find(|sign| !is_name(sign)).map_or(rest.len(), |length| at + length);
+        let (name, after) = (&rest[at..end], &rest[end..]);
+        out.push_str(&rest[..end]);
+        rest = after;
+        let between = after.len() - after.trim_start_matches(['"', '\'', ' ']).len();
+        let (quotes, sign) = after.split_at(between);
+        let is_set = sign.starts_with(['=', ':']) || (sign.starts_with('>') && quotes.is_empty());
+        if !is_set || !field_is_secret(name) {
+            continue;
+        }
+        let value = &sign[1..];
+        let begin = value.len() - value.trim_start_matches(['"', '\'', ' ']).len();
+        let ends = |sign: char| matches!(sign, '&' | '<' | ',' | ';' | '"' | '\'' | '\n' | '\r' | '}');
+        let length = value[begin..].find(ends).unwrap_or(value.len() - begin);
+        if length > 0 {
+            out.push_str(&after[..between + 1 + begin]);
+            out.push_str(MASK);
+            masked += 1;
+            rest = &value[begin + length..];
+        }
+    }
+    out.push_str(rest);
+    (out, masked)
 }
 
 /// Masks JSON Web Tokens and what follows `Bearer` or `Basic`.
@@ -128,6 +205,31 @@ mod tests {
             ("token", "id=eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl;", "•••;"),
         ] {
             assert_eq!(shown(key, text), (expected.to_owned(), true), "{key}");
+        }
+    }
+
+    #[test]
+    fn secret_fields_of_texts_are_masked() {
+        for (text, expected, places) in [
+            ("user=a&password=hunter2&x=1", "user=a&password=•••&x=1", 1),
+            ("Password: hunter2\nhost: x", "Password: •••\nhost: x", 1),
+            (
+                "<order><cardNumber>4242</cardNumber></order>",
+                "<order><cardNumber>•••</cardNumber></order>",
+                1,
+            ),
+            ("{'api_key': 'abc', 'a': 1}", "{'api_key': '•••', 'a': 1}", 1),
+            ("secret=", "secret=", 0),
+            ("a note of passwords: none", "a note of passwords: none", 0),
+            ("", "", 0),
+        ] {
+            assert_eq!(without_fields(text), (expected.to_owned(), places), "{text}");
+        }
+        for key in ["cardNumber", "card_number", "accessToken", "X-Api-Key", "customer.email", "dbPassword"] {
+            assert!(field_is_secret(key), "{key}");
+        }
+        for key in ["authorization_id", "order_id", "total", "tokens", "id"] {
+            assert!(!field_is_secret(key), "{key}");
         }
     }
 
