@@ -41,9 +41,9 @@ impl Desk {
         self.brokers.0.iter().any(|hands| hands.broker() == broker)
     }
 
-    /// The names of the brokers that can be acted upon.
-    pub fn brokers(&self) -> Vec<&str> {
-        self.brokers.0.iter().map(|hands| hands.broker()).collect()
+    /// Whether a look into its queues changes nothing.
+    pub fn looks_are_free(&self, broker: &str) -> bool {
+        self.brokers.0.iter().any(|hands| hands.broker() == broker && hands.looks_are_free())
     }
 
     fn hands(&self, broker: &str) -> Result<Arc<dyn Hands>, Trouble> {

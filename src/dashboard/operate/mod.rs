@@ -98,6 +98,11 @@ pub trait Hands: Send + Sync {
     /// The name in the settings.
     fn broker(&self) -> &str;
 
+    /// Whether a look changes nothing at all.
+    fn looks_are_free(&self) -> bool {
+        false
+    }
+
     /// Looks at the first messages of a queue and gives them back.
     async fn peek(&self, place: &Place, nature: &Nature, look: &Look) -> Result<Vec<Letter>, Trouble>;
 

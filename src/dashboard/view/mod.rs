@@ -10,6 +10,7 @@
 //! * [`overview`], [`traces`], [`logs`], [`trace`], [`download`], [`correlation`](mod@correlation), [`map`](mod@map),
 //!   [`services`](mod@services), [`queues`], [`breakers`], [`scenarios`], [`search`], [`status`], [`connect`]: the pages;
 //!   [`series`]: metrics for programs.
+//! * [`operate`]: acting on messages; [`audit`]: what was done.
 //! * [`assets`], [`live`]: embedded files and the stream of changes; [`news`]: the row that counts what came since.
 //!
 //! A page is a file: its handler, with its template struct beside it; the template itself is in `templates/`.
@@ -17,6 +18,7 @@
 
 pub mod access;
 pub mod assets;
+pub mod audit;
 pub mod bars;
 pub mod breakers;
 pub mod chart;
@@ -35,6 +37,7 @@ pub mod login;
 pub mod logs;
 pub mod map;
 pub mod news;
+pub mod operate;
 pub mod overview;
 pub mod queues;
 pub mod range;
@@ -80,6 +83,8 @@ pub fn router(state: PageState) -> Router {
         .route("/scenarios", get(scenarios::list))
         .route("/queues", get(queues::list))
         .route("/queues/one", get(queues::one::show))
+        .route("/audit", get(audit::show))
+        .merge(operate::pages())
         .fallback(nothing_here)
         .layer(from_fn_with_state(state.clone(), access::page));
     let data = Router::new()
@@ -94,6 +99,8 @@ pub fn router(state: PageState) -> Router {
         .route("/scenarios/{name}/off", post(scenarios::switch_off))
         .route("/live", get(live::live))
         .route("/api/map", get(map::show_data))
+        .route("/api/audit", get(audit::data))
+        .merge(operate::data())
         .route("/api/services", get(services::list_data))
         .route("/api/services/{name}", get(services::data))
         .route("/api/series", get(series::show))

@@ -119,11 +119,18 @@ fn dashboard(settings: &DemoSettings, gateway: String) -> Told {
         ("--log", settings.log.clone()),
     ];
     let mut arguments = vec!["dashboard".to_owned()];
+    let rabbitmq = rabbitmq(settings.rabbitmq.as_ref());
+    // Whose dead letters can be redriven from the pages.
+    if rabbitmq.is_none() {
+        arguments.push(format!("--embedded-broker={}", settings.broker));
+    }
     arguments.extend(flags.map(|(flag, value)| format!("{flag}={value}")));
     arguments.extend(["--demo", "--end-with-stdin"].map(str::to_owned));
     arguments.extend(settings.dashboard.iter().cloned());
-    // Its address may hold a password.
-    Told { arguments, variables: vec![("THROUGHLINE_STORE", settings.store.clone())] }
+    // Their addresses may hold passwords.
+    let mut variables = vec![("THROUGHLINE_STORE", settings.store.clone())];
+    variables.extend(rabbitmq.map(|url| ("THROUGHLINE_RABBITMQ_AMQP", url.to_owned())));
+    Told { arguments, variables }
 }
 
 /// An address that one can connect to: a wildcard is reached over loopback.

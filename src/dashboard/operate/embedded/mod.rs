@@ -76,6 +76,10 @@ impl Hands for Embedded {
         &self.name
     }
 
+    fn looks_are_free(&self) -> bool {
+        true
+    }
+
     async fn peek(&self, place: &Place, _nature: &Nature, look: &Look) -> Result<Vec<Letter>, Trouble> {
         let mut connection = self.queue(place).await?;
         let statement =

@@ -24,7 +24,8 @@ use serde_json::{Value, json};
 use super::PageState;
 use super::error::PageError;
 use super::frame::Frame;
-use super::{Visit, format};
+use super::format;
+use super::visit::Visit;
 use crate::dashboard::operate::order::Nature;
 use crate::dashboard::operate::{Place, Trouble};
 
