@@ -22,7 +22,9 @@ async fn dead_letters_of_a_classic_queue_are_looked_at_and_redriven_to_where_the
     rabbit.dead_lettering("classic").await;
     for number in 0..6 {
         let reason = if number < 4 { "card declined" } else { "no stock" };
-        rabbit.publish("orders", "order.placed", &format!("m-{number}"), &json!({ "n": number, "why": reason })).await;
+        rabbit
+            .publish("orders", "order.placed", &format!("m-{number}"), &json!({ "n": number, "why": reason }))
+            .await;
     }
     rabbit.refuse("work", 6).await;
     rabbit.holds("dead", 6).await;
@@ -56,12 +58,13 @@ async fn dead_letters_of_a_classic_queue_are_looked_at_and_redriven_to_where_the
     rabbit.holds("work", 4).await;
     rabbit.holds("dead", 2).await;
     let came = rabbit.take("work", 4).await;
-    let ids: Vec<&str> = came.iter().map(|one| one["properties"]["message_id"].as_str().expect("an ID")).collect();
+    let ids: Vec<&str> =
+        came.iter().map(|one| one["properties"]["message_id"].as_str().expect("an ID")).collect();
     assert_eq!(ids, ["m-0", "m-1", "m-2", "m-3"]);
     let headers = &came[0]["properties"]["headers"];
     assert_eq!(headers["x-note"], "again");
     assert_eq!(headers["x-throughline-redrive"], format!("{}/1", job["id"]));
-    assert_eq!(headers["x-throughline-redriven-by"], "no key");
+    assert_eq!(headers["x-throughline-redriven-by"], "somebody without a key");
     assert!(headers["x-throughline-redriven-at"].as_str().is_some_and(|at| at.ends_with('Z')), "{headers}");
     assert_eq!(headers["x-death"][0]["queue"], "work", "the story of its death stays: {headers}");
     assert_eq!(came[0]["properties"]["app_id"], "shop", "and so do its properties");
@@ -69,11 +72,15 @@ async fn dead_letters_of_a_classic_queue_are_looked_at_and_redriven_to_where_the
     // One by its mark, edited, to a queue of one's own choice.
     let (_, looked) = post(&server, &at(&rabbit, "eu", "dead", "peek"), json!({})).await;
     let mark = looked["messages"][1]["mark"].clone();
-    let order = json!({ "marks": [mark], "to": "other", "exchange": "", "key": "other", "body": "{\"n\":50}" });
+    let order =
+        json!({ "marks": [mark], "to": "other", "exchange": "", "key": "other", "body": "{\"n\":50}" });
     let (_, job) = post(&server, &at(&rabbit, "eu", "dead", "redrive"), order).await;
     assert_eq!(ended(&server, &job).await["sent"], 1);
     let came = rabbit.take("other", 1).await;
-    assert_eq!((&came[0]["payload"], &came[0]["properties"]["message_id"]), (&json!("{\"n\":50}"), &json!("m-5")));
+    assert_eq!(
+        (&came[0]["payload"], &came[0]["properties"]["message_id"]),
+        (&json!("{\"n\":50}"), &json!("m-5"))
+    );
 
     // A copy leaves the original.
     let (_, looked) = post(&server, &at(&rabbit, "eu", "dead", "peek"), json!({})).await;
@@ -83,12 +90,31 @@ async fn dead_letters_of_a_classic_queue_are_looked_at_and_redriven_to_where_the
     assert_eq!(rabbit.take("work", 1).await[0]["properties"]["message_id"], "m-4");
     rabbit.holds("dead", 1).await;
 
+    // What fails again says after which redrive it did; a dry run is done in earnest by a button.
+    let (_, dry) =
+        post(&server, &at(&rabbit, "eu", "dead", "redrive"), json!({ "all": true, "dryRun": true })).await;
+    ended(&server, &dry).await;
+    let form = client().post(server.page(&format!("/redrives/{}/go", dry["id"])));
+    let page = form.send().await.expect("an answer");
+    assert_eq!(page.status(), 200);
+    let earnest = json!({ "id": page.url().path().rsplit('/').next().and_then(|id| id.parse::<u64>().ok()) });
+    assert_eq!(ended(&server, &earnest).await["sent"], 1);
+    rabbit.refuse("work", 1).await;
+    rabbit.holds("dead", 1).await;
+    let (_, looked) = post(&server, &at(&rabbit, "eu", "dead", "peek"), json!({})).await;
+    let messages = at(&rabbit, "eu", "dead", "messages").replace("/api", "");
+    let page = text(&server, &format!("{messages}?peek={}", looked["peek"])).await;
+    assert!(page.contains(&format!("again, after redrive {}", earnest["id"])), "{page}");
+
     // All of it is written down, the newest first.
     let rows = audit(&server, "").await;
     let actions: Vec<&str> = rows.iter().map(|row| row["action"].as_str().expect("an action")).collect();
-    assert_eq!(actions, ["republish", "peek", "redrive", "peek", "redrive", "dry-run", "peek"]);
+    assert_eq!(
+        actions,
+        ["peek", "redrive", "dry-run", "republish", "peek", "redrive", "peek", "redrive", "dry-run", "peek"]
+    );
     assert!(rows.iter().all(|row| row["done"] == true && row["role"] == "operator"), "{rows:?}");
-    assert_eq!((&rows[4]["messages"], &rows[4]["queue"]), (&json!(4), &json!("dead")));
+    assert_eq!((&rows[7]["messages"], &rows[7]["queue"]), (&json!(4), &json!("dead")));
     let page = text(&server, "/audit?action=redrive").await;
     assert!(page.contains("4 sent, 0 kept where they were") && !page.contains("dry run of"), "{page}");
 }
@@ -108,12 +134,19 @@ async fn what_cannot_be_sent_stays_where_it_is_and_says_why() {
     let redrive = at(&rabbit, "eu", "dead", "redrive");
     for (order, why) in [
         (json!({ "all": true }), "no queue is bound to exchange “orders” for the key “order.placed”"),
-        (json!({ "all": true, "to": "other", "exchange": "gone", "key": "k" }), "there is no exchange “gone”"),
+        (
+            json!({ "all": true, "to": "other", "exchange": "gone", "key": "k" }),
+            "there is no exchange “gone”",
+        ),
         (json!({ "all": true, "to": "other", "exchange": "", "key": "gone" }), "there is no queue “gone”"),
     ] {
         let (_, job) = post(&server, &redrive, order).await;
         let job = ended(&server, &job).await;
-        assert_eq!((&job["sent"], &job["kept"], &job["state"]), (&json!(0), &json!(2), &json!("done")), "{job}");
+        assert_eq!(
+            (&job["sent"], &job["kept"], &job["state"]),
+            (&json!(0), &json!(2), &json!("done")),
+            "{job}"
+        );
         assert_eq!(job["results"][0]["why"], why, "{job}");
         rabbit.holds("dead", 2).await;
     }
@@ -152,12 +185,17 @@ async fn a_look_into_a_quorum_queue_is_refused_where_it_counts_and_loses_nothing
     // With a limit of two the third return would lose them.
     for look in 0..6 {
         let (status, looked) = post(&server, &peek, json!({ "acceptCount": true })).await;
-        assert_eq!((status, looked["messages"].as_array().map(Vec::len)), (200, Some(3)), "look {look}: {looked}");
+        assert_eq!(
+            (status, looked["messages"].as_array().map(Vec::len)),
+            (200, Some(3)),
+            "look {look}: {looked}"
+        );
     }
     rabbit.holds("limited", 3).await;
     // What does not match is given back, and counts too.
     for _ in 0..4 {
-        let (_, job) = post(&server, &at(&rabbit, "eu", "limited", "redrive"), json!({ "text": "nobody" })).await;
+        let (_, job) =
+            post(&server, &at(&rabbit, "eu", "limited", "redrive"), json!({ "text": "nobody" })).await;
         assert_eq!(ended(&server, &job).await["meant"], 0);
     }
     rabbit.holds("limited", 3).await;
@@ -172,7 +210,8 @@ async fn a_look_into_a_quorum_queue_is_refused_where_it_counts_and_loses_nothing
     rabbit.declare("log", json!({ "x-queue-type": "stream" })).await;
     rabbit.publish("", "log", "s-1", &json!({})).await;
     support::known(&server, &rabbit, "log").await;
-    let (status, looked) = post(&server, &at(&rabbit, "eu", "log", "peek"), json!({ "offset": "first" })).await;
+    let (status, looked) =
+        post(&server, &at(&rabbit, "eu", "log", "peek"), json!({ "offset": "first" })).await;
     assert_eq!((status, looked["messages"].as_array().map(Vec::len)), (200, Some(1)), "{looked}");
     let (_, job) = post(&server, &at(&rabbit, "eu", "log", "redrive"), json!({ "all": true })).await;
     let job = ended(&server, &job).await;
@@ -221,12 +260,18 @@ async fn a_wrong_password_odd_hosts_and_a_queue_that_is_gone_are_told_apart() {
         assert!(status == 502 && error.contains(says) && error.contains("--rabbitmq-amqp"), "{told}");
         assert!(!told.to_string().contains("secretguess"));
         let rows = audit(&server, "").await;
-        assert!(rows[0]["done"] == false && rows[0]["outcome"].as_str().is_some_and(|why| why.contains(says)), "{rows:?}");
+        assert!(
+            rows[0]["done"] == false && rows[0]["outcome"].as_str().is_some_and(|why| why.contains(says)),
+            "{rows:?}"
+        );
     }
     // A broker that is in no setting, and one that is somewhere else, cannot be reached by any address.
     let server = Running::start().await;
     let (status, told) = post(&server, "/api/queues/127.0.0.1:15672/%2F/q/peek", json!({})).await;
-    assert!(status == 404 && told["error"].as_str().is_some_and(|why| why.contains("--rabbitmq-amqp")), "{told}");
+    assert!(
+        status == 404 && told["error"].as_str().is_some_and(|why| why.contains("--rabbitmq-amqp")),
+        "{told}"
+    );
 }
 
 #[tokio::test]
@@ -242,7 +287,10 @@ async fn a_body_of_128_mib_is_shown_by_its_begin_and_redriven_whole() {
     assert_eq!((status, &message["bytes"], &message["bodyCut"]), (200, &json!(128 << 20), &json!(true)));
     let copy = json!({ "peek": looked["peek"], "marks": [message["mark"]], "to": "other", "key": "other" });
     let (status, refused) = post(&server, &at(&rabbit, "eu", "dead", "republish"), copy).await;
-    assert!(status == 409 && refused["error"].as_str().is_some_and(|why| why.contains("only the begin")), "{refused}");
+    assert!(
+        status == 409 && refused["error"].as_str().is_some_and(|why| why.contains("nly the begin")),
+        "{refused}"
+    );
     let order = json!({ "marks": [message["mark"]], "to": "other", "exchange": "", "key": "other" });
     let (_, job) = post(&server, &at(&rabbit, "eu", "dead", "redrive"), order).await;
     let job = ended(&server, &job).await;
@@ -273,6 +321,7 @@ async fn each_deed_takes_its_role() {
         (Method::GET, form("messages"), 0),
         (Method::GET, "/redrives/1".to_owned(), 1),
         (Method::POST, "/redrives/1/stop".to_owned(), 1),
+        (Method::POST, "/redrives/1/go".to_owned(), 1),
         (Method::GET, "/api/redrives/1".to_owned(), 1),
         (Method::POST, "/api/redrives/1/stop".to_owned(), 1),
         (Method::GET, "/audit".to_owned(), 0),
@@ -331,10 +380,17 @@ async fn each_deed_takes_its_role() {
             let answer = request.send().await.expect("an answer");
             let (status, body) = (answer.status().as_u16(), answer.text().await.expect("a text"));
             let is_let = !matches!(status, 401 | 403);
-            assert_eq!(is_let, role.is_some_and(|role| role >= *takes), "{key:?} {method} {path}: {status} {body}");
+            assert_eq!(
+                is_let,
+                role.is_some_and(|role| role >= *takes),
+                "{key:?} {method} {path}: {status} {body}"
+            );
             if let (403, Some(_)) = (status, role) {
                 let needs = if *takes == 2 { "--admin-key" } else { "--operator-key" };
-                assert!(body.contains("takes the role") && body.contains(needs), "it says how one may: {body}");
+                assert!(
+                    body.contains("takes the role") && body.contains(needs),
+                    "it says how one may: {body}"
+                );
             }
         }
     }
@@ -379,20 +435,27 @@ async fn a_login_has_the_role_of_its_key_and_a_name_for_the_audit() {
             .header("content-type", "application/x-www-form-urlencoded")
             .body(body.to_owned())
     };
-    let answer = form("/login", "key=operates&name=%20alice%20%3Cb%3E&next=/").send().await.expect("an answer");
+    let answer =
+        form("/login", "key=operates&name=%20alice%20%3Cb%3E&next=/").send().await.expect("an answer");
     assert_eq!(answer.status(), 303);
-    let cookie = answer.headers()["set-cookie"].to_str().expect("ASCII").split(';').next().expect("a pair").to_owned();
+    let cookie =
+        answer.headers()["set-cookie"].to_str().expect("ASCII").split(';').next().expect("a pair").to_owned();
     let here = at(&rabbit, "eu", "q", "").replace("/api", "");
-    let looked = form(&format!("{here}peek"), "count=5").header("cookie", &cookie).send().await.expect("an answer");
+    let looked =
+        form(&format!("{here}peek"), "count=5").header("cookie", &cookie).send().await.expect("an answer");
     assert_eq!(looked.status(), 303);
     let to = looked.headers()["location"].to_str().expect("ASCII").to_owned();
     let read = async |path: &str| {
-        let answer = browser.get(server.page(path)).header("cookie", &cookie).send().await.expect("an answer");
+        let answer =
+            browser.get(server.page(path)).header("cookie", &cookie).send().await.expect("an answer");
         answer.text().await.expect("a text")
     };
     let peek = to.split("peek=").nth(1).and_then(|rest| rest.split('&').next()).expect("a number").to_owned();
     let masked = read(&format!("{to}&m=1")).await;
-    assert!(masked.contains("masked") && !masked.contains("hunter2") && !masked.contains("<textarea"), "{masked}");
+    assert!(
+        masked.contains("masked") && !masked.contains("hunter2") && !masked.contains("<textarea"),
+        "{masked}"
+    );
     for ending in ["json", "csv"] {
         let export = read(&format!("{here}messages.{ending}?peek={peek}")).await;
         assert!(export.contains("m-1") && !export.contains("hunter2"), "{ending}: {export}");
@@ -426,9 +489,16 @@ async fn a_redrive_is_stopped_and_a_queue_has_one_at_a_time() {
     })
     .await;
     let (status, refused) = post(&server, &redrive, order()).await;
-    assert!(status == 409 && refused["error"].as_str().is_some_and(|why| why.contains("under way")), "{refused}");
+    assert!(
+        status == 409 && refused["error"].as_str().is_some_and(|why| why.contains("under way")),
+        "{refused}"
+    );
     let page = text(&server, &format!("/redrives/{id}")).await;
-    assert!(page.contains("Redriving from dead") && page.contains("hx-trigger=\"refresh\"") && page.contains("/stop"));
+    assert!(
+        page.contains("Redriving from dead")
+            && page.contains("hx-trigger=\"refresh\"")
+            && page.contains("/stop")
+    );
     let (status, _) = post(&server, &format!("/api/redrives/{id}/stop"), json!({})).await;
     assert_eq!(status, 200);
     let job = ended(&server, &job).await;

@@ -32,11 +32,14 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let given = args.settings;
     logs::init(&given.log)?;
     let brokers = Broker::read(&given.rabbitmq_api)?;
-    let known: Vec<Known> = brokers.iter().map(|broker| Known {
-        name: broker.name.clone(),
-        host: broker.host().to_owned(),
-        login: broker.login(),
-    }).collect();
+    let known: Vec<Known> = brokers
+        .iter()
+        .map(|broker| Known {
+            name: broker.name.clone(),
+            host: broker.host().to_owned(),
+            login: broker.login(),
+        })
+        .collect();
     let settings = Settings {
         listen: given.listen,
         otlp_grpc: given.otlp_grpc,

@@ -107,8 +107,10 @@ pub struct Dashboard {
 impl Dashboard {
     /// Opens the store, binds all addresses and serves.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
-        let keyring = Arc::new(Keyring::new(settings.ingest_keys, settings.read_keys)?
-            .with_roles(settings.operator_keys, settings.admin_keys)?);
+        let keyring = Arc::new(
+            Keyring::new(settings.ingest_keys, settings.read_keys)?
+                .with_roles(settings.operator_keys, settings.admin_keys)?,
+        );
         let open = async |flag, address, right| {
             may_listen(flag, address, right, &keyring, settings.allow_remote)?;
             bind(flag, address).await
@@ -180,7 +182,19 @@ impl Dashboard {
             let (board, stop) = (board.clone(), receiving.clone());
             receivers.spawn(collect::watch(broker, settings.ask_brokers, store.clone(), board, stop));
         }
-        Ok(Self { listen, otlp_grpc, otlp_http, zipkin, store, desk, ops, receiving, showing, receivers, pages })
+        Ok(Self {
+            listen,
+            otlp_grpc,
+            otlp_http,
+            zipkin,
+            store,
+            desk,
+            ops,
+            receiving,
+            showing,
+            receivers,
+            pages,
+        })
     }
 
     /// Where its store is, without any password.

@@ -57,7 +57,8 @@ impl Rabbit {
 
     /// Asks the management API.
     pub async fn ask(&self, method: Method, path: &str, body: Value) -> Value {
-        let request = client().request(method, self.server.management(path)).basic_auth("guest", Some("guest"));
+        let request =
+            client().request(method, self.server.management(path)).basic_auth("guest", Some("guest"));
         let answer = request.json(&body).send().await.expect("an answer");
         let status = answer.status();
         let text = answer.text().await.expect("a text");
@@ -74,7 +75,8 @@ impl Rabbit {
     /// Exchange `orders` → queue `work` → dead letters in `dead`; and a queue `other`. Both of the first are of a kind.
     pub async fn dead_lettering(&self, kind: &str) {
         for (name, kind) in [("orders", "topic"), ("dlx", "fanout")] {
-            self.ask(Method::PUT, &self.path("exchanges", name), json!({ "type": kind, "durable": true })).await;
+            self.ask(Method::PUT, &self.path("exchanges", name), json!({ "type": kind, "durable": true }))
+                .await;
         }
         self.declare("work", json!({ "x-queue-type": kind, "x-dead-letter-exchange": "dlx" })).await;
         self.declare("dead", json!({ "x-queue-type": kind })).await;
@@ -93,14 +95,16 @@ impl Rabbit {
             "headers": { "x-correlation-id": format!("c-{id}") },
         });
         let body = json!({ "properties": properties, "routing_key": key, "payload": body.to_string(), "payload_encoding": "string" });
-        let told = self.ask(Method::POST, &self.path("exchanges", &format!("{exchange}/publish")), body).await;
+        let told =
+            self.ask(Method::POST, &self.path("exchanges", &format!("{exchange}/publish")), body).await;
         assert_eq!(told["routed"], true);
     }
 
     /// A connection over AMQP and a channel with confirms.
     pub async fn channel(&self) -> (Connection, Channel) {
         let url = self.server.url(&self.host);
-        let connection = Connection::connect(&url, ConnectionProperties::default()).await.expect("a connection");
+        let connection =
+            Connection::connect(&url, ConnectionProperties::default()).await.expect("a connection");
         let channel = connection.create_channel().await.expect("a channel");
         channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
         (connection, channel)
@@ -115,7 +119,8 @@ impl Rabbit {
                 .with_delivery_mode(2);
             let options = BasicPublishOptions::default();
             let body = format!("{{\"n\":{number}}}");
-            let sent = channel.basic_publish("".into(), queue.into(), options, body.as_bytes(), properties).await;
+            let sent =
+                channel.basic_publish("".into(), queue.into(), options, body.as_bytes(), properties).await;
             drop(sent.expect("it is sent"));
         }
         channel.wait_for_confirms().await.expect("all are confirmed");
@@ -153,7 +158,8 @@ impl Rabbit {
     pub async fn ready(&self, queue: &str) -> u64 {
         let (connection, channel) = self.channel().await;
         let passive = QueueDeclareOptions { passive: true, ..Default::default() };
-        let told = channel.queue_declare(queue.into(), passive, FieldTable::default()).await.expect("it is there");
+        let told =
+            channel.queue_declare(queue.into(), passive, FieldTable::default()).await.expect("it is there");
         let ready = u64::from(told.message_count());
         connection.close(200, "done".into()).await.expect("it closes");
         ready
@@ -170,7 +176,8 @@ impl Rabbit {
     /// Takes messages out.
     pub async fn take(&self, queue: &str, count: usize) -> Vec<Value> {
         let body = json!({ "count": count, "ackmode": "ack_requeue_false", "encoding": "auto" });
-        let got = self.ask(Method::POST, &self.path("queues", &format!("{}/get", segment(queue))), body).await;
+        let got =
+            self.ask(Method::POST, &self.path("queues", &format!("{}/get", segment(queue))), body).await;
         let got = got.as_array().expect("a list").clone();
         assert_eq!(got.len(), count, "{got:?}");
         got
@@ -201,8 +208,10 @@ pub async fn known(server: &Running, rabbit: &Rabbit, queue: &str) {
     eventually("the queue is known", 30, async || {
         let list = get(server, "/api/queues?limit=1000").await;
         let mut all = list["queues"].as_array()?.iter();
-        all.find(|one| one["name"] == queue && one["vhost"] == rabbit.host.as_str() && one["facts"].is_object())
-            .map(|_| ())
+        all.find(|one| {
+            one["name"] == queue && one["vhost"] == rabbit.host.as_str() && one["facts"].is_object()
+        })
+        .map(|_| ())
     })
     .await;
 }

@@ -88,7 +88,9 @@ pub enum Denied {
 
 /// The same key was given for two rights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{0} and {1} hold the same key: who has the one could do what the other is for; give each setting its own")]
+#[error(
+    "{0} and {1} hold the same key: who has the one could do what the other is for; give each setting its own"
+)]
 pub struct SameKey(&'static str, &'static str);
 
 /// The keys of the settings. Several for one right allow a change of keys; none lets everybody in.
@@ -146,8 +148,9 @@ impl Keyring {
     pub fn role_of(&self, shown: &[u8], name: Option<&str>) -> Result<Visitor, Denied> {
         let shown = Key::of(shown);
         // All lists are gone through to their ends, whatever is found.
-        let found = [(Role::Admin, &self.admin), (Role::Operator, &self.operator), (Role::Viewer, &self.read)]
-            .map(|(role, keys)| (role, bool::from(holds(keys, &shown))));
+        let found =
+            [(Role::Admin, &self.admin), (Role::Operator, &self.operator), (Role::Viewer, &self.read)]
+                .map(|(role, keys)| (role, bool::from(holds(keys, &shown))));
         let sends = bool::from(holds(&self.ingest, &shown));
         match found.into_iter().find(|(_, holds)| *holds) {
             Some((role, _)) => Ok(Visitor::keyed(role, &shown, name)),
@@ -263,7 +266,10 @@ mod tests {
             let found = ring.role_of(shown.as_bytes(), Some("alice"));
             assert_eq!(found.as_ref().map(|visitor| visitor.role).map_err(|denied| *denied), role, "{shown}");
             if let Ok(visitor) = found {
-                assert!(visitor.who.starts_with("alice, key ") && !visitor.who.contains(shown), "{visitor:?}");
+                assert!(
+                    visitor.who.starts_with("alice, key ") && !visitor.who.contains(shown),
+                    "{visitor:?}"
+                );
                 assert_eq!(ring.check(Right::Read, Some(shown.as_bytes())), Ok(()));
                 assert_eq!(ring.check(Right::Send, Some(shown.as_bytes())), Err(Denied::OnlyReads));
             }

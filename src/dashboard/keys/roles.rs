@@ -45,7 +45,7 @@ pub struct Visitor {
 impl Visitor {
     /// Somebody who was asked for no key.
     pub fn unknown(role: Role) -> Self {
-        Self { role, who: "no key".into(), session: None }
+        Self { role, who: "somebody without a key".into(), session: None }
     }
 
     /// The holder of a key.

@@ -77,7 +77,8 @@ mod tests {
     fn the_oldest_goes_where_there_are_too_many() {
         let (sessions, begin) = (Sessions::default(), Instant::now());
         let at = |second: usize| begin + Duration::from_secs(second as u64);
-        let tokens: Vec<_> = (0..=MOST).map(|second| sessions.open(somebody(), at(second)).unwrap()).collect();
+        let tokens: Vec<_> =
+            (0..=MOST).map(|second| sessions.open(somebody(), at(second)).unwrap()).collect();
         let holds: Vec<_> = tokens.iter().map(|token| sessions.of(token, at(MOST)).is_some()).collect();
         assert!(!holds[0] && holds[1..].iter().all(|holds| *holds));
     }

@@ -49,9 +49,13 @@ pub enum WrongAddress {
         "--rabbitmq-amqp (THROUGHLINE_RABBITMQ_AMQP), number {0}, names no user, and no --rabbitmq-api of the same name does: write amqp://USER:PASSWORD@HOST:5672"
     )]
     NoUser(usize),
-    #[error("--rabbitmq-amqp and --embedded-broker name two brokers {0:?}: write NAME=amqp://…, each with another name")]
+    #[error(
+        "--rabbitmq-amqp and --embedded-broker name two brokers {0:?}: write NAME=amqp://…, each with another name"
+    )]
     Twice(String),
-    #[error("--embedded-broker (THROUGHLINE_EMBEDDED_BROKER) is no file: write sqlite://throughline-broker.db, or NAME=sqlite://…")]
+    #[error(
+        "--embedded-broker (THROUGHLINE_EMBEDDED_BROKER) is no file: write sqlite://throughline-broker.db, or NAME=sqlite://…"
+    )]
     File,
 }
 
@@ -89,7 +93,8 @@ impl Brokers {
         for address in embedded {
             let (name, url) = split(&address.0);
             let path = url.strip_prefix("sqlite://").map(|path| path.split('?').next().unwrap_or(path));
-            let path = path.filter(|path| !path.is_empty() && *path != ":memory:").ok_or(WrongAddress::File)?;
+            let path =
+                path.filter(|path| !path.is_empty() && *path != ":memory:").ok_or(WrongAddress::File)?;
             let name = name.unwrap_or(names::SYSTEM_THROUGHLINE).to_owned();
             all.push(Arc::new(Embedded::new(name, PathBuf::from(path))));
         }
@@ -134,7 +139,8 @@ fn over_amqp(number: usize, text: &str, known: Candidates<'_>) -> Result<Amqp, W
         (None, Of(all)) => all.iter().find(|known| known.host == host),
     };
     if read.username().is_empty() {
-        let known = known.filter(|known| !known.login.starts_with(':')).ok_or(WrongAddress::NoUser(number))?;
+        let known =
+            known.filter(|known| !known.login.starts_with(':')).ok_or(WrongAddress::NoUser(number))?;
         let login: Result<AMQPUri, _> = format!("amqp://{}@localhost", known.login).parse();
         uri.authority.userinfo = login.map_err(|_| WrongAddress::NoUser(number))?.authority.userinfo;
     }

@@ -164,7 +164,14 @@ impl Desk {
         let one = super::order::Wanted { marks: Some(vec![letter.mark.clone()]), ..Default::default() };
         Order { wanted: one, ..order.clone() }.check()?;
         let (hands, audit) = (self.hands(&place.broker)?, self.audit()?);
-        let id = audit.begin_audit(intent(by, Action::Republish, place, format!("a copy of {}, {}", letter.mark, order.changes()))).await?;
+        let id = audit
+            .begin_audit(intent(
+                by,
+                Action::Republish,
+                place,
+                format!("a copy of {}, {}", letter.mark, order.changes()),
+            ))
+            .await?;
         let stamp = Stamp { number: format!("{id}/1"), who: by.who.to_string(), at: moment() };
         let (at, copy) = (place.clone(), order.copy(&letter, stamp));
         let work = async move {
@@ -183,7 +190,8 @@ impl Desk {
     /// Removes all messages of a queue that are ready; gives how many.
     pub async fn purge(&self, by: &Visitor, place: &Place) -> Result<u64, Trouble> {
         let (hands, audit) = (self.hands(&place.broker)?, self.audit()?);
-        let id = audit.begin_audit(intent(by, Action::Purge, place, "all messages that are ready".into())).await?;
+        let id =
+            audit.begin_audit(intent(by, Action::Purge, place, "all messages that are ready".into())).await?;
         let at = place.clone();
         let work = async move {
             let purged = hands.purge(&at).await;

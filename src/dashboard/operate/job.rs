@@ -211,7 +211,9 @@ impl Jobs {
             return Err(Trouble::Refused("a redrive of this queue is just beginning".to_owned()));
         }
         if active.count() + reserved.len() >= AT_ONCE {
-            return Err(Trouble::Refused(format!("{AT_ONCE} redrives are under way already: wait for the end of one")));
+            return Err(Trouble::Refused(format!(
+                "{AT_ONCE} redrives are under way already: wait for the end of one"
+            )));
         }
         reserved.push(place.clone());
         Ok(Reserved(self, place.clone()))

@@ -61,6 +61,20 @@ impl Letter {
         self.header(name).map(text_of)
     }
 
+    /// The redrive that sent it here before, so that it has failed again since: its number.
+    pub fn redriven(&self) -> Option<String> {
+        let number = self.header_text(REDRIVE)?;
+        let redrive = number.split('/').next().unwrap_or_default();
+        (!redrive.is_empty() && redrive.bytes().all(|byte| byte.is_ascii_digit())).then(|| redrive.to_owned())
+    }
+
+    /// Its correlation ID: the header goes first, as the property is a reply's where a program uses it so.
+    pub fn correlation(&self) -> Option<String> {
+        let header = self.header_text(names::X_CORRELATION_ID);
+        let all = header.into_iter().chain(self.property("correlation_id").map(str::to_owned));
+        all.into_iter().find(|id| !id.is_empty())
+    }
+
     /// How often it was returned to its queue, where the queue counts that.
     pub fn returned(&self) -> u64 {
         let of = |name: &str| self.header(name).and_then(whole);
@@ -88,10 +102,8 @@ impl Letter {
 
     /// The exchange and the routing key that it was first published with; `None` where nothing tells.
     pub fn origin(&self) -> Option<(String, String)> {
-        let by_toolkit = (
-            self.header_text(names::HEADER_ORIGIN_EXCHANGE),
-            self.header_text(names::HEADER_ORIGIN_KEY),
-        );
+        let by_toolkit =
+            (self.header_text(names::HEADER_ORIGIN_EXCHANGE), self.header_text(names::HEADER_ORIGIN_KEY));
         if let (Some(exchange), Some(key)) = by_toolkit {
             return Some((exchange, key));
         }

@@ -291,7 +291,9 @@ impl Order {
             short("exchange", exchange)?;
             short("key", routing_key.as_deref().unwrap_or_default())?;
             if exchange.is_empty() && routing_key.as_deref().unwrap_or_default().is_empty() {
-                return Err(Trouble::Invalid("“exchange” and “key” are both empty: name where it is to go".into()));
+                return Err(Trouble::Invalid(
+                    "“exchange” and “key” are both empty: name where it is to go".into(),
+                ));
             }
         }
         self.edit.check()?;
@@ -313,7 +315,9 @@ impl Order {
         let untold = "its headers do not tell where it came from: name an exchange and a key";
         let (exchange, key) = match &self.target {
             Target::Origin => letter.origin().ok_or(untold)?,
-            Target::DiedIn => (String::new(), letter.died_in().filter(|queue| !queue.is_empty()).ok_or(untold)?),
+            Target::DiedIn => {
+                (String::new(), letter.died_in().filter(|queue| !queue.is_empty()).ok_or(untold)?)
+            }
             Target::To { exchange, routing_key: Some(key) } => (exchange.clone(), key.clone()),
             Target::To { exchange, routing_key: None } => {
                 let key = letter.origin().map_or_else(|| letter.routing_key.clone(), |(_, key)| key);
@@ -350,7 +354,9 @@ impl Edit {
 
 fn short(what: &str, text: &str) -> Result<(), Trouble> {
     if text.len() > MAX_NAME {
-        return Err(Trouble::Invalid(format!("the {what} is longer than {MAX_NAME} bytes, which AMQP does not carry")));
+        return Err(Trouble::Invalid(format!(
+            "the {what} is longer than {MAX_NAME} bytes, which AMQP does not carry"
+        )));
     }
     Ok(())
 }

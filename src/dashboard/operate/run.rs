@@ -7,7 +7,6 @@ use super::job::{Ended, Job, Jobs, MOST_RESULTS, Outcome, Row};
 use super::letter::Letter;
 use super::order::{Copy, Judge, Stamp};
 use super::{BATCH, Hands, Move, Moved, Source, Taken, Trouble};
-use crate::comms::names;
 use crate::dashboard::model::now;
 
 /// Different reasons that the words of an end name.
@@ -21,7 +20,8 @@ pub(super) async fn run(hands: &dyn Hands, job: &Job, jobs: &Jobs, cut_off: bool
     };
     job.lock().ready = Some(source.ready());
     jobs.changed();
-    let mut going = Going { job, jobs, judge: job.order.wanted.judge(), number: 0, cut_off, would: HashMap::new() };
+    let mut going =
+        Going { job, jobs, judge: job.order.wanted.judge(), number: 0, cut_off, would: HashMap::new() };
     let gone = going.all(source.as_mut()).await;
     let finished = source.finish().await;
     match (gone, finished) {
@@ -78,7 +78,8 @@ impl Going<'_> {
                 let pause = Duration::from_secs_f64(meant.len() as f64 / f64::from(rate.max(1)));
                 next_step = tokio::time::Instant::now() + pause;
             }
-            let rows = if order.is_dry { self.look(source, meant).await } else { self.send(source, meant).await };
+            let rows =
+                if order.is_dry { self.look(source, meant).await } else { self.send(source, meant).await };
             let mut progress = self.job.lock();
             progress.looked_at += count;
             progress.meant = self.number;
@@ -102,7 +103,7 @@ impl Going<'_> {
             let row = Row {
                 number: self.number,
                 message_id: property(&letter, "message_id"),
-                correlation: correlation(&letter),
+                correlation: letter.correlation(),
                 mark: letter.mark,
                 to,
                 outcome: Outcome::Would,
@@ -177,11 +178,6 @@ impl Going<'_> {
 
 fn property(letter: &Letter, name: &str) -> Option<String> {
     letter.property(name).filter(|id| !id.is_empty()).map(|id| id.chars().take(200).collect())
-}
-
-/// The correlation ID: the header goes first, as the property is a reply's where a program uses it so.
-fn correlation(letter: &Letter) -> Option<String> {
-    letter.header_text(names::X_CORRELATION_ID).or_else(|| property(letter, "correlation_id"))
 }
 
 /// How a job ended, in words for the audit.

@@ -11,11 +11,11 @@ use std::collections::{HashMap, HashSet};
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::dashboard::model::Nanos;
-use crate::dashboard::model::audit::{AuditFilter, Audited, Ending, Intent};
 use super::block::ItemKind;
 use super::run::{RunMeta, SealedRun};
 use super::series::chunk::{ChunkInfo, NewChunk, Wanted};
+use crate::dashboard::model::Nanos;
+use crate::dashboard::model::audit::{AuditFilter, Audited, Ending, Intent};
 
 /// From one committed block's ID to the next one's. The IDs between are left free for blocks that are packed anew
 /// when the tail is sealed, so that they lie in the run's range whatever others commit meanwhile.

@@ -6,9 +6,9 @@ use async_trait::async_trait;
 
 use super::postgres::PostgresSide;
 use super::series::chunk::NewChunk;
-use crate::dashboard::model::audit::Audited;
 use super::sqlite::SqliteSide;
 use super::{Location, OpenError, StoreError};
+use crate::dashboard::model::audit::Audited;
 
 /// A table of blobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

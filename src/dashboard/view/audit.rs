@@ -32,9 +32,9 @@ fn asked(visit: &Visit, most: usize) -> Result<AuditFilter, PageError> {
     };
     let before = match visit.params.text("before") {
         None => None,
-        Some(number) => {
-            Some(number.parse().map_err(|_| PageError::bad("“before” is the number of a row of the audit."))?)
-        }
+        Some(number) => Some(
+            number.parse().map_err(|_| PageError::bad("“before” is the number of a row of the audit."))?,
+        ),
     };
     let ranged = ["last", "from", "to"].iter().any(|key| visit.params.text(key).is_some());
     let (from, to) = if ranged { (visit.range.from, visit.range.to.saturating_add(1)) } else { (0, 0) };

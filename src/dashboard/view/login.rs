@@ -91,9 +91,10 @@ async fn log_in(
     tracing::warn!(%error, "a login was refused");
     let visit = Visit::read(&headers, &uri, &state, false)?;
     let (status, trouble) = match error {
-        LoginError::Denied(Denied::Unknown) => {
-            (StatusCode::UNAUTHORIZED, "This key is not valid. It is one of --read-key, --operator-key or --admin-key.".to_owned())
-        }
+        LoginError::Denied(Denied::Unknown) => (
+            StatusCode::UNAUTHORIZED,
+            "This key is not valid. It is one of --read-key, --operator-key or --admin-key.".to_owned(),
+        ),
         LoginError::Denied(Denied::OnlySends | Denied::OnlyReads) => {
             let trouble = "This key is for sending telemetry. Reading takes one of --read-key.";
             (StatusCode::FORBIDDEN, trouble.to_owned())

@@ -44,7 +44,9 @@ pub(super) async fn connect(name: &str, uri: &AMQPUri, virtual_host: &str) -> Re
     Err(Trouble::Away(match error.kind() {
         ErrorKind::ProtocolError(told) => match told.kind() {
             AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => {
-                format!("{whom} refuses the login of “{user}”: the password is wrong, or the user is not there")
+                format!(
+                    "{whom} refuses the login of “{user}”: the password is wrong, or the user is not there"
+                )
             }
             AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => format!(
                 "{whom} does not let “{user}” into virtual host “{virtual_host}”: it is not there, or the user has no \
@@ -82,7 +84,9 @@ pub(super) fn trouble(error: &Error, asked: Asked<'_>) -> Trouble {
         return Trouble::Away(format!("the connection to RabbitMQ was lost: {error}"));
     };
     match (told.kind(), asked) {
-        (AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND), Asked::Queue(queue)) => Trouble::NoQueue(queue.to_owned()),
+        (AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND), Asked::Queue(queue)) => {
+            Trouble::NoQueue(queue.to_owned())
+        }
         (AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND), Asked::Exchange(name)) => {
             Trouble::Refused(format!("there is no exchange “{name}”"))
         }
@@ -91,6 +95,8 @@ pub(super) fn trouble(error: &Error, asked: Asked<'_>) -> Trouble {
             told.get_message()
         )),
         (AMQPErrorKind::Soft(_), _) => Trouble::Refused(format!("RabbitMQ refuses: {}", told.get_message())),
-        (AMQPErrorKind::Hard(_), _) => Trouble::Away(format!("RabbitMQ ended the connection: {}", told.get_message())),
+        (AMQPErrorKind::Hard(_), _) => {
+            Trouble::Away(format!("RabbitMQ ended the connection: {}", told.get_message()))
+        }
     }
 }

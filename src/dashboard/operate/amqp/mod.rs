@@ -13,7 +13,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicQosOptions, QueuePurgeOptions};
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicQosOptions, QueuePurgeOptions,
+};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::uri::AMQPUri;
 use lapin::{Channel, Connection};
@@ -66,11 +68,13 @@ impl Hands for Amqp {
         may_look(nature, look)?;
         let connection = self.connect(place).await?;
         let channel = connect::channel(&connection).await?;
-        connect::ready(&channel, &place.queue).await?;
+        let ready = connect::ready(&channel, &place.queue).await?;
         let letters = if nature.is("stream") {
             read_stream(&channel, place, look).await
         } else {
-            get_and_give_back(&connection, &channel, place, nature, look).await
+            // No more than there are: what is put to the end as a copy is not to be met again.
+            let count = look.count.min(usize::try_from(ready).unwrap_or(usize::MAX));
+            get_and_give_back(&connection, &channel, place, nature, count).await
         };
         connect::close(connection).await;
         letters
@@ -111,7 +115,8 @@ impl Hands for Amqp {
         let channel = connect::channel(&connection).await?;
         connect::ready(&channel, &place.queue).await?;
         let purged = channel.queue_purge(wire::short(&place.queue), QueuePurgeOptions::default()).await;
-        let purged = purged.map(u64::from).map_err(|error| connect::trouble(&error, Asked::Queue(&place.queue)));
+        let purged =
+            purged.map(u64::from).map_err(|error| connect::trouble(&error, Asked::Queue(&place.queue)));
         connect::close(connection).await;
         purged
     }
@@ -142,12 +147,13 @@ async fn get_and_give_back(
     channel: &Channel,
     place: &Place,
     nature: &Nature,
-    look: &Look,
+    count: usize,
 ) -> Result<Vec<Letter>, Trouble> {
     let (mut letters, mut tags, mut moved) = (Vec::new(), Vec::new(), 0);
     let lost = |error: lapin::Error| connect::trouble(&error, Asked::Queue(&place.queue));
-    while letters.len() < look.count && moved < MOST_MOVED {
-        let got = channel.basic_get(wire::short(&place.queue), BasicGetOptions::default()).await.map_err(lost)?;
+    while letters.len() < count && moved < MOST_MOVED {
+        let got =
+            channel.basic_get(wire::short(&place.queue), BasicGetOptions::default()).await.map_err(lost)?;
         let Some(got) = got else { break };
         let mut delivery: Delivery = got.delivery;
         let (tag, letter) = (delivery.delivery_tag, wire::letter(&mut delivery));
@@ -179,9 +185,9 @@ async fn save(
     let mut publisher = Publisher::open(connection).await?;
     match publisher.back_to(&place.queue, &delivery.properties, &letter.body).await {
         Moved::Sent => Ok(()),
-        Moved::Kept(why) | Moved::Unknown(why) => {
-            Err(Trouble::Refused(format!("a message is at its delivery limit and no copy can be kept: {why}")))
-        }
+        Moved::Kept(why) | Moved::Unknown(why) => Err(Trouble::Refused(format!(
+            "a message is at its delivery limit and no copy can be kept: {why}"
+        ))),
     }
 }
 
@@ -190,9 +196,11 @@ async fn read_stream(channel: &Channel, place: &Place, look: &Look) -> Result<Ve
     let lost = |error: lapin::Error| connect::trouble(&error, Asked::Queue(&place.queue));
     let offset = match look.offset.as_str() {
         word @ ("first" | "last" | "next") => AMQPValue::LongString(word.into()),
-        number => AMQPValue::LongLongInt(number.parse().map_err(|_| {
-            Trouble::Invalid("“offset” is first, last, next or a whole number".into())
-        })?),
+        number => AMQPValue::LongLongInt(
+            number
+                .parse()
+                .map_err(|_| Trouble::Invalid("“offset” is first, last, next or a whole number".into()))?,
+        ),
     };
     let mut arguments = FieldTable::default();
     arguments.insert("x-stream-offset".into(), offset);

@@ -80,9 +80,13 @@ impl Publisher {
                 }
                 Ok(Confirmation::Nack(back)) => {
                     returned.extend(back.and_then(|back| number_of(&back.delivery.properties)));
-                    Moved::Kept("the broker did not take it: a queue is full, or cannot be written".to_owned())
+                    Moved::Kept(
+                        "the broker did not take it: a queue is full, or cannot be written".to_owned(),
+                    )
                 }
-                Ok(Confirmation::NotRequested) => Moved::Unknown("the broker was asked for no confirm".to_owned()),
+                Ok(Confirmation::NotRequested) => {
+                    Moved::Unknown("the broker was asked for no confirm".to_owned())
+                }
                 Err(error) => Moved::Unknown(error),
             });
         }

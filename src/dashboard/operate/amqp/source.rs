@@ -136,7 +136,11 @@ impl Taking {
         match self.publisher.back_to(&self.queue, &original.properties, &original.body).await {
             Moved::Sent => self.acknowledge(tag).await,
             Moved::Kept(why) | Moved::Unknown(why) => {
-                tracing::warn!(queue = self.queue, why, "a message at its delivery limit is given back all the same");
+                tracing::warn!(
+                    queue = self.queue,
+                    why,
+                    "a message at its delivery limit is given back all the same"
+                );
                 self.aside.push(tag);
                 Ok(())
             }
@@ -219,7 +223,8 @@ impl Source for Taking {
         let mut sent = self.publisher.send(going).await.into_iter();
         let mut done = Vec::with_capacity(moves.len());
         for (one, answer) in moves.iter().zip(answers) {
-            let answer = answer.or_else(|| sent.next()).unwrap_or(Moved::Unknown("it was not sent".to_owned()));
+            let answer =
+                answer.or_else(|| sent.next()).unwrap_or(Moved::Unknown("it was not sent".to_owned()));
             if answer == Moved::Sent {
                 self.open.remove(&one.token);
                 // Where this fails the connection is gone, and the next step says so: the message may then be there twice.

@@ -65,7 +65,9 @@ pub(super) fn letter(delivery: &mut Delivery) -> Letter {
 /// How often a message was returned to its queue, where that counts it.
 pub(super) fn returned(properties: &BasicProperties) -> u64 {
     let headers = properties.headers().as_ref().map(FieldTable::inner);
-    let of = |name: &str| headers.and_then(|headers| headers.get(name)).and_then(|value| json_of(value, 0).as_u64());
+    let of = |name: &str| {
+        headers.and_then(|headers| headers.get(name)).and_then(|value| json_of(value, 0).as_u64())
+    };
     of(OF_THE_QUEUE[0]).into_iter().chain(of(OF_THE_QUEUE[1])).max().unwrap_or(0)
 }
 
@@ -200,7 +202,9 @@ fn json_of(value: &AMQPValue, depth: usize) -> Value {
         }
         AMQPValue::Void => Value::Null,
         AMQPValue::FieldArray(_) | AMQPValue::FieldTable(_) if depth >= DEPTH => json!("…"),
-        AMQPValue::FieldArray(list) => list.as_slice().iter().map(|value| json_of(value, depth + 1)).collect(),
+        AMQPValue::FieldArray(list) => {
+            list.as_slice().iter().map(|value| json_of(value, depth + 1)).collect()
+        }
         AMQPValue::FieldTable(table) => {
             let entries = table.inner().iter();
             entries.map(|(name, value)| (name.as_str().to_owned(), json_of(value, depth + 1))).collect()

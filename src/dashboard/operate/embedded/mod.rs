@@ -39,7 +39,9 @@ impl Embedded {
     async fn connect(&self) -> Result<SqliteConnection, Trouble> {
         let at = self.path.display();
         if !self.path.exists() {
-            return Err(Trouble::Away(format!("there is no file {at} (--embedded-broker) yet: start the services first")));
+            return Err(Trouble::Away(format!(
+                "there is no file {at} (--embedded-broker) yet: start the services first"
+            )));
         }
         let options = SqliteConnectOptions::new()
             .filename(&self.path)
@@ -48,7 +50,8 @@ impl Embedded {
             .busy_timeout(BUSY)
             .disable_statement_logging();
         let connected = options.connect().await;
-        connected.map_err(|error| Trouble::Away(format!("{at} (--embedded-broker) cannot be opened: {error}")))
+        connected
+            .map_err(|error| Trouble::Away(format!("{at} (--embedded-broker) cannot be opened: {error}")))
     }
 
     /// Where the place is this broker's at all, and the queue is there.
@@ -203,8 +206,10 @@ async fn insert(
     queue: &str,
     copy: &Copy,
 ) -> Result<(), sqlx::Error> {
-    let headers: String =
-        sqlx::query_scalar("SELECT headers FROM message WHERE seq = ?").bind(seq).fetch_one(&mut *connection).await?;
+    let headers: String = sqlx::query_scalar("SELECT headers FROM message WHERE seq = ?")
+        .bind(seq)
+        .fetch_one(&mut *connection)
+        .await?;
     let mut headers: BTreeMap<String, Value> = serde_json::from_str(&headers).unwrap_or_default();
     headers.retain(|name, _| !copy.leaves_out(name));
     headers.extend(copy.sets().map(|(name, value)| (name.to_owned(), Value::String(value.to_owned()))));

@@ -6,7 +6,8 @@ use sqlx::{PgConnection, QueryBuilder, Row};
 use crate::dashboard::model::Nanos;
 use crate::dashboard::model::audit::{Action, AuditFilter, Audited, Ending, Intent};
 
-pub(super) const COLUMNS: &str = "id, at, action, role, who, session, broker, vhost, queue, detail, ended, done, messages, outcome";
+pub(super) const COLUMNS: &str =
+    "id, at, action, role, who, session, broker, vhost, queue, detail, ended, done, messages, outcome";
 
 pub(super) async fn begin(connection: &mut PgConnection, intent: &Intent) -> Result<u64, sqlx::Error> {
     let id: i64 = sqlx::query_scalar(
@@ -121,7 +122,8 @@ pub(super) async fn insert(connection: &mut PgConnection, rows: &[Audited]) -> R
 pub(super) fn read(row: &PgRow) -> Result<Audited, sqlx::Error> {
     let number = |column: usize| row.try_get::<i64, _>(column).map(|number| number as u64);
     let action: String = row.try_get(2)?;
-    let action = Action::named(&action).ok_or_else(|| sqlx::Error::Decode(format!("action {action:?}").into()))?;
+    let action =
+        Action::named(&action).ok_or_else(|| sqlx::Error::Decode(format!("action {action:?}").into()))?;
     let intent = Intent {
         at: number(1)?,
         action,

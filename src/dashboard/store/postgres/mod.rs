@@ -28,13 +28,13 @@ use sqlx::{PgConnection, PgPool};
 use tokio::runtime::Handle;
 
 use super::StoreError;
-use crate::dashboard::model::Nanos;
-use crate::dashboard::model::audit::{AuditFilter, Audited, Ending, Intent};
 use super::backend::{Backend, Head, Kept, Loaded, Part, Seal};
 use super::block::ItemKind;
 use super::pace::{Pace, timed};
 use super::run::RunMeta;
 use super::series::chunk::{ChunkInfo, NewChunk, Wanted};
+use crate::dashboard::model::Nanos;
+use crate::dashboard::model::audit::{AuditFilter, Audited, Ending, Intent};
 use keeper::Keeper;
 pub use open::PostgresError;
 pub use side::PostgresSide;
@@ -159,7 +159,8 @@ impl Backend for Postgres {
     async fn begin_audit(&self, intent: Intent) -> Result<u64, StoreError> {
         let writers = self.writers.clone();
         let begin = async move {
-            with(&writers, |connection| Box::pin(async move { audit::begin(connection, &intent).await })).await
+            with(&writers, |connection| Box::pin(async move { audit::begin(connection, &intent).await }))
+                .await
         };
         self.finish(WRITE, begin).await
     }
@@ -167,7 +168,8 @@ impl Backend for Postgres {
     async fn end_audit(&self, id: u64, ending: Ending) -> Result<(), StoreError> {
         let writers = self.writers.clone();
         let end = async move {
-            with(&writers, |connection| Box::pin(async move { audit::end(connection, id, &ending).await })).await
+            with(&writers, |connection| Box::pin(async move { audit::end(connection, id, &ending).await }))
+                .await
         };
         self.finish(WRITE, end).await
     }
@@ -183,7 +185,8 @@ impl Backend for Postgres {
 
     async fn prune_audit(&self, before: Nanos) -> Result<u64, StoreError> {
         let writers = self.writers.clone();
-        let prune = async move { with(&writers, |connection| Box::pin(audit::prune(connection, before))).await };
+        let prune =
+            async move { with(&writers, |connection| Box::pin(audit::prune(connection, before))).await };
         self.finish(KEEP, prune).await
     }
 

@@ -8,8 +8,8 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::super::StoreError;
 use super::super::series::chunk::NewChunk;
 use super::super::side::{
-    AUDIT_AT_ONCE, Before, Count, Key, Marks, RUN_COLUMNS, RUN_NUMBERS, Rows, RunRow, SAMPLES_AT_ONCE, SIZES_AT_ONCE, Side,
-    TABLES, Table,
+    AUDIT_AT_ONCE, Before, Count, Key, Marks, RUN_COLUMNS, RUN_NUMBERS, Rows, RunRow, SAMPLES_AT_ONCE,
+    SIZES_AT_ONCE, Side, TABLES, Table,
 };
 use super::open::{self, COMPACTED, FINISHED, UNFINISHED};
 use super::{Postgres, PostgresError, PostgresUrl, audit, keeper, samples};

@@ -7,7 +7,8 @@ use super::Sqlite;
 use crate::dashboard::model::Nanos;
 use crate::dashboard::model::audit::{Action, AuditFilter, Audited, Ending, Intent};
 
-pub(super) const COLUMNS: &str = "id, at, action, role, who, session, broker, vhost, queue, detail, ended, done, messages, outcome";
+pub(super) const COLUMNS: &str =
+    "id, at, action, role, who, session, broker, vhost, queue, detail, ended, done, messages, outcome";
 
 impl Sqlite {
     pub(super) async fn write_intent(&self, intent: Intent) -> Result<u64, sqlx::Error> {
@@ -51,7 +52,10 @@ impl Sqlite {
         }
         for (column, part) in [("who", &filter.who), ("queue", &filter.queue)] {
             if let Some(part) = part {
-                query.push(format!(" AND instr(lower({column}), ")).push_bind(part.to_lowercase()).push(") > 0");
+                query
+                    .push(format!(" AND instr(lower({column}), "))
+                    .push_bind(part.to_lowercase())
+                    .push(") > 0");
             }
         }
         if filter.only_trouble {
@@ -98,7 +102,8 @@ pub(super) async fn insert(connection: &mut SqliteConnection, row: &Audited) -> 
 pub(super) fn read(row: &SqliteRow) -> Result<Audited, sqlx::Error> {
     let number = |column: usize| row.try_get::<i64, _>(column).map(|number| number as u64);
     let action: String = row.try_get(2)?;
-    let action = Action::named(&action).ok_or_else(|| sqlx::Error::Decode(format!("action {action:?}").into()))?;
+    let action =
+        Action::named(&action).ok_or_else(|| sqlx::Error::Decode(format!("action {action:?}").into()))?;
     let intent = Intent {
         at: number(1)?,
         action,

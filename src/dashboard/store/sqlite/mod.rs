@@ -19,13 +19,13 @@ use sqlx::sqlite::SqliteConnection;
 use tokio::sync::Mutex;
 
 use super::StoreError;
-use crate::dashboard::model::Nanos;
-use crate::dashboard::model::audit::{AuditFilter, Audited, Ending, Intent};
 use super::backend::{Backend, Kept, Loaded, Part, STEP, Seal};
 use super::block::ItemKind;
 use super::pace::timed;
 use super::run::RunMeta;
 use super::series::chunk::{ChunkInfo, NewChunk, Wanted};
+use crate::dashboard::model::Nanos;
+use crate::dashboard::model::audit::{AuditFilter, Audited, Ending, Intent};
 use ballast::Ballast;
 pub use side::SqliteSide;
 

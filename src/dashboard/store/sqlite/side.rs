@@ -9,13 +9,13 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::super::series::chunk::NewChunk;
 use super::super::side::{
-    AUDIT_AT_ONCE, Before, Count, Key, Marks, RUN_COLUMNS, RUN_NUMBERS, Rows, RunRow, SAMPLES_AT_ONCE, SIZES_AT_ONCE, Side,
-    TABLES, Table,
+    AUDIT_AT_ONCE, Before, Count, Key, Marks, RUN_COLUMNS, RUN_NUMBERS, Rows, RunRow, SAMPLES_AT_ONCE,
+    SIZES_AT_ONCE, Side, TABLES, Table,
 };
 use super::super::{OpenError, StoreError};
 use super::open::{COMPACTED, FINISHED, UNFINISHED};
-use crate::dashboard::model::audit::Audited;
 use super::{Sqlite, audit, part_id, samples};
+use crate::dashboard::model::audit::Audited;
 
 /// The file, held so that no dashboard opens it.
 pub struct SqliteSide(Sqlite);

@@ -76,11 +76,14 @@ impl AskedOrder {
         };
         match (self.all, wanted.is_all()) {
             (true, false) => {
-                return Err(Trouble::Invalid("“all” and what narrows it contradict each other: leave one out".into()));
+                return Err(Trouble::Invalid(
+                    "“all” and what narrows it contradict each other: leave one out".into(),
+                ));
             }
             (false, true) => {
                 return Err(Trouble::Invalid(
-                    "no message is named: choose some by marks, text, header, reason or diedIn, or say all".into(),
+                    "no message is named: choose some by marks, text, header, reason or diedIn, or say all"
+                        .into(),
                 ));
             }
             _ => {}
@@ -134,7 +137,11 @@ pub struct Fields(pub Vec<(String, String)>);
 impl Fields {
     /// The first value of a field, unless it is empty.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str()).filter(|text| !text.is_empty())
+        self.0
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+            .filter(|text| !text.is_empty())
     }
 
     fn own(&self, name: &str) -> Option<String> {
@@ -162,7 +169,8 @@ impl Fields {
     /// # Errors
     /// A field cannot be read.
     pub fn order(&self) -> Result<AskedOrder, Trouble> {
-        let marks = || self.0.iter().filter(|(name, _)| name == "pick").map(|(_, mark)| mark.clone()).collect();
+        let marks =
+            || self.0.iter().filter(|(name, _)| name == "pick").map(|(_, mark)| mark.clone()).collect();
         let mut asked = AskedOrder {
             to: self.own("to").or(Some("origin".to_owned())),
             exchange: self.own("exchange"),
@@ -185,12 +193,19 @@ impl Fields {
         }
         if self.get("edited").is_some() {
             // A browser sends line ends as CRLF; what was there has LF as a rule.
-            let body = self.0.iter().find(|(name, _)| name == "body").map(|(_, body)| body.replace("\r\n", "\n"));
-            asked.body = body.filter(|body| Some(body.as_str()) != self.get("body_before").map(|before| before.replace("\r\n", "\n")).as_deref());
+            let body =
+                self.0.iter().find(|(name, _)| name == "body").map(|(_, body)| body.replace("\r\n", "\n"));
+            asked.body = body.filter(|body| {
+                Some(body.as_str())
+                    != self.get("body_before").map(|before| before.replace("\r\n", "\n")).as_deref()
+            });
             asked.routing_key = self.own("routing_key");
-            for line in self.get("headers").unwrap_or_default().lines().filter(|line| !line.trim().is_empty()) {
+            for line in self.get("headers").unwrap_or_default().lines().filter(|line| !line.trim().is_empty())
+            {
                 let (name, value) = line.split_once(':').ok_or_else(|| {
-                    Trouble::Invalid("“headers” has a line without a colon: write NAME: VALUE, each on a line".into())
+                    Trouble::Invalid(
+                        "“headers” has a line without a colon: write NAME: VALUE, each on a line".into(),
+                    )
                 })?;
                 match value.trim() {
                     "" => asked.remove.push(name.trim().to_owned()),
@@ -218,14 +233,20 @@ mod tests {
 
     #[test]
     fn a_form_means_what_was_chosen_and_is_a_dry_run_unless_it_says_go() {
-        let matching = order(&[("which", "matching"), ("text", " card "), ("reason", ""), ("pick", "a")]).unwrap();
+        let matching =
+            order(&[("which", "matching"), ("text", " card "), ("reason", ""), ("pick", "a")]).unwrap();
         assert_eq!(matching.wanted, Wanted { text: Some("card".into()), ..Wanted::default() });
         assert!(matching.is_dry && !matching.resets && matching.target == Target::Origin);
-        let all = order(&[("which", "all"), ("do", "go"), ("reset", "on"), ("rate", "5"), ("to", "queue")]).unwrap();
+        let all = order(&[("which", "all"), ("do", "go"), ("reset", "on"), ("rate", "5"), ("to", "queue")])
+            .unwrap();
         assert!(all.wanted.is_all() && !all.is_dry && all.resets && all.target == Target::DiedIn);
         let edited = [
-            ("pick", "m"), ("edited", "1"), ("body", "a\r\nb"), ("headers", "x-a: 1: 2\n\nx-b:\n"),
-            ("to", "other"), ("key", "q"),
+            ("pick", "m"),
+            ("edited", "1"),
+            ("body", "a\r\nb"),
+            ("headers", "x-a: 1: 2\n\nx-b:\n"),
+            ("to", "other"),
+            ("key", "q"),
         ];
         let edited = order(&edited).unwrap();
         assert_eq!(edited.edit.body.as_deref(), Some(&b"a\nb"[..]));
@@ -250,7 +271,10 @@ mod tests {
             (&[("which", "all"), ("to", "other")][..], "both empty"),
             (&[("which", "all"), ("to", "other"), ("key", &long)][..], "longer than 255 bytes"),
             (&[("which", "all"), ("edited", "1"), ("body", "x")][..], "“body” is for one message"),
-            (&[("pick", "a"), ("edited", "1"), ("headers", "nonsense")][..], "“headers” has a line without a colon"),
+            (
+                &[("pick", "a"), ("edited", "1"), ("headers", "nonsense")][..],
+                "“headers” has a line without a colon",
+            ),
         ] {
             let told = order(pairs).expect_err(says);
             assert!(told.contains(says), "{pairs:?}: {told}");

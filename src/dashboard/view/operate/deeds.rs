@@ -21,7 +21,8 @@ pub type Given = Result<Form<Vec<(String, String)>>, FormRejection>;
 /// # Errors
 /// It is too large, or none.
 pub fn fields(form: Given) -> Result<Fields, PageError> {
-    let Form(fields) = form.map_err(|why| PageError::bad(format!("The form cannot be read: {}.", why.body_text())))?;
+    let Form(fields) =
+        form.map_err(|why| PageError::bad(format!("The form cannot be read: {}.", why.body_text())))?;
     Ok(Fields(fields))
 }
 

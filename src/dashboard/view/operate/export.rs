@@ -18,14 +18,29 @@ use crate::dashboard::view::visit::Visit;
 
 /// The columns of the CSV.
 const COLUMNS: [&str; 12] = [
-    "number", "mark", "message_id", "correlation_id", "exchange", "routing_key", "died_in", "reason", "redelivered",
-    "bytes", "headers", "body",
+    "number",
+    "mark",
+    "message_id",
+    "correlation_id",
+    "exchange",
+    "routing_key",
+    "died_in",
+    "reason",
+    "redelivered",
+    "bytes",
+    "headers",
+    "body",
 ];
 
 /// Handler of `GET …/messages.json?peek=`.
-pub async fn json(State(state): State<PageState>, visit: Visit, At(place): At) -> Result<Response, PageError> {
+pub async fn json(
+    State(state): State<PageState>,
+    visit: Visit,
+    At(place): At,
+) -> Result<Response, PageError> {
     visit.must_be(Role::Operator)?;
-    let peeked = peek_of(&visit).and_then(|peek| state.desk.kept.find(peek, &place)).ok_or_else(message::forgotten)?;
+    let peeked =
+        peek_of(&visit).and_then(|peek| state.desk.kept.find(peek, &place)).ok_or_else(message::forgotten)?;
     let text = serde_json::to_string_pretty(&of(&peeked, false)).map_err(|_| PageError::Internal)?;
     Ok(download("application/json", &format!("messages-{}.json", peeked.id), text))
 }
@@ -33,7 +48,8 @@ pub async fn json(State(state): State<PageState>, visit: Visit, At(place): At) -
 /// Handler of `GET …/messages.csv?peek=`.
 pub async fn csv(State(state): State<PageState>, visit: Visit, At(place): At) -> Result<Response, PageError> {
     visit.must_be(Role::Operator)?;
-    let peeked = peek_of(&visit).and_then(|peek| state.desk.kept.find(peek, &place)).ok_or_else(message::forgotten)?;
+    let peeked =
+        peek_of(&visit).and_then(|peek| state.desk.kept.find(peek, &place)).ok_or_else(message::forgotten)?;
     let mut out = COLUMNS.join(",") + "\r\n";
     for (number, letter) in (1..).zip(&peeked.letters) {
         let fields = row(number, letter).map(|field| cell(&field));
@@ -75,7 +91,11 @@ fn row(number: u64, letter: &Letter) -> [String; 12] {
 fn cell(text: &str) -> String {
     let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
     let text = if formula { format!("'{text}") } else { text.to_owned() };
-    if text.contains(['"', ',', '\n', '\r', '\'']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+    if text.contains(['"', ',', '\n', '\r', '\'']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text
+    }
 }
 
 fn masked_headers(letter: &Letter, reveal: bool) -> Map<String, Value> {

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use super::{address, queue_link};
 use crate::dashboard::keys::Role;
 use crate::dashboard::operate::job::{Ended, Job, Outcome, Progress, Row};
+use crate::dashboard::operate::order::Order;
 use crate::dashboard::view::PageState;
 use crate::dashboard::view::error::PageError;
 use crate::dashboard::view::escape::{Html, escaped};
@@ -56,7 +57,8 @@ pub async fn show(State(state): State<PageState>, visit: Visit, Path(id): Path<S
     let only = visit.params.text("only").map(str::to_owned);
     let progress = job.progress();
     let fits = |row: &&Row| only.as_deref().is_none_or(|only| class(&row.outcome) == only);
-    let mut rows: Vec<Row> = progress.results.iter().filter(fits).skip(from).take(ROWS + 1).cloned().collect();
+    let mut rows: Vec<Row> =
+        progress.results.iter().filter(fits).skip(from).take(ROWS + 1).cloned().collect();
     let more = rows.len() > ROWS;
     rows.truncate(ROWS);
     let verb = if job.order.is_dry { "Dry run" } else { "Redrive" };
@@ -74,6 +76,19 @@ pub async fn stop(
     visit.must_be(Role::Operator)?;
     let job = wanted(&state, &id)?;
     job.stop.cancel();
+    Ok(Redirect::to(&format!("/redrives/{}", job.id)).into_response())
+}
+
+/// Handler of `POST /redrives/{id}/go`: does in earnest what a dry run looked at.
+pub async fn go(
+    State(state): State<PageState>,
+    visit: Visit,
+    Path(id): Path<String>,
+) -> Result<Response, PageError> {
+    visit.must_be(Role::Operator)?;
+    let dry = wanted(&state, &id)?;
+    let order = Order { is_dry: false, ..dry.order.clone() };
+    let job = state.desk.redrive(&visit.visitor, &dry.place, order).await?;
     Ok(Redirect::to(&format!("/redrives/{}", job.id)).into_response())
 }
 
@@ -124,8 +139,12 @@ impl JobPage {
             (None, false) => format!("Redriving from {queue}: {} sent so far", messages(progress.sent)),
             (None, true) => format!("Looking what a redrive of {queue} would do"),
             (Some((_, Ended::Failed(_))), _) => format!("The redrive of {queue} broke off"),
-            (Some((_, Ended::Stopped)), _) => format!("Stopped: {} of {queue} were sent", messages(progress.sent)),
-            (Some(_), true) if progress.meant == 0 => format!("A redrive of {queue} would find no such message"),
+            (Some((_, Ended::Stopped)), _) => {
+                format!("Stopped: {} of {queue} were sent", messages(progress.sent))
+            }
+            (Some(_), true) if progress.meant == 0 => {
+                format!("A redrive of {queue} would find no such message")
+            }
             (Some(_), true) => format!("{} of {queue} would be sent", messages(progress.sent)),
             (Some(_), false) if progress.meant == 0 => format!("No message of {queue} is like that"),
             (Some(_), false) if progress.kept + progress.unknown > 0 => format!(
@@ -159,6 +178,12 @@ impl JobPage {
             Some((_, Ended::Failed(why))) => Some(super::sentence(why)),
             _ => None,
         }
+    }
+
+    /// What the button after a dry run says.
+    fn in_earnest(&self) -> Option<String> {
+        let is_over = self.job.order.is_dry && self.progress.ended.is_some() && self.progress.sent > 0;
+        is_over.then(|| format!("Redrive {}", format::counted(self.progress.sent, "message", "messages")))
     }
 
     fn bar(&self) -> Html {
@@ -215,9 +240,11 @@ impl JobPage {
     fn badge(&self, row: &Row) -> Html {
         let (class, icon, text) = match &row.outcome {
             Outcome::Sent => ("quiet", "ok", "sent".to_owned()),
-            Outcome::SentPerhapsTwice => {
-                ("warn wraps", "warn", "sent, perhaps for the second time: the last redrive ended in the middle".to_owned())
-            }
+            Outcome::SentPerhapsTwice => (
+                "warn wraps",
+                "warn",
+                "sent, perhaps for the second time: the last redrive ended in the middle".to_owned(),
+            ),
             Outcome::Would => ("quiet", "ok", "would be sent".to_owned()),
             Outcome::Kept(why) => ("err wraps", "err", format!("kept here: {}", format::shortened(why, 300))),
             Outcome::Unknown(why) => {

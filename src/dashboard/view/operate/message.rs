@@ -7,9 +7,9 @@ use super::deeds::{Given, fields};
 use super::{At, address, peek_of};
 use crate::dashboard::keys::Role;
 use crate::dashboard::model::{TraceId, Value};
+use crate::dashboard::operate::Place;
 use crate::dashboard::operate::kept::Peeked;
 use crate::dashboard::operate::letter::{Death, Letter, text_of};
-use crate::dashboard::operate::Place;
 use crate::dashboard::query::messages::body::json::{Member, Node};
 use crate::dashboard::query::messages::body::{self, Body, Schemas, Sent};
 use crate::dashboard::query::redact;
@@ -155,7 +155,12 @@ pub fn means(death: &Death) -> String {
 ///
 /// # Errors
 /// The look or the message is not known any more.
-pub fn find(state: &PageState, place: &Place, peek: Option<u64>, mark: Option<&str>) -> Result<Letter, PageError> {
+pub fn find(
+    state: &PageState,
+    place: &Place,
+    peek: Option<u64>,
+    mark: Option<&str>,
+) -> Result<Letter, PageError> {
     let peeked = peek.and_then(|peek| state.desk.kept.find(peek, place)).ok_or_else(forgotten)?;
     let letter = peeked.letters.iter().find(|letter| Some(letter.mark.as_str()) == mark);
     letter.cloned().ok_or_else(|| PageError::bad("“pick” names no message of this look."))
@@ -199,7 +204,8 @@ pub async fn reveal(State(state): State<PageState>, visit: Visit, At(place): At,
     visit.must_be(Role::Operator)?;
     let fields = fields(form)?;
     let number = |name: &str| fields.get(name).and_then(|text| text.parse::<u64>().ok());
-    let peeked = number("peek").or_else(|| peek_of(&visit)).and_then(|peek| state.desk.kept.find(peek, &place));
+    let peeked =
+        number("peek").or_else(|| peek_of(&visit)).and_then(|peek| state.desk.kept.find(peek, &place));
     let peeked = peeked.ok_or_else(forgotten)?;
     let number = number("m").unwrap_or(0) as usize;
     let letter = number.checked_sub(1).and_then(|at| peeked.letters.get(at));
@@ -226,7 +232,11 @@ impl MessagePage {
         let what = format::shortened(what.unwrap_or("A message"), 80);
         match (self.shown.letter.reason(), self.shown.letter.died_in()) {
             (Some(reason), Some(queue)) => {
-                format!("{what} died in {}: {}", format::shortened(&queue, 80), format::shortened(&reason, 160))
+                format!(
+                    "{what} died in {}: {}",
+                    format::shortened(&queue, 80),
+                    format::shortened(&reason, 160)
+                )
             }
             _ => format!("{what} waits in {}", format::shortened(&self.place.queue, 80)),
         }
@@ -239,7 +249,9 @@ impl MessagePage {
     fn origin(&self) -> Option<String> {
         self.shown.letter.origin().map(|(exchange, key)| match exchange.as_str() {
             "" => format!("queue {}", format::shortened(&key, 120)),
-            exchange => format!("{} with key {}", format::shortened(exchange, 120), format::shortened(&key, 120)),
+            exchange => {
+                format!("{} with key {}", format::shortened(exchange, 120), format::shortened(&key, 120))
+            }
         })
     }
 
@@ -247,9 +259,13 @@ impl MessagePage {
         self.shown.letter.died_in().map(|queue| format::shortened(&queue, 120))
     }
 
+    /// The redrive after which it failed again.
+    fn again(&self) -> Option<String> {
+        self.shown.letter.redriven().filter(|_| self.is_dead())
+    }
+
     fn correlation(&self) -> Option<String> {
-        let header = self.shown.letter.header_text(crate::comms::names::X_CORRELATION_ID);
-        header.or_else(|| self.shown.letter.property("correlation_id").map(str::to_owned))
+        self.shown.letter.correlation()
     }
 
     fn trace(&self) -> Option<String> {

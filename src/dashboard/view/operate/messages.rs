@@ -49,6 +49,8 @@ struct Row {
     name: String,
     key: String,
     why: String,
+    /// The redrive after which it failed again.
+    again: Option<String>,
     died_in: String,
     correlation: Option<String>,
     size: String,
@@ -74,8 +76,12 @@ pub async fn show(State(state): State<PageState>, visit: Visit, At(place): At) -
     // While something is under way the page follows it; else it stands still for who reads and ticks.
     frame.refresh = peeked.is_none() && jobs.iter().any(|job| job.is_active());
     let hindrance = hindrance(&state, &visit, &place);
-    let rows: Vec<Row> =
-        peeked.iter().flat_map(|peeked| (1..).zip(&peeked.letters).map(|(number, letter)| row(&frame, peeked, number, letter))).collect();
+    let rows: Vec<Row> = peeked
+        .iter()
+        .flat_map(|peeked| {
+            (1..).zip(&peeked.letters).map(|(number, letter)| row(&frame, peeked, number, letter))
+        })
+        .collect();
     let distinct = |of: fn(&Row) -> &String| {
         let mut all: Vec<String> = rows.iter().map(of).filter(|text| !text.is_empty()).cloned().collect();
         all.sort_unstable();
@@ -100,27 +106,33 @@ fn hindrance(state: &PageState, visit: &Visit, place: &Place) -> Option<(String,
         let broker = format::shortened(&place.broker, 60);
         return Some((
             format!("Throughline can only look at figures of “{broker}”."),
-            format!("To act on its messages start Throughline with --rabbitmq-amqp {broker}=amqp://USER:PASSWORD@HOST:5672."),
+            format!(
+                "To act on its messages start Throughline with --rabbitmq-amqp {broker}=amqp://USER:PASSWORD@HOST:5672."
+            ),
         ));
     }
     let error = visit.must_be(Role::Operator).err()?;
     Some((error.to_string(), error.advice().to_owned()))
 }
 
-fn row(frame: &Frame, peeked: &Peeked, number: usize, letter: &crate::dashboard::operate::letter::Letter) -> Row {
+fn row(
+    frame: &Frame,
+    peeked: &Peeked,
+    number: usize,
+    letter: &crate::dashboard::operate::letter::Letter,
+) -> Row {
     let shown = Shown::of(letter, number, false);
     let id = letter.property("message_id").filter(|id| !id.is_empty());
     let params = [("peek", &*peeked.id.to_string()), ("m", &*number.to_string())];
-    let correlation = letter.header_text(crate::comms::names::X_CORRELATION_ID);
-    let correlation = correlation.or_else(|| letter.property("correlation_id").map(str::to_owned));
     Row {
         mark: letter.mark.clone(),
         href: frame.link_with(&address(&peeked.place, "messages"), &params),
         name: id.map_or_else(|| format!("no ID, {}", &letter.mark[..8]), str::to_owned),
         key: format::shortened(&letter.routing_key, 60),
         why: format::shortened(&letter.reason().unwrap_or_default(), 80),
+        again: letter.redriven().filter(|_| letter.reason().is_some()),
         died_in: letter.died_in().unwrap_or_default(),
-        correlation: correlation.filter(|id| !id.is_empty()),
+        correlation: letter.correlation(),
         size: format::bytes(letter.size),
         preview: shown.body.preview(PREVIEW),
     }

@@ -23,8 +23,8 @@ use serde_json::{Value, json};
 
 use super::PageState;
 use super::error::PageError;
-use super::frame::Frame;
 use super::format;
+use super::frame::Frame;
 use super::visit::Visit;
 use crate::dashboard::operate::order::Nature;
 use crate::dashboard::operate::{Place, Trouble};
@@ -49,6 +49,7 @@ pub fn data() -> Router<PageState> {
         .route("/queues/{broker}/{vhost}/{name}/messages.json", get(export::json))
         .route("/queues/{broker}/{vhost}/{name}/messages.csv", get(export::csv))
         .route("/redrives/{id}/stop", post(job::stop))
+        .route("/redrives/{id}/go", post(job::go))
         .route("/api/queues/{broker}/{vhost}/{name}/peek", post(json::peek))
         .route("/api/queues/{broker}/{vhost}/{name}/redrive", post(json::redrive))
         .route("/api/queues/{broker}/{vhost}/{name}/republish", post(json::republish))
@@ -67,8 +68,8 @@ impl FromRequestParts<PageState> for At {
     async fn from_request_parts(parts: &mut Parts, state: &PageState) -> Result<Self, PageError> {
         let path: Result<Path<(String, String, String)>, PathRejection> =
             Path::from_request_parts(parts, state).await;
-        let Path((broker, virtual_host, queue)) =
-            path.map_err(|_| PageError::bad("The address does not name a broker, a virtual host and a queue."))?;
+        let Path((broker, virtual_host, queue)) = path
+            .map_err(|_| PageError::bad("The address does not name a broker, a virtual host and a queue."))?;
         if [&broker, &virtual_host, &queue].iter().any(|name| name.contains('\0') || name.len() > 1024) {
             return Err(PageError::bad("The address names a queue that cannot be."));
         }
@@ -91,11 +92,8 @@ pub fn queue_link(frame: &Frame, place: &Place) -> String {
 
 /// The messages of a queue, for a link from its page: where Throughline can act on its broker.
 pub fn messages_link(frame: &Frame, broker: &str, virtual_host: &str, queue: &str) -> Option<String> {
-    let place = Place {
-        broker: broker.to_owned(),
-        virtual_host: virtual_host.to_owned(),
-        queue: queue.to_owned(),
-    };
+    let place =
+        Place { broker: broker.to_owned(), virtual_host: virtual_host.to_owned(), queue: queue.to_owned() };
     let can = frame.visit.state.desk.can_act_on(broker);
     can.then(|| frame.link(&address(&place, "messages")))
 }
