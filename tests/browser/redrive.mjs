@@ -15,7 +15,7 @@ const seen = {};
 async function look(page) {
   await visit(page, `${base}/queues`);
   await page.getByRole('link', { name: 'orders.dlq' }).first().click();
-  await page.getByRole('link', { name: 'Its messages…' }).click();
+  await page.getByRole('link', { name: 'Peek and redrive…' }).click();
   await page.locator('h1', { hasText: 'orders.dlq' }).waitFor();
   await page.getByRole('button', { name: 'Look into the queue' }).click();
   await page.waitForURL(/messages\?peek=\d+/);

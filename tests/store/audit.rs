@@ -90,6 +90,7 @@ pub async fn old_deeds_go_by_their_own_age_and_by_no_size(place: &Place) {
     store.begin_audit(intent(now - 11 * DAY, Action::Peek, "old", "q")).await.expect("written");
     let young = store.begin_audit(intent(now - 9 * DAY, Action::Peek, "young", "q")).await.expect("written");
     store.close().await;
+    drop(store);
     // Everything that was received would go at once: by age and by size.
     let limits = Limits {
         max_age: Duration::from_nanos(1),

@@ -15,13 +15,16 @@ use super::super::order::{Copy, Nature};
 use super::super::{Move, Moved, Place, Source, Taken, Trouble};
 use super::connect::{self, Asked};
 use super::publish::Publisher;
-use super::{SILENCE, wire};
+use super::wire;
 
 /// Messages that may be on their way to us: the first, before it is known how large they are, and ever.
 const FIRST: u16 = 16;
 const MOST: u16 = 512;
 /// Bytes that may be on their way, and in one batch.
 const MOST_BYTES: u64 = 16 << 20;
+/// How long a message that was ready is waited for: one of 128 MiB takes some seconds. Where somebody else takes messages too, it
+/// never comes.
+const COMES: std::time::Duration = std::time::Duration::from_secs(20);
 /// How long a batch waits for its next message before it is taken as it is.
 const GATHER: std::time::Duration = std::time::Duration::from_millis(5);
 
@@ -183,7 +186,7 @@ impl Source for Taking {
             self.consume().await?;
         }
         while self.left > 0 && taken.len() < most.min(usize::from(MOST / 2)) && bytes < MOST_BYTES {
-            let patience = if taken.is_empty() { SILENCE } else { GATHER };
+            let patience = if taken.is_empty() { COMES } else { GATHER };
             let Some(mut delivery) = self.receive(patience).await? else { break };
             self.left -= 1;
             let letter = wire::letter(&mut delivery);

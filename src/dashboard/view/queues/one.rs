@@ -195,7 +195,7 @@ impl OnePage {
         words::count(*value)
     }
 
-    /// Its messages, where Throughline can act on its broker.
+    /// Where its messages are acted on, where Throughline can do so.
     fn messages(&self) -> Option<String> {
         let key = &self.queue.key;
         operate::messages_link(&self.frame, &key.broker, &key.virtual_host, &key.name)
