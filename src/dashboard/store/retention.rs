@@ -97,7 +97,8 @@ pub async fn run(shared: Arc<Shared>) {
         swept &= removed.is_ok();
         // Each on its own: trouble with the one kind of data keeps nobody from removing the other.
         let mut all = vec![removed, series::keep::pass(&shared, now).await];
-        if audit_due.elapsed() >= AUDIT_EVERY || audit_due == started {
+        let is_due = audit_due.elapsed() >= AUDIT_EVERY || audit_due == started;
+        if is_due && shared.backend.is_keeper() {
             audit_due = Instant::now();
             all.push(audit(&shared, now).await);
         }
@@ -140,7 +141,7 @@ async fn pass(
 /// Removes rows of the audit that are too old.
 async fn audit(shared: &Shared, now: u64) -> Result<(), StoreError> {
     let age = shared.limits.audit_age;
-    if age.is_zero() || !shared.backend.is_keeper() {
+    if age.is_zero() {
         return Ok(());
     }
     let before = now.saturating_sub(age.as_nanos().min(u128::from(u64::MAX)) as u64);
