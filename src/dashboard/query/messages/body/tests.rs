@@ -1,3 +1,5 @@
+//! What a body says, in tables of what may come.
+
 use std::io::Write as _;
 
 use prost_reflect::prost::Message as _;
@@ -109,7 +111,7 @@ fn every_body_is_shown_somehow_and_says_why_not_better() {
         ),
         ("a bomb", Sent { content_encoding: "gzip", ..sent("text/plain", &bomb) }, "text,hex", ""),
         ("brotli", Sent { content_encoding: "br", ..sent("", b"\x01") }, "hex", "not read here"),
-        ("no schema", sent("application/x-protobuf", b"\x0a\x01a"), "text,hex", "--descriptor-set FILE"),
+        ("no schema", sent("application/x-protobuf", b"\x0a\x01a"), "hex", "--descriptor-set FILE"),
     ] {
         let body = read_plain(&sent);
         let shown: Vec<_> = body.forms().iter().map(|form| form.word()).collect();
