@@ -86,6 +86,21 @@ async fn a_failure_is_switched_on_from_the_pages() {
 }
 
 #[tokio::test]
+async fn a_dead_letter_is_edited_and_redriven_from_the_pages() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut demo, pages) = demo(folder.path());
+    eventually("an order among the dead letters on the Overview", 60, || async {
+        let page = client().get(&pages).send().await.ok()?.text().await.ok()?;
+        page.contains("in orders.dlq").then_some(())
+    })
+    .await;
+    let shots = root().join("target/screenshots");
+    std::fs::create_dir_all(&shots).expect("a folder for screenshots");
+    verdict(script("redrive.mjs", &pages, &shots), 180);
+    assert_eq!(demo.terminate(30), Some(0), "{}", demo.output());
+}
+
+#[tokio::test]
 async fn live_from_empty_and_through_a_restart() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut dashboard = Dashboard::start(folder.path());

@@ -14,12 +14,13 @@ use common::postgres::Server;
 use common::{binary, eventually};
 use place::{Place, change_file, id, newest, send, send_logs};
 use process::Process;
+use throughline::dashboard::model::audit::{Action, AuditFilter, Ending, Intent};
 use throughline::dashboard::model::otlp::interest::Interest;
 use throughline::dashboard::model::otlp::points::{Arrival, Points};
 use throughline::dashboard::store::check::check;
 use throughline::dashboard::store::copy::{CopyError, copy};
 use throughline::dashboard::store::{
-    Ingest, Limits, Location, Metric, Order, Reader, SeriesFilter, Store, TraceFilter,
+    AuditLog, Ingest, Limits, Location, Metric, Order, Reader, SeriesFilter, Store, TraceFilter,
 };
 
 /// Traces of the store under test: two runs and a tail.
@@ -35,10 +36,30 @@ async fn sample(store: &Store, age_s: u64) {
     store.keep(points).await.expect("kept");
 }
 
+/// A row of the audit that has ended, and one that has not.
+async fn deed(store: &Store) {
+    let intent = || Intent {
+        at: otlp::now(),
+        action: Action::Redrive,
+        role: "operator".into(),
+        who: "alice".into(),
+        session: None,
+        broker: "eu".into(),
+        virtual_host: "/".into(),
+        queue: "dead".into(),
+        detail: "all messages".into(),
+    };
+    let ended = store.begin_audit(intent()).await.expect("written");
+    store.begin_audit(intent()).await.expect("written");
+    let ending = Ending { at: otlp::now(), is_done: true, messages: 7, outcome: "7 sent".into() };
+    store.end_audit(ended, ending).await.expect("written");
+}
+
 /// Fills a store with two runs and a tail: spans of several services, failures, links, logs, and some of it twice; and
 /// samples in sealed chunks and in the tail.
 async fn fill(place: &Place) {
     let store = place.open().await;
+    deed(&store).await;
     sample(&store, 300).await;
     for first in (0..TRACES).step_by(2_000) {
         let roots: Vec<_> = (first..first + 2_000)
@@ -96,6 +117,10 @@ async fn answers(store: &Store, now: u64) -> Vec<String> {
     let metrics = vec![Metric::Named("circuit_breaker.state".into())];
     let found = store.series(&SeriesFilter { metrics, from, to, ..SeriesFilter::default() }).await.unwrap();
     all.push(format!("{:?}", found.series));
+    all.push(format!(
+        "{:?}",
+        store.audited(&AuditFilter { most: 10, ..AuditFilter::default() }).await.unwrap()
+    ));
     let holdings = store.holdings().await.unwrap();
     all.push(format!("{} {} {} {:?}", holdings.spans, holdings.logs, holdings.runs, holdings.oldest));
     all
@@ -127,6 +152,7 @@ async fn a_copy_there_and_back_is_the_same_store() {
     assert_eq!(told.last().unwrap(), &(there.counts.bytes(), there.counts.bytes()));
     let whole = check(&first.location(), |_, _| {}).await.unwrap();
     assert_eq!((whole.spans, whole.samples, whole.trouble_count), (TRACES + TRACES / 10, 2, 0));
+    assert_eq!((there.counts.audit.rows, back.counts.audit.rows), (2, 2));
     assert_eq!((there.counts.samples.rows, back.counts.samples.rows), (1, 1), "the other one is in the tail");
     for place in [&middle, &last] {
         assert_eq!(check(&place.location(), |_, _| {}).await.unwrap(), whole);

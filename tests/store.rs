@@ -1,5 +1,7 @@
 //! The store, kept in SQLite and in PostgreSQL: one contract for both, faults, and what each has of its own.
 
+#[path = "store/audit.rs"]
+mod audit;
 #[path = "store/bad_input.rs"]
 mod bad_input;
 mod common;
@@ -85,6 +87,10 @@ contract! {
         old_samples_are_thinned_by_their_age_and_go_at_last,
         metrics_alone_are_sealed_before_memory_grows,
         series_beyond_the_limit_are_left_out_and_said,
+    }
+    audit {
+        deeds_are_written_before_and_their_ends_after_and_all_of_it_stays,
+        old_deeds_go_by_their_own_age_and_by_no_size,
     }
     kinds {
         logs_go_before_traces_and_traces_stay_whole,

@@ -3,6 +3,8 @@
 use crate::comms::shutdown;
 use crate::config::dashboard::DashboardSettings;
 use crate::dashboard::collect::{self, Broker, Tap, TapSettings};
+use crate::dashboard::operate::Brokers;
+use crate::dashboard::operate::address::Known;
 use crate::dashboard::query::messages::body::Schemas;
 use crate::dashboard::receive;
 use crate::dashboard::serve::{Dashboard, Settings};
@@ -30,6 +32,15 @@ pub struct Args {
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let given = args.settings;
     logs::init(&given.log)?;
+    let brokers = Broker::read(&given.rabbitmq_api)?;
+    let known: Vec<Known> = brokers
+        .iter()
+        .map(|broker| Known {
+            name: broker.name.clone(),
+            host: broker.host().to_owned(),
+            login: broker.login(),
+        })
+        .collect();
     let settings = Settings {
         listen: given.listen,
         otlp_grpc: given.otlp_grpc,
@@ -43,6 +54,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             max_bytes: given.keep_size,
             metrics_age: given.keep_metrics,
             metrics_bytes: given.keep_metrics_size,
+            audit_age: given.keep_audit,
             ..Limits::default()
         },
         receive: receive::Settings {
@@ -55,11 +67,14 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         },
         ingest_keys: given.ingest_key,
         read_keys: given.read_key,
+        operator_keys: given.operator_key,
+        admin_keys: given.admin_key,
         hosts: given.host,
         allow_remote: given.allow_remote,
         demo: args.demo,
         scenarios_url: given.scenarios_url,
-        brokers: Broker::read(&given.rabbitmq_api)?,
+        hands: Brokers::read(&given.rabbitmq_amqp, &given.embedded_broker, &known)?,
+        brokers,
         ask_brokers: collect::EVERY,
         taps: Tap::read(&given.tap)?,
         tap: TapSettings {

@@ -13,6 +13,8 @@ pub fn init(settings: &LogSettings) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&settings.filter).with_context(|| {
         format!("--log {:?} is no filter; use a level such as info or debug", settings.filter)
     })?;
+    // It writes all of a message that a broker returned, body and secrets too.
+    let filter = filter.add_directive("lapin::returned_messages=off".parse()?);
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::dashboard::collect::Address;
 use crate::dashboard::collect::tap::Exchange;
 use crate::dashboard::keys::Key;
+use crate::dashboard::operate;
 use crate::dashboard::store::Location;
 
 /// Where the dashboard listens, what it keeps, whom it lets in.
@@ -69,6 +70,10 @@ pub struct DashboardSettings {
     #[arg(long, env = "THROUGHLINE_KEEP_METRICS_SIZE", value_name = "SIZE", default_value = "1GB", value_parser = size)]
     pub keep_metrics_size: u64,
 
+    /// Age after which rows of the audit are removed, such as 2w or 0 for never; no limit by size removes them
+    #[arg(long, env = "THROUGHLINE_KEEP_AUDIT", value_name = "AGE", default_value = "365d", value_parser = age)]
+    pub keep_audit: Duration,
+
     /// Beginning of the names of metrics that are kept besides those of queues, breakers and runtimes; may be repeated
     #[arg(long, env = "THROUGHLINE_KEEP_METRIC", value_name = "PREFIX", value_delimiter = ',')]
     pub keep_metric: Vec<String>,
@@ -104,6 +109,27 @@ pub struct DashboardSettings {
         hide_env_values = true
     )]
     pub read_key: Vec<Key>,
+
+    /// Key of who may act on messages: peek, reveal, redrive, publish again; shown like a read key, and reads too. Without
+    /// any key everybody at this machine may
+    #[arg(
+        long,
+        env = "THROUGHLINE_OPERATOR_KEY",
+        value_name = "KEY",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    pub operator_key: Vec<Key>,
+
+    /// Key of who may purge queues too
+    #[arg(
+        long,
+        env = "THROUGHLINE_ADMIN_KEY",
+        value_name = "KEY",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    pub admin_key: Vec<Key>,
 
     /// Host name under which the pages are reached besides localhost; may be repeated
     #[arg(long, env = "THROUGHLINE_HOST", value_name = "NAME", value_delimiter = ',')]
@@ -142,6 +168,20 @@ pub struct DashboardSettings {
     /// writes it; may be repeated
     #[arg(long, env = "THROUGHLINE_DESCRIPTOR_SET", value_name = "FILE", value_delimiter = ',')]
     pub descriptor_set: Vec<PathBuf>,
+    /// The same RabbitMQ over AMQP, so that its messages can be acted on: [NAME=]amqp://USER:PASSWORD@HOST:5672, with
+    /// /VHOST for one virtual host alone; may be repeated. Without a user that of --rabbitmq-api is taken
+    #[arg(
+        long,
+        env = "THROUGHLINE_RABBITMQ_AMQP",
+        value_name = "URL",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    pub rabbitmq_amqp: Vec<operate::Address>,
+
+    /// File of the toolkit's embedded broker whose messages can be acted on: [NAME=]sqlite://FILE; the demo sets it
+    #[arg(long, env = "THROUGHLINE_EMBEDDED_BROKER", value_name = "URL", value_delimiter = ',')]
+    pub embedded_broker: Vec<operate::Address>,
 
     /// Listen beyond this machine without both kinds of keys: everybody who reaches it may send or read
     #[arg(long, env = "THROUGHLINE_ALLOW_REMOTE")]

@@ -9,6 +9,7 @@ pub mod collect;
 pub mod fixture;
 pub mod keys;
 pub mod model;
+pub mod operate;
 pub mod ops;
 pub mod query;
 pub mod receive;

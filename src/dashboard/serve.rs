@@ -21,6 +21,7 @@ use super::collect::{self, Board, Broker};
 use super::keys::gate::Gate;
 use super::keys::{Key, Keyring, Right, SameKey};
 use super::model::correlation::Keys;
+use super::operate::{Brokers, Desk};
 use super::ops::{self, Ops};
 use super::query::messages::body::Schemas;
 use super::receive::{self, Receiver, counters::Counters};
@@ -50,12 +51,17 @@ pub struct Settings {
     pub ingest_keys: Vec<Key>,
     /// Keys one of which a reader must show; none lets everybody read.
     pub read_keys: Vec<Key>,
+    /// Keys of who may act on messages, and of who may take them away for good.
+    pub operator_keys: Vec<Key>,
+    pub admin_keys: Vec<Key>,
     /// Listen beyond loopback without both kinds of keys.
     pub allow_remote: bool,
     /// Whether this is the dashboard of `throughline demo`.
     pub demo: bool,
     /// The gateway of a demo shop, where failures are switched on: `http://HOST:PORT`.
     pub scenarios_url: Option<String>,
+    /// Brokers whose messages can be acted on.
+    pub hands: Brokers,
     /// Brokers whose queues are asked for, and how often.
     pub brokers: Vec<Broker>,
     pub ask_brokers: Duration,
@@ -97,6 +103,7 @@ pub struct Dashboard {
     pub otlp_http: SocketAddr,
     pub zipkin: Option<SocketAddr>,
     store: Arc<Store>,
+    desk: Arc<Desk>,
     ops: Arc<Ops>,
     receiving: CancellationToken,
     showing: CancellationToken,
@@ -107,7 +114,10 @@ pub struct Dashboard {
 impl Dashboard {
     /// Opens the store, binds all addresses and serves.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
-        let keyring = Arc::new(Keyring::new(settings.ingest_keys, settings.read_keys)?);
+        let keyring = Arc::new(
+            Keyring::new(settings.ingest_keys, settings.read_keys)?
+                .with_roles(settings.operator_keys, settings.admin_keys)?,
+        );
         let open = async |flag, address, right| {
             may_listen(flag, address, right, &keyring, settings.allow_remote)?;
             bind(flag, address).await
@@ -127,9 +137,12 @@ impl Dashboard {
             Arc::new(Receiver::new(settings.receive, keyring.clone(), counters.clone(), store.clone()));
         let ops = Arc::new(Ops::new(store.clone(), counters.clone()));
         let scenarios = scenarios(settings.scenarios_url, listen, &keyring)?;
+        // Whoever reaches it under another name comes from elsewhere, through a proxy.
+        let alone = listen.ip().is_loopback() && settings.hosts.is_empty();
         let (receiving, showing) = (CancellationToken::new(), CancellationToken::new());
         let board = Arc::new(Board::default());
         let place = tap::Place { ingest: store.clone(), board: board.clone(), keys: Arc::new(keys) };
+        let desk = Arc::new(Desk::new(settings.hands, store.clone()));
         let state = PageState {
             reader: store.clone(),
             board: board.clone(),
@@ -140,6 +153,7 @@ impl Dashboard {
             maps: Arc::default(),
             services: Arc::default(),
             vocabulary: Arc::default(),
+            desk: desk.clone(),
             status: Arc::new(Status::new(
                 counters,
                 store.clone(),
@@ -155,7 +169,7 @@ impl Dashboard {
                 started: super::model::now(),
                 demo: settings.demo,
             }),
-            gate: Arc::new(Gate::new(keyring)),
+            gate: Arc::new(Gate::new(keyring, alone)),
             closing: showing.clone(),
         };
         let figures = view::for_readers(ops::figures(ops.clone()), &state);
@@ -181,7 +195,19 @@ impl Dashboard {
             let (board, stop) = (board.clone(), receiving.clone());
             receivers.spawn(collect::watch(broker, settings.ask_brokers, store.clone(), board, stop));
         }
-        Ok(Self { listen, otlp_grpc, otlp_http, zipkin, store, ops, receiving, showing, receivers, pages })
+        Ok(Self {
+            listen,
+            otlp_grpc,
+            otlp_http,
+            zipkin,
+            store,
+            desk,
+            ops,
+            receiving,
+            showing,
+            receivers,
+            pages,
+        })
     }
 
     /// Where its store is, without any password.
@@ -194,6 +220,9 @@ impl Dashboard {
         self.ops.closing.store(true, Ordering::Relaxed);
         self.receiving.cancel();
         drain(&mut self.receivers, "receivers").await;
+        if tokio::time::timeout(DRAIN, self.desk.jobs.close()).await.is_err() {
+            tracing::warn!("a redrive did not end in time and was cut off");
+        }
         self.store.close().await;
         self.showing.cancel();
         drain(&mut self.pages, "pages").await;

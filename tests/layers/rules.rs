@@ -31,6 +31,18 @@ pub const LAYERS: &[Layer] = &[
         may_use: &["dashboard::model", "dashboard::store::Ingest", "comms::names"],
         never: &[],
     },
+    // It writes down what it does by a door of the store's own.
+    Layer {
+        room: "dashboard::operate",
+        may_use: &[
+            "dashboard::model",
+            "dashboard::keys::Visitor",
+            "dashboard::store::AuditLog",
+            "dashboard::store::StoreError",
+            "comms::names",
+        ],
+        never: &[],
+    },
     Layer { room: "dashboard::store", may_use: &["dashboard::model"], never: &[] },
     Layer {
         room: "dashboard::query",
@@ -46,6 +58,7 @@ pub const LAYERS: &[Layer] = &[
             "dashboard::store",
             "dashboard::query",
             "dashboard::collect::Board",
+            "dashboard::operate",
             "dashboard::fixture",
         ],
         never: &[
@@ -74,6 +87,7 @@ pub const LAYERS: &[Layer] = &[
             "dashboard::store",
             "dashboard::keys",
             "dashboard::collect",
+            "dashboard::operate",
             "load",
         ],
         never: &[],
@@ -105,6 +119,7 @@ pub const OWNED: &[Owned] = &[
             "dashboard::store::postgres",
             "dashboard::collect::tap::embedded",
             "comms::queue::embedded",
+            "dashboard::operate::embedded",
             "comms::queue::inbox",
             "comms::queue::outbox",
             "demo::database",
@@ -113,8 +128,13 @@ pub const OWNED: &[Owned] = &[
     },
     Owned {
         path: "lapin",
-        rooms: &["comms::queue::rabbitmq", "dashboard::collect::tap"],
-        why: "AMQP is spoken behind the trait of the broker, and by taps, which know no service",
+        rooms: &[
+            "comms::queue::rabbitmq",
+            "dashboard::collect::tap",
+            "dashboard::operate::amqp",
+            "dashboard::operate::address",
+        ],
+        why: "AMQP is spoken behind the traits of the broker and of those who act on one, and by taps, which know no service",
     },
     Owned { path: "askama", rooms: &["dashboard::view"], why: "HTML is made in the view" },
     Owned { path: "clap", rooms: &["cli", "config", "demo::shop"], why: "flags are read at the door" },
@@ -181,8 +201,10 @@ pub const MIGRATIONS: &[(&str, u64)] = &[
     ("migrations/broker/0001_queues.sql", 0x22c0_79ab_cc32_76dd),
     ("migrations/postgres/0001_blocks_and_runs.sql", 0xd944_9691_b3ee_00af),
     ("migrations/postgres/0002_samples.sql", 0xf3f4_1c48_2519_7863),
+    ("migrations/postgres/0003_audit.sql", 0xd7e8_2524_ff0d_5fd4),
     ("migrations/sqlite/0001_blocks_and_runs.sql", 0x26ed_a930_9aa7_93f0),
     ("migrations/sqlite/0002_samples.sql", 0xaa4d_17d8_f9ae_00d8),
+    ("migrations/sqlite/0003_audit.sql", 0x2d91_1cb2_d50b_4825),
 ];
 
 /// A break that is meant: the file, a part of what is said about it, and why. One that is no longer needed is

@@ -23,6 +23,7 @@ const FOR_EVER: Limits = Limits {
     every: Duration::from_millis(30),
     metrics_age: Duration::ZERO,
     metrics_bytes: 0,
+    audit_age: Duration::ZERO,
     max_log_age: None,
     max_log_bytes: 0,
 };

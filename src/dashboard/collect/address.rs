@@ -108,8 +108,13 @@ impl Broker {
     }
 
     /// The host without port.
-    pub(super) fn host(&self) -> &str {
+    pub fn host(&self) -> &str {
         self.url.host_str().unwrap_or_default()
+    }
+
+    /// User and password as they stand in the address, for the same broker over AMQP: `user:pass%20word`.
+    pub fn login(&self) -> String {
+        format!("{}:{}", self.url.username(), self.url.password().unwrap_or_default())
     }
 
     /// An address of the interface, with user and password.

@@ -160,6 +160,7 @@ fn facts(queue: &Value) -> Option<QueueFacts> {
         dead_letter_queues: Vec::new(),
         takes_dead_letters: false,
         limit: argument("max-length").as_u64(),
+        delivery_limit: argument("delivery-limit").as_u64(),
         ready: queue["messages_ready"].as_u64(),
         unacknowledged: queue["messages_unacknowledged"].as_u64(),
         consumers: queue["consumers"].as_u64(),

@@ -1,12 +1,13 @@
 //! Who may do what: the keys of the settings, and the sessions that a browser gets for one.
 //!
 //! * [`Key`], [`Keyring`]: keys, held as hashes, and what each allows. The receiver asks it directly.
-//! * [`gate`]: what the pages ask: a key or a session, logins and their limit.
+//! * [`roles`]: viewer, operator, admin; [`gate`]: what the pages ask: a key or a session, logins and their limit.
 //! * [`sessions`]: who is logged in.
 //!
 //! What must not live here: HTTP; both transports and the pages bring what was shown as bytes.
 
 pub mod gate;
+pub mod roles;
 pub mod sessions;
 
 use std::fmt;
@@ -14,6 +15,8 @@ use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
+
+pub use roles::{Role, Visitor};
 
 /// SHA-256 of a secret. Keys and tokens are long and random, so no slow hash is needed to hide them.
 type Digest = [u8; 32];
@@ -38,6 +41,11 @@ pub struct Key(Digest);
 impl Key {
     fn of(text: &[u8]) -> Self {
         Self(digest(text.trim_ascii()))
+    }
+
+    /// What tells it from others in an audit: the begin of its hash, which gives nothing of the key away.
+    fn mark(&self) -> String {
+        self.0[..4].iter().fold("key ".to_owned(), |mark, byte| format!("{mark}{byte:02x}"))
     }
 
     /// In a time that does not depend on where the two differ.
@@ -78,25 +86,77 @@ pub enum Denied {
     OnlySends,
 }
 
-/// The same key was given for both rights.
+/// The same key was given for two rights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("--ingest-key and --read-key hold the same key: every sender could read; give each setting its own")]
-pub struct SameKey;
+#[error(
+    "{0} and {1} hold the same key: who has the one could do what the other is for; give each setting its own"
+)]
+pub struct SameKey(&'static str, &'static str);
 
 /// The keys of the settings. Several for one right allow a change of keys; none lets everybody in.
 #[derive(Debug, Clone, Default)]
 pub struct Keyring {
     ingest: Vec<Key>,
     read: Vec<Key>,
+    operator: Vec<Key>,
+    admin: Vec<Key>,
 }
 
 impl Keyring {
     /// The keys for sending and those for reading.
     pub fn new(ingest: Vec<Key>, read: Vec<Key>) -> Result<Self, SameKey> {
-        if ingest.iter().any(|key| read.contains(key)) {
-            return Err(SameKey);
+        Self { ingest, read, ..Self::default() }.apart()
+    }
+
+    /// These, with keys of operators and admins.
+    pub fn with_roles(self, operator: Vec<Key>, admin: Vec<Key>) -> Result<Self, SameKey> {
+        Self { operator, admin, ..self }.apart()
+    }
+
+    /// Itself, where no two settings hold the same key.
+    fn apart(self) -> Result<Self, SameKey> {
+        let all = [
+            ("--ingest-key", &self.ingest),
+            ("--read-key", &self.read),
+            ("--operator-key", &self.operator),
+            ("--admin-key", &self.admin),
+        ];
+        for (at, (one, keys)) in all.iter().enumerate() {
+            for (other, others) in &all[at + 1..] {
+                if keys.iter().any(|key| others.contains(key)) {
+                    return Err(SameKey(one, other));
+                }
+            }
         }
-        Ok(Self { ingest, read })
+        Ok(self)
+    }
+
+    /// Whether some key opens more than what is open to all.
+    pub fn has_page_keys(&self) -> bool {
+        self.guards(Right::Read) || self.has_roles()
+    }
+
+    /// Whether there are keys of operators or admins.
+    pub fn has_roles(&self) -> bool {
+        !self.operator.is_empty() || !self.admin.is_empty()
+    }
+
+    /// The role that a key opens, and who its holder is called; `name` is what they say of themselves.
+    ///
+    /// # Errors
+    /// It opens none.
+    pub fn role_of(&self, shown: &[u8], name: Option<&str>) -> Result<Visitor, Denied> {
+        let shown = Key::of(shown);
+        // All lists are gone through to their ends, whatever is found.
+        let found =
+            [(Role::Admin, &self.admin), (Role::Operator, &self.operator), (Role::Viewer, &self.read)]
+                .map(|(role, keys)| (role, bool::from(holds(keys, &shown))));
+        let sends = bool::from(holds(&self.ingest, &shown));
+        match found.into_iter().find(|(_, holds)| *holds) {
+            Some((role, _)) => Ok(Visitor::keyed(role, &shown, name)),
+            None if sends => Err(Denied::OnlySends),
+            None => Err(Denied::Unknown),
+        }
     }
 
     /// Whether a key is needed for `right`.
@@ -110,12 +170,13 @@ impl Keyring {
             return Ok(());
         }
         let shown = Key::of(shown.ok_or(Denied::Unknown)?);
-        let (other, wrong) = match right {
-            Right::Send => (Right::Read, Denied::OnlyReads),
-            Right::Read => (Right::Send, Denied::OnlySends),
+        let reads = [&self.read, &self.operator, &self.admin];
+        // All lists are gone through to their ends, whatever is found.
+        let reads = reads.into_iter().fold(Choice::from(0), |found, keys| found | holds(keys, &shown));
+        let (mine, others, wrong) = match right {
+            Right::Send => (holds(&self.ingest, &shown), reads, Denied::OnlyReads),
+            Right::Read => (reads, holds(&self.ingest, &shown), Denied::OnlySends),
         };
-        // Both lists are gone through to their ends, whatever is found.
-        let (mine, others) = (self.holds(right, &shown), self.holds(other, &shown));
         if mine.into() {
             Ok(())
         } else if others.into() {
@@ -131,10 +192,10 @@ impl Keyring {
             Right::Read => &self.read,
         }
     }
+}
 
-    fn holds(&self, right: Right, shown: &Key) -> Choice {
-        self.keys(right).iter().fold(Choice::from(0), |found, key| found | key.same(shown))
-    }
+fn holds(keys: &[Key], shown: &Key) -> Choice {
+    keys.iter().fold(Choice::from(0), |found, key| found | key.same(shown))
 }
 
 /// The key in the value of an `authorization` header, where its scheme is Bearer
@@ -182,8 +243,38 @@ mod tests {
             assert!(empty.parse::<Key>().is_err(), "{empty:?}");
         }
         assert_eq!(keys(&[" spaced\r"]), keys(&["spaced"]));
-        assert_eq!(Keyring::new(keys(&["a", "b"]), keys(&["c", "a"])).unwrap_err(), SameKey);
+        let same = Keyring::new(keys(&["a", "b"]), keys(&["c", "a"])).unwrap_err();
+        assert!(same.to_string().starts_with("--ingest-key and --read-key hold the same key"), "{same}");
+        let ring = Keyring::new(keys(&["a"]), keys(&["b"])).unwrap();
+        let same = ring.with_roles(keys(&["c"]), keys(&["b"])).unwrap_err();
+        assert!(same.to_string().starts_with("--read-key and --admin-key hold the same key"), "{same}");
         assert!(!format!("{:?}", keys(&["spaced"])).contains("spaced"));
+    }
+
+    #[test]
+    fn a_key_opens_its_role_and_reading_with_it() {
+        let ring = Keyring::new(keys(&["in"]), keys(&["read"])).unwrap();
+        let ring = ring.with_roles(keys(&["op"]), keys(&["ad"])).unwrap();
+        for (shown, role) in [
+            ("read", Ok(Role::Viewer)),
+            ("op", Ok(Role::Operator)),
+            ("ad", Ok(Role::Admin)),
+            ("in", Err(Denied::OnlySends)),
+            ("", Err(Denied::Unknown)),
+            ("oper", Err(Denied::Unknown)),
+        ] {
+            let found = ring.role_of(shown.as_bytes(), Some("alice"));
+            assert_eq!(found.as_ref().map(|visitor| visitor.role).map_err(|denied| *denied), role, "{shown}");
+            if let Ok(visitor) = found {
+                assert!(
+                    visitor.who.starts_with("alice, key ") && !visitor.who.contains(shown),
+                    "{visitor:?}"
+                );
+                assert_eq!(ring.check(Right::Read, Some(shown.as_bytes())), Ok(()));
+                assert_eq!(ring.check(Right::Send, Some(shown.as_bytes())), Err(Denied::OnlyReads));
+            }
+        }
+        assert!(Role::Viewer < Role::Operator && Role::Operator < Role::Admin);
     }
 
     #[test]

@@ -8,11 +8,13 @@
 //! * [`summary`]: what a list needs to know of a trace without opening it.
 //! * [`severity`]: how bad a log record is.
 //! * [`answer`]: how a call or a delivery ended.
+//! * [`audit`]: what was done to brokers, by whom.
 //! * [`correlation`]: which attributes carry a correlation ID; [`hash`]: what stands for an attribute in an index.
 //!
 //! What must not live here: HTML, SQL, anything that waits.
 
 pub mod answer;
+pub mod audit;
 pub mod correlation;
 pub mod hash;
 pub mod ids;

@@ -65,6 +65,8 @@ pub struct QueueFacts {
     pub takes_dead_letters: bool,
     /// Messages that it takes at most.
     pub limit: Option<u64>,
+    /// Returns of a message after which a quorum queue gives it up.
+    pub delivery_limit: Option<u64>,
     /// The figures, as of the answer; `None` where the broker did not say.
     pub ready: Option<u64>,
     pub unacknowledged: Option<u64>,

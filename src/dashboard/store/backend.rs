@@ -14,6 +14,8 @@ use super::StoreError;
 use super::block::ItemKind;
 use super::run::{RunMeta, SealedRun};
 use super::series::chunk::{ChunkInfo, NewChunk, Wanted};
+use crate::dashboard::model::Nanos;
+use crate::dashboard::model::audit::{AuditFilter, Audited, Ending, Intent};
 
 /// From one committed block's ID to the next one's. The IDs between are left free for blocks that are packed anew
 /// when the tail is sealed, so that they lie in the run's range whatever others commit meanwhile.
@@ -132,6 +134,18 @@ pub trait Backend: Send + Sync {
 
     /// Puts chunks of samples in the place of others, all or nothing; nothing where one of the others is gone already.
     async fn replace_samples(&self, old: Vec<u64>, new: Vec<NewChunk>) -> Result<(), StoreError>;
+
+    /// Writes a row of the audit, durable when it returns, and gives its number.
+    async fn begin_audit(&self, intent: Intent) -> Result<u64, StoreError>;
+
+    /// Adds to a row how it ended.
+    async fn end_audit(&self, id: u64, ending: Ending) -> Result<(), StoreError>;
+
+    /// Rows of the audit, the newest first.
+    async fn audited(&self, filter: &AuditFilter) -> Result<Vec<Audited>, StoreError>;
+
+    /// Removes rows of the audit that are older; gives how many.
+    async fn prune_audit(&self, before: Nanos) -> Result<u64, StoreError>;
 
     /// Bytes of some blocks, without those that are not there.
     async fn bytes_of(&self, blocks: &[u64]) -> Result<u64, StoreError>;

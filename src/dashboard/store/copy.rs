@@ -56,7 +56,7 @@ impl Copied {
     /// Rows and bytes of each table.
     pub fn tables(&self) -> impl Iterator<Item = (&'static str, Count)> {
         let tables = TABLES.iter().map(|table| table.name).zip(self.counts.tables);
-        tables.chain([("sample_chunk", self.counts.samples)])
+        tables.chain([("sample_chunk", self.counts.samples), ("audit", self.counts.audit)])
     }
 }
 
@@ -205,6 +205,7 @@ impl<P: FnMut(u64, u64) + Send> Copying<P> {
             self.rows(table, first, last).await?;
         }
         self.samples().await?;
+        self.audit().await?;
         if self.source.marks().await?.first_of_tail != marks.first_of_tail {
             return self.target.rollback().await;
         }
@@ -224,6 +225,18 @@ impl<P: FnMut(u64, u64) + Send> Copying<P> {
             let size = chunks.iter().map(|chunk| chunk.data.len() as u64).sum();
             self.target.put_samples(chunks).await?;
             self.tell(size);
+        }
+    }
+
+    /// Copies the audit anew: rows of it end late.
+    async fn audit(&mut self) -> Result<(), StoreError> {
+        self.target.remove_audit().await?;
+        let mut after = 0;
+        loop {
+            let rows = self.source.audit_after(after).await?;
+            let Some(last) = rows.last() else { return Ok(()) };
+            after = last.id;
+            self.target.put_audit(rows).await?;
         }
     }
 
@@ -302,5 +315,6 @@ async fn count_tail(side: &mut Box<dyn Side>, marks: Marks) -> Result<Counts, St
         counts.tables[at] = side.count(table, first, last).await?;
     }
     counts.samples = side.count_samples().await?;
+    counts.audit = side.count_audit().await?;
     Ok(counts)
 }

@@ -12,13 +12,14 @@
 //! * [`logs`]: logs by time, severity and service.
 //! * [`tail`] and [`run`]: the unsealed and the sealed index; [`rollup`]: rates in time buckets; [`failing`]: which
 //!   services traces break in; [`rates`]: services, operations and calls.
-//! * [`series`]: samples of metrics.
+//! * [`series`]: samples of metrics; [`audit`]: what was done to brokers.
 //! * [`location`]: where a store is; [`opening`]: why it cannot be opened; [`damage`]: what of it could not be read.
 //! * [`check`]: reads all of it; [`copy`]: takes it elsewhere; [`compact`]: packs it tightly; [`side`]: what both see of it.
 //! * [`backend`]: what a database must do; [`sqlite`] and [`postgres`] do it.
 //!
 //! What must not live here: layout, words for a person, wire answers.
 
+mod audit;
 mod backend;
 mod block;
 pub mod check;
@@ -64,6 +65,7 @@ use tokio::sync::watch;
 
 use super::model::otlp::{Batch, Points};
 use super::model::{LogRecord, Message, Nanos, SpanId, Trace, TraceId, TraceSummary};
+pub use audit::AuditLog;
 pub use engine::Store;
 pub use failing::{Failing, Reason};
 pub use filter::{Cursor, Dot, Order, StatusFilter, TraceFilter, TracePage};

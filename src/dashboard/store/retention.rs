@@ -23,6 +23,9 @@ const FOLLOWED: Duration = Duration::from_secs(1);
 /// Time between two passes while the disk is full.
 const FULL: Duration = Duration::from_secs(1);
 
+/// Time between two looks at the audit.
+const AUDIT_EVERY: Duration = Duration::from_secs(60);
+
 /// How much is kept.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -38,12 +41,14 @@ pub struct Limits {
     pub metrics_age: Duration,
     /// The oldest of them are removed when they take more bytes; 0 is no limit.
     pub metrics_bytes: u64,
+    /// Rows of the audit longer ago than this are removed; zero keeps them for ever. No limit by size removes them.
+    pub audit_age: Duration,
     /// Time between two passes.
     pub every: Duration,
 }
 
 impl Default for Limits {
-    /// Seven days, 10 GB; of metrics 30 days, 1 GB.
+    /// Seven days, 10 GB; of metrics 30 days, 1 GB; of the audit a year.
     fn default() -> Self {
         Self {
             max_age: Duration::from_secs(7 * 24 * 3600),
@@ -52,6 +57,7 @@ impl Default for Limits {
             max_log_bytes: 0,
             metrics_age: Duration::from_secs(30 * 24 * 3600),
             metrics_bytes: 1_000_000_000,
+            audit_age: Duration::from_secs(365 * 24 * 3600),
             every: Duration::from_secs(10),
         }
     }
@@ -78,6 +84,7 @@ pub async fn run(shared: Arc<Shared>) {
     let mut interval = tokio::time::interval(shared.limits.every);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut swept, mut log_bytes) = (false, LogBytes::default());
+    let mut audit_due = started;
     loop {
         tokio::select! {
             _ = interval.tick() => {}
@@ -89,7 +96,13 @@ pub async fn run(shared: Arc<Shared>) {
         // A pass that failed may have left blocks that nobody is led to.
         swept &= removed.is_ok();
         // Each on its own: trouble with the one kind of data keeps nobody from removing the other.
-        for done in [removed, series::keep::pass(&shared, now).await] {
+        let mut all = vec![removed, series::keep::pass(&shared, now).await];
+        let is_due = audit_due.elapsed() >= AUDIT_EVERY || audit_due == started;
+        if is_due && shared.backend.is_keeper() {
+            audit_due = Instant::now();
+            all.push(audit(&shared, now).await);
+        }
+        for done in all {
             if let Err(error) = done {
                 tracing::warn!(%error, "retention could not remove what is due; it tries again");
             }
@@ -123,6 +136,20 @@ async fn pass(
     let mut removed = by_age(shared, now).await?;
     removed += by_log_size(shared, log_bytes, PER_PASS - removed).await?;
     by_size(shared, PER_PASS - removed).await
+}
+
+/// Removes rows of the audit that are too old.
+async fn audit(shared: &Shared, now: u64) -> Result<(), StoreError> {
+    let age = shared.limits.audit_age;
+    if age.is_zero() {
+        return Ok(());
+    }
+    let before = now.saturating_sub(age.as_nanos().min(u128::from(u64::MAX)) as u64);
+    let removed = shared.backend.prune_audit(before).await?;
+    if removed > 0 {
+        tracing::info!(removed, "removed rows of the audit that are too old");
+    }
+    Ok(())
 }
 
 /// Removes what is too old; gives of how many runs.

@@ -8,6 +8,7 @@ use super::postgres::PostgresSide;
 use super::series::chunk::NewChunk;
 use super::sqlite::SqliteSide;
 use super::{Location, OpenError, StoreError};
+use crate::dashboard::model::audit::Audited;
 
 /// A table of blobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +31,9 @@ pub const SIZES_AT_ONCE: i64 = 256;
 
 /// Chunks of samples that are read at once; the largest has a few hundred kB.
 pub const SAMPLES_AT_ONCE: i64 = 16;
+
+/// Rows of the audit that are read at once.
+pub const AUDIT_AT_ONCE: i64 = 256;
 
 /// All tables of blobs, in the order in which they are copied. One more table is one more line.
 pub const TABLES: [Table; 3] = [
@@ -109,6 +113,8 @@ pub struct Counts {
     pub runs: u64,
     pub tables: [Count; TABLES.len()],
     pub samples: Count,
+    /// Rows of the audit; they are small, and their bytes are not counted.
+    pub audit: Count,
 }
 
 impl Counts {
@@ -119,6 +125,7 @@ impl Counts {
             mine.rows += more.rows;
             mine.bytes += more.bytes;
         }
+        self.audit.rows += more.audit.rows;
         self.samples.rows += more.samples.rows;
         self.samples.bytes += more.samples.bytes;
     }
@@ -218,6 +225,16 @@ pub trait Side: Send {
     async fn put_samples(&mut self, chunks: Vec<NewChunk>) -> Result<(), StoreError>;
 
     async fn remove_samples(&mut self) -> Result<(), StoreError>;
+
+    /// The next rows of the audit, those with a number above `after`, in order; none where there are no more.
+    async fn audit_after(&mut self, after: u64) -> Result<Vec<Audited>, StoreError>;
+
+    async fn count_audit(&mut self) -> Result<Count, StoreError>;
+
+    /// Writes rows of the audit, under their own numbers.
+    async fn put_audit(&mut self, rows: Vec<Audited>) -> Result<(), StoreError>;
+
+    async fn remove_audit(&mut self) -> Result<(), StoreError>;
 
     async fn put_marks(&mut self, marks: Marks) -> Result<(), StoreError>;
 

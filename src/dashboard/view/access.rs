@@ -1,4 +1,5 @@
-//! Who may read: a key or a session before every page and everything beside it; see [`crate::dashboard::keys`].
+//! Who may read, and as whom: a key or a session before every page and everything beside it; see
+//! [`crate::dashboard::keys`].
 //!
 //! A person who comes without either is led to the login; a program is told what to send. Files and the login itself
 //! are open.
@@ -10,7 +11,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 
 use super::visit::cookie;
 use super::{PageState, format, login};
-use crate::dashboard::keys::{self, Denied};
+use crate::dashboard::keys::{self, Denied, Role, Visitor};
 
 /// The cookie that holds a session's token.
 const SESSION: &str = "throughline_session";
@@ -44,13 +45,19 @@ pub async fn page(State(state): State<PageState>, request: Request, next: Next) 
 /// Lets readers through to everything that is no page.
 pub async fn data(State(state): State<PageState>, request: Request, next: Next) -> Response {
     match check(&state, request.headers()) {
-        Ok(()) => next.run(request).await,
+        Ok(_) => next.run(request).await,
         Err(denied) => refuse(denied),
     }
 }
 
-fn check(state: &PageState, headers: &HeaderMap) -> Result<(), Denied> {
+fn check(state: &PageState, headers: &HeaderMap) -> Result<Visitor, Denied> {
     state.gate.admit(shown_key(headers), session(headers).as_deref())
+}
+
+/// Who asks. Behind [`page`] and [`data`] it is always somebody; elsewhere, as for an error page, who may nothing is a
+/// viewer.
+pub fn visitor(state: &PageState, headers: &HeaderMap) -> Visitor {
+    check(state, headers).unwrap_or_else(|_| Visitor::unknown(Role::Viewer))
 }
 
 fn shown_key(headers: &HeaderMap) -> Option<&[u8]> {

@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
+use crate::dashboard::keys::Role;
 use crate::dashboard::store::StoreError;
 
 /// Why there is no page. A handler returns it; [`super::guard`] draws it in the frame.
@@ -20,6 +21,17 @@ pub enum PageError {
     /// A form was sent from another site.
     #[error("The request came from another site, so nothing was done.")]
     CrossSite,
+    /// It takes another role than the visitor has.
+    #[error("This takes the role {needs}; you are here as {is}.")]
+    Forbidden {
+        needs: Role,
+        is: Role,
+        /// Whether there is a key to log in with.
+        keys: bool,
+    },
+    /// It cannot be done as things are now; the text says why.
+    #[error("{0}")]
+    Conflict(String),
     /// The Host header names somebody else.
     #[error("This address is not one that Throughline answers to.")]
     Host,
@@ -51,7 +63,8 @@ impl PageError {
             Self::Bad(_) => StatusCode::BAD_REQUEST,
             Self::Missing { .. } => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::CrossSite => StatusCode::FORBIDDEN,
+            Self::CrossSite | Self::Forbidden { .. } => StatusCode::FORBIDDEN,
+            Self::Conflict(_) => StatusCode::CONFLICT,
             Self::Host => StatusCode::MISDIRECTED_REQUEST,
             Self::Store(StoreError::Unavailable(_) | StoreError::Overloaded) => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -68,6 +81,8 @@ impl PageError {
             Self::Missing { title, .. } => title,
             Self::Method => "Not possible here",
             Self::CrossSite => "Refused",
+            Self::Forbidden { .. } => "Not for this role",
+            Self::Conflict(_) => "Not as things are now",
             Self::Host => "Unknown host",
             Self::Store(StoreError::Unavailable(_) | StoreError::Overloaded) => {
                 "The store cannot answer at the moment"
@@ -87,6 +102,19 @@ impl PageError {
             }
             Self::Method => "Open it as a page instead.",
             Self::CrossSite => "Open Throughline itself and press the button there.",
+            Self::Forbidden { needs: Role::Admin, .. } => {
+                "Log in with one of --admin-key (THROUGHLINE_ADMIN_KEY), or send it as `Authorization: Bearer KEY`. Whoever \
+                 runs this Throughline sets it."
+            }
+            Self::Forbidden { keys: true, .. } => {
+                "Log in with one of --operator-key or --admin-key (THROUGHLINE_OPERATOR_KEY, THROUGHLINE_ADMIN_KEY), or send \
+                 it as `Authorization: Bearer KEY`. Whoever runs this Throughline sets them."
+            }
+            Self::Forbidden { .. } => {
+                "Pages that are reached from other machines need a key for this: start Throughline with --operator-key \
+                 (THROUGHLINE_OPERATOR_KEY), and log in with it."
+            }
+            Self::Conflict(_) => "Nothing was changed. Go back, and try again when it has.",
             Self::Host => "Open it by its own address, or allow the name with --host.",
             Self::Store(StoreError::Unavailable(_) | StoreError::Overloaded) => {
                 "Try again in a moment. Spans that were acknowledged are safe."

@@ -41,14 +41,14 @@ pub struct Frame {
     pub stream: bool,
     /// The text in the search box.
     pub searched: String,
-    /// Number of commits when the page was made: the script asks again at once where it has grown since.
+    /// Number of changes when the page was made: the script asks again at once where it has grown since.
     pub seen: u64,
 }
 
 impl Frame {
     /// The frame around a page; nothing in it is live until a page says so.
     pub fn new(visit: Visit, nav: Nav, title: String) -> Self {
-        let seen = *visit.state.reader.commits().borrow();
+        let seen = visit.state.seen();
         Self { title, nav, visit, refresh: false, stream: false, searched: String::new(), seen }
     }
 
@@ -73,6 +73,12 @@ impl Frame {
     /// Where failures of the demo shop can be switched on, if they can.
     pub fn scenarios(&self) -> Option<String> {
         self.visit.state.scenarios.as_ref().map(|_| self.link("/scenarios"))
+    }
+
+    /// Where somebody who may only look can log in to do more, or at all.
+    pub fn log_in(&self) -> Option<String> {
+        let wants = self.visit.state.gate.has_keys() && !self.visit.session;
+        wants.then(|| format!("/login?next={}", format::encoded(&self.itself())))
     }
 
     /// The pages of the navigation: address, name, whether it is this one.

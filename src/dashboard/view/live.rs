@@ -25,7 +25,7 @@ const ALIVE: Duration = Duration::from_secs(15);
 /// Handler of `GET /live`.
 pub async fn live(State(state): State<PageState>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let epoch = state.settings.started;
-    let commits = state.reader.commits();
+    let commits = Changes { commits: state.reader.commits(), jobs: state.desk.jobs.changes() };
     let closing = state.closing.clone();
     let events = stream::unfold((commits, true), move |(mut commits, first)| {
         let closing = closing.clone();
@@ -39,7 +39,7 @@ pub async fn live(State(state): State<PageState>) -> Sse<impl Stream<Item = Resu
                     return None;
                 }
             }
-            let count = *commits.borrow_and_update();
+            let count = commits.seen();
             let event = Event::default()
                 .event("changed")
                 .retry(RETRY)
@@ -51,8 +51,24 @@ pub async fn live(State(state): State<PageState>) -> Sse<impl Stream<Item = Resu
     Sse::new(events).keep_alive(KeepAlive::new().interval(ALIVE))
 }
 
-/// Waits for the next commit, not before [`PACE`] is over; false when there will be none.
-async fn wait(commits: &mut watch::Receiver<u64>) -> bool {
+/// What a page may show anew: what was committed, and redrives under way.
+struct Changes {
+    commits: watch::Receiver<u64>,
+    jobs: watch::Receiver<u64>,
+}
+
+impl Changes {
+    /// The count of both, as [`PageState::seen`] gives it to a page.
+    fn seen(&mut self) -> u64 {
+        *self.commits.borrow_and_update() + *self.jobs.borrow_and_update()
+    }
+}
+
+/// Waits for the next change, not before [`PACE`] is over; false when there will be none.
+async fn wait(changes: &mut Changes) -> bool {
     tokio::time::sleep(PACE).await;
-    commits.changed().await.is_ok()
+    tokio::select! {
+        changed = changes.commits.changed() => changed.is_ok(),
+        changed = changes.jobs.changed() => changed.is_ok(),
+    }
 }

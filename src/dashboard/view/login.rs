@@ -1,4 +1,4 @@
-//! `/login` and `/logout`: a read key opens a session, a button ends it.
+//! `/login` and `/logout`: a key opens a session in its role, a button ends it.
 //!
 //! The key is never shown again, neither on the page nor in the log.
 
@@ -23,6 +23,8 @@ use crate::dashboard::keys::gate::LoginError;
 
 /// Bytes of a login's form: a key and a path.
 const MAX_FORM: usize = 16 << 10;
+/// Longest name of a visitor, in characters.
+const MAX_NAME: usize = 60;
 /// Longest path that is followed after the login.
 const MAX_NEXT: usize = 4 << 10;
 
@@ -41,6 +43,8 @@ struct LoginPage {
 #[derive(Deserialize)]
 struct Given {
     key: String,
+    /// What the audit calls the visitor; who knows the key may choose it.
+    name: Option<String>,
     next: Option<String>,
 }
 
@@ -51,7 +55,7 @@ pub fn routes() -> MethodRouter<PageState> {
 
 async fn show(visit: Visit, headers: HeaderMap) -> PageResult {
     let next = inside(visit.params.get("next")).to_owned();
-    if visit.session || !visit.state.gate.guards() {
+    if visit.session || !visit.state.gate.has_keys() {
         return Ok(Redirect::to(&next).into_response());
     }
     let from_elsewhere = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
@@ -72,10 +76,12 @@ async fn log_in(
 ) -> PageResult {
     let Form(given) = form.map_err(|_| PageError::bad("The form of the login cannot be read."))?;
     let next = inside(given.next.as_deref()).to_owned();
-    if !state.gate.guards() {
+    if !state.gate.has_keys() {
         return Ok(Redirect::to(&next).into_response());
     }
-    let error = match state.gate.log_in(given.key.as_bytes()) {
+    let name = given.name.as_deref().map(str::trim).filter(|name| !name.is_empty());
+    let name = name.map(|name| format::shortened(name, MAX_NAME));
+    let error = match state.gate.log_in(given.key.as_bytes(), name.as_deref()) {
         Ok(token) => {
             let cookie = [(header::SET_COOKIE, access::session_cookie(Some(&token)))];
             return Ok((cookie, Redirect::to(&next)).into_response());
@@ -85,9 +91,10 @@ async fn log_in(
     tracing::warn!(%error, "a login was refused");
     let visit = Visit::read(&headers, &uri, &state, false)?;
     let (status, trouble) = match error {
-        LoginError::Denied(Denied::Unknown) => {
-            (StatusCode::UNAUTHORIZED, "This key is not valid. A read key is one of --read-key.".to_owned())
-        }
+        LoginError::Denied(Denied::Unknown) => (
+            StatusCode::UNAUTHORIZED,
+            "This key is not valid. It is one of --read-key, --operator-key or --admin-key.".to_owned(),
+        ),
         LoginError::Denied(Denied::OnlySends | Denied::OnlyReads) => {
             let trouble = "This key is for sending telemetry. Reading takes one of --read-key.";
             (StatusCode::FORBIDDEN, trouble.to_owned())

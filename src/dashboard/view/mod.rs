@@ -10,6 +10,7 @@
 //! * [`overview`], [`traces`], [`logs`], [`trace`], [`download`], [`correlation`](mod@correlation), [`map`](mod@map),
 //!   [`services`](mod@services), [`queues`], [`messages`], [`breakers`], [`scenarios`], [`search`], [`status`], [`connect`]: the pages;
 //!   [`series`]: metrics for programs.
+//! * [`operate`]: acting on messages; [`audit`]: what was done.
 //! * [`assets`], [`live`]: embedded files and the stream of changes; [`news`]: the row that counts what came since.
 //!
 //! A page is a file: its handler, with its template struct beside it; the template itself is in `templates/`.
@@ -17,6 +18,7 @@
 
 pub mod access;
 pub mod assets;
+pub mod audit;
 pub mod bars;
 pub mod breakers;
 pub mod chart;
@@ -36,6 +38,7 @@ pub mod logs;
 pub mod map;
 pub mod messages;
 pub mod news;
+pub mod operate;
 pub mod overview;
 pub mod queues;
 pub mod range;
@@ -83,6 +86,8 @@ pub fn router(state: PageState) -> Router {
         .route("/queues/one", get(queues::one::show))
         .route("/messages", get(messages::list))
         .route("/messages/{id}", get(messages::one::show))
+        .route("/audit", get(audit::show))
+        .merge(operate::pages())
         .fallback(nothing_here)
         .layer(from_fn_with_state(state.clone(), access::page));
     let data = Router::new()
@@ -98,6 +103,8 @@ pub fn router(state: PageState) -> Router {
         .route("/scenarios/{name}/off", post(scenarios::switch_off))
         .route("/live", get(live::live))
         .route("/api/map", get(map::show_data))
+        .route("/api/audit", get(audit::data))
+        .merge(operate::data())
         .route("/api/services", get(services::list_data))
         .route("/api/services/{name}", get(services::data))
         .route("/api/series", get(series::show))

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::dashboard::collect::Board;
 use crate::dashboard::keys::gate::Gate;
 use crate::dashboard::model::{Nanos, TraceId};
+use crate::dashboard::operate::Desk;
 use crate::dashboard::query::breakers::Breakers;
 use crate::dashboard::query::completion::Vocabulary;
 use crate::dashboard::query::kept::{Maps, Overviews, ServiceLists};
@@ -31,6 +32,8 @@ pub struct PageState {
     pub board: Arc<Board>,
     /// What bodies of Protocol Buffers are read by.
     pub schemas: Arc<Schemas>,
+    /// Where deeds on messages are asked for.
+    pub desk: Arc<Desk>,
     /// What the query line completes from.
     pub vocabulary: Arc<Vocabulary>,
     pub status: Arc<dyn StatusSource>,
@@ -43,6 +46,13 @@ pub struct PageState {
     pub gate: Arc<Gate>,
     /// Ends the live streams, so that a shutdown need not wait for browsers.
     pub closing: CancellationToken,
+}
+
+impl PageState {
+    /// How many changes there were that pages may show: commits, and steps of redrives.
+    pub fn seen(&self) -> u64 {
+        *self.reader.commits().borrow() + *self.desk.jobs.changes().borrow()
+    }
 }
 
 /// What was set at start.

@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, Uri, header, request::Parts};
 use super::{
     PageState, access, error::PageError, format, frame::Frame, frame::Nav, range::Range, zone::Zone,
 };
+use crate::dashboard::keys::{Role, Visitor};
 use crate::dashboard::model::Nanos;
 use crate::dashboard::query::prose::Prose;
 
@@ -107,6 +108,8 @@ pub struct Visit {
     pub theme: Option<&'static str>,
     /// Whether the visitor is logged in, and so can log out.
     pub session: bool,
+    /// Who asks, and what they may do.
+    pub visitor: Visitor,
     pub state: PageState,
 }
 
@@ -121,7 +124,8 @@ impl Visit {
             Some("dark") => Some("dark"),
             _ => None,
         };
-        let session = access::session(headers).is_some_and(|token| state.gate.is_open(&token));
+        let session = access::session(headers).is_some_and(|token| state.gate.session(&token).is_some());
+        let visitor = access::visitor(state, headers);
         let (params, range) = match Params::read(uri) {
             Ok(params) => {
                 let range = Range::read(&params, &zone, now);
@@ -131,12 +135,23 @@ impl Visit {
             Err(_) => (Params::default(), Range::usual(now)),
         };
         let path = uri.path().to_owned();
-        Ok(Self { path, params, zone, range, now, theme, session, state: state.clone() })
+        Ok(Self { path, params, zone, range, now, theme, session, visitor, state: state.clone() })
     }
 
     /// The frame of a page titled `title`, under `nav` in the navigation.
     pub fn frame(&self, nav: Nav, title: impl Into<String>) -> Frame {
         Frame::new(self.clone(), nav, title.into())
+    }
+
+    /// Goes on only for somebody of this role.
+    ///
+    /// # Errors
+    /// The visitor has a lesser one.
+    pub fn must_be(&self, needs: Role) -> Result<(), PageError> {
+        if self.visitor.may(needs) {
+            return Ok(());
+        }
+        Err(PageError::Forbidden { needs, is: self.visitor.role, keys: self.state.gate.has_keys() })
     }
 
     /// A sentence as plain text, moments in the visitor's zone.

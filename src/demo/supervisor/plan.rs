@@ -121,15 +121,21 @@ fn dashboard(settings: &DemoSettings, gateway: String) -> Told {
         ("--log", settings.log.clone()),
     ];
     let mut arguments = vec!["dashboard".to_owned()];
+    let rabbitmq = rabbitmq(settings.rabbitmq.as_ref());
+    // Whose dead letters can be redriven from the pages.
+    if rabbitmq.is_none() {
+        arguments.push(format!("--embedded-broker={}", settings.broker));
+    }
     arguments.extend(flags.map(|(flag, value)| format!("{flag}={value}")));
     arguments.extend(["--demo", "--end-with-stdin"].map(str::to_owned));
     arguments.extend(settings.dashboard.iter().cloned());
     // Addresses may hold a password.
     let mut variables = vec![("THROUGHLINE_STORE", settings.store.clone())];
-    match rabbitmq(settings.rabbitmq.as_ref()) {
+    match rabbitmq {
         Some(url) => {
             variables.push(("THROUGHLINE_TAP", url.to_owned()));
             variables.push(("THROUGHLINE_TAP_EXCHANGE", shop::EXCHANGE.to_owned()));
+            variables.push(("THROUGHLINE_RABBITMQ_AMQP", url.to_owned()));
         }
         None => variables.push(("THROUGHLINE_TAP", settings.broker.clone())),
     }

@@ -2,12 +2,13 @@
 //!
 //! * [`url`]: the address, without showing its password.
 //! * [`open`]: ours, new enough, writable.
-//! * [`reads`], [`writes`], [`samples`]: the statements.
+//! * [`reads`], [`writes`], [`samples`], [`audit`]: the statements.
 //! * [`keeper`]: who of several dashboards seals and removes, and how far the store has come.
 //!
 //! A commit is one statement: it takes the next IDs from the counter and inserts, all in one transaction and one
 //! round trip. The counter's row is locked until the commit is done, so IDs become visible in order and without gaps.
 
+mod audit;
 mod keeper;
 mod open;
 mod reads;
@@ -32,6 +33,8 @@ use super::block::ItemKind;
 use super::pace::{Pace, timed};
 use super::run::RunMeta;
 use super::series::chunk::{ChunkInfo, NewChunk, Wanted};
+use crate::dashboard::model::Nanos;
+use crate::dashboard::model::audit::{AuditFilter, Audited, Ending, Intent};
 use keeper::Keeper;
 pub use open::PostgresError;
 pub use side::PostgresSide;
@@ -151,6 +154,40 @@ impl Backend for Postgres {
             keeper.with(move |connection| Box::pin(samples::replace(connection, old, new))).await
         };
         self.finish(KEEP, replaced).await
+    }
+
+    async fn begin_audit(&self, intent: Intent) -> Result<u64, StoreError> {
+        let writers = self.writers.clone();
+        let begin = async move {
+            with(&writers, |connection| Box::pin(async move { audit::begin(connection, &intent).await }))
+                .await
+        };
+        self.finish(WRITE, begin).await
+    }
+
+    async fn end_audit(&self, id: u64, ending: Ending) -> Result<(), StoreError> {
+        let writers = self.writers.clone();
+        let end = async move {
+            with(&writers, |connection| Box::pin(async move { audit::end(connection, id, &ending).await }))
+                .await
+        };
+        self.finish(WRITE, end).await
+    }
+
+    async fn audited(&self, filter: &AuditFilter) -> Result<Vec<Audited>, StoreError> {
+        let filter = filter.clone();
+        self.read(move |connection| {
+            let filter = filter.clone();
+            Box::pin(async move { audit::list(connection, &filter).await })
+        })
+        .await
+    }
+
+    async fn prune_audit(&self, before: Nanos) -> Result<u64, StoreError> {
+        let writers = self.writers.clone();
+        let prune =
+            async move { with(&writers, |connection| Box::pin(audit::prune(connection, before))).await };
+        self.finish(KEEP, prune).await
     }
 
     async fn bytes_of(&self, blocks: &[u64]) -> Result<u64, StoreError> {

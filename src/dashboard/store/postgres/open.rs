@@ -179,6 +179,7 @@ async fn prepare(
     let migrations = [
         (FIRST_MIGRATION, include_str!("../../../../migrations/postgres/0001_blocks_and_runs.sql")),
         ("samples", include_str!("../../../../migrations/postgres/0002_samples.sql")),
+        ("audit", include_str!("../../../../migrations/postgres/0003_audit.sql")),
     ];
     let migrations = migrations.into_iter().enumerate().map(|(index, (name, sql))| {
         let version = index as i64 + 1;

@@ -8,11 +8,12 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::super::StoreError;
 use super::super::series::chunk::NewChunk;
 use super::super::side::{
-    Before, Count, Key, Marks, RUN_COLUMNS, RUN_NUMBERS, Rows, RunRow, SAMPLES_AT_ONCE, SIZES_AT_ONCE, Side,
-    TABLES, Table,
+    AUDIT_AT_ONCE, Before, Count, Key, Marks, RUN_COLUMNS, RUN_NUMBERS, Rows, RunRow, SAMPLES_AT_ONCE,
+    SIZES_AT_ONCE, Side, TABLES, Table,
 };
 use super::open::{self, COMPACTED, FINISHED, UNFINISHED};
-use super::{Postgres, PostgresError, PostgresUrl, keeper, samples};
+use super::{Postgres, PostgresError, PostgresUrl, audit, keeper, samples};
+use crate::dashboard::model::audit::Audited;
 
 /// The database, over one connection.
 pub struct PostgresSide {
@@ -295,6 +296,34 @@ impl Side for PostgresSide {
 
     async fn remove_samples(&mut self) -> Result<(), StoreError> {
         self.execute("DELETE FROM throughline.sample_chunk").await
+    }
+
+    async fn audit_after(&mut self, after: u64) -> Result<Vec<Audited>, StoreError> {
+        let statement =
+            format!("SELECT {} FROM throughline.audit WHERE id > $1 ORDER BY id LIMIT $2", audit::COLUMNS);
+        let rows = sqlx::query(AssertSqlSafe(statement))
+            .bind(after as i64)
+            .bind(AUDIT_AT_ONCE)
+            .fetch_all(&mut self.connection)
+            .await;
+        let read = rows.and_then(|rows| rows.iter().map(audit::read).collect());
+        read.map_err(|error| self.error(error))
+    }
+
+    async fn count_audit(&mut self) -> Result<Count, StoreError> {
+        let statement = "SELECT count(*) FROM throughline.audit";
+        let counted = sqlx::query_scalar(statement).fetch_one(&mut self.connection).await;
+        let rows: i64 = counted.map_err(|error| self.error(error))?;
+        Ok(Count { rows: rows as u64, bytes: 0 })
+    }
+
+    async fn put_audit(&mut self, rows: Vec<Audited>) -> Result<(), StoreError> {
+        let done = audit::insert(&mut self.connection, &rows).await;
+        done.map_err(|error| self.error(error))
+    }
+
+    async fn remove_audit(&mut self) -> Result<(), StoreError> {
+        self.execute("DELETE FROM throughline.audit").await
     }
 
     async fn put_marks(&mut self, marks: Marks) -> Result<(), StoreError> {

@@ -2,6 +2,7 @@
 //!
 //! One connection writes, a few read. WAL with `synchronous=FULL`: a commit is on disk when it returns.
 
+mod audit;
 mod ballast;
 mod open;
 mod reads;
@@ -23,6 +24,8 @@ use super::block::ItemKind;
 use super::pace::timed;
 use super::run::RunMeta;
 use super::series::chunk::{ChunkInfo, NewChunk, Wanted};
+use crate::dashboard::model::Nanos;
+use crate::dashboard::model::audit::{AuditFilter, Audited, Ending, Intent};
 use ballast::Ballast;
 pub use side::SqliteSide;
 
@@ -164,6 +167,25 @@ impl Backend for Sqlite {
 
     async fn replace_samples(&self, old: Vec<u64>, new: Vec<NewChunk>) -> Result<(), StoreError> {
         self.swap_samples(old, new).await.map_err(|error| self.error(error))
+    }
+
+    async fn begin_audit(&self, intent: Intent) -> Result<u64, StoreError> {
+        if self.ballast.is_given_up() {
+            return Err(self.full());
+        }
+        self.write_intent(intent).await.map_err(|error| self.error(error))
+    }
+
+    async fn end_audit(&self, id: u64, ending: Ending) -> Result<(), StoreError> {
+        self.write_ending(id, ending).await.map_err(|error| self.error(error))
+    }
+
+    async fn audited(&self, filter: &AuditFilter) -> Result<Vec<Audited>, StoreError> {
+        self.read_audit(filter).await.map_err(|error| self.error(error))
+    }
+
+    async fn prune_audit(&self, before: Nanos) -> Result<u64, StoreError> {
+        self.delete_audit(before).await.map_err(|error| self.error(error))
     }
 
     async fn bytes_of(&self, blocks: &[u64]) -> Result<u64, StoreError> {

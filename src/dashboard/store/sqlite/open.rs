@@ -149,6 +149,7 @@ async fn prepare(path: &Path, writer: &mut SqliteConnection) -> Result<(), OpenE
     let migrations = [
         ("blocks and runs", include_str!("../../../../migrations/sqlite/0001_blocks_and_runs.sql")),
         ("samples", include_str!("../../../../migrations/sqlite/0002_samples.sql")),
+        ("audit", include_str!("../../../../migrations/sqlite/0003_audit.sql")),
     ];
     let migrations = migrations.into_iter().enumerate().map(|(index, (name, sql))| {
         let version = index as i64 + 1;

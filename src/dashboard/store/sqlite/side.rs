@@ -9,12 +9,13 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::super::series::chunk::NewChunk;
 use super::super::side::{
-    Before, Count, Key, Marks, RUN_COLUMNS, RUN_NUMBERS, Rows, RunRow, SAMPLES_AT_ONCE, SIZES_AT_ONCE, Side,
-    TABLES, Table,
+    AUDIT_AT_ONCE, Before, Count, Key, Marks, RUN_COLUMNS, RUN_NUMBERS, Rows, RunRow, SAMPLES_AT_ONCE,
+    SIZES_AT_ONCE, Side, TABLES, Table,
 };
 use super::super::{OpenError, StoreError};
 use super::open::{COMPACTED, FINISHED, UNFINISHED};
-use super::{Sqlite, part_id, samples};
+use super::{Sqlite, audit, part_id, samples};
+use crate::dashboard::model::audit::Audited;
 
 /// The file, held so that no dashboard opens it.
 pub struct SqliteSide(Sqlite);
@@ -219,6 +220,35 @@ impl Side for SqliteSide {
 
     async fn remove_samples(&mut self) -> Result<(), StoreError> {
         self.execute("DELETE FROM sample_chunk").await
+    }
+
+    async fn audit_after(&mut self, after: u64) -> Result<Vec<Audited>, StoreError> {
+        let statement = format!("SELECT {} FROM audit WHERE id > ? ORDER BY id LIMIT ?", audit::COLUMNS);
+        let rows = sqlx::query(sqlx::AssertSqlSafe(statement))
+            .bind(after as i64)
+            .bind(AUDIT_AT_ONCE)
+            .fetch_all(self.connection())
+            .await;
+        let read = rows.and_then(|rows| rows.iter().map(audit::read).collect());
+        read.map_err(|error| self.0.error(error))
+    }
+
+    async fn count_audit(&mut self) -> Result<Count, StoreError> {
+        let counted = sqlx::query_scalar("SELECT count(*) FROM audit").fetch_one(self.connection()).await;
+        let rows: i64 = counted.map_err(|error| self.0.error(error))?;
+        Ok(Count { rows: rows as u64, bytes: 0 })
+    }
+
+    async fn put_audit(&mut self, rows: Vec<Audited>) -> Result<(), StoreError> {
+        for row in rows {
+            let done = audit::insert(self.connection(), &row).await;
+            done.map_err(|error| self.0.error(error))?;
+        }
+        Ok(())
+    }
+
+    async fn remove_audit(&mut self) -> Result<(), StoreError> {
+        self.execute("DELETE FROM audit").await
     }
 
     async fn put_marks(&mut self, marks: Marks) -> Result<(), StoreError> {

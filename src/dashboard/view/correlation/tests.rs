@@ -162,6 +162,7 @@ fn state() -> PageState {
         reader: Arc::new(OneStory::new("", Material::default())),
         board: Arc::default(),
         schemas: Arc::default(),
+        desk: Arc::default(),
         queues: Arc::default(),
         overviews: Arc::default(),
         breakers: Arc::default(),

@@ -15,6 +15,7 @@ use crate::dashboard::view::escape::Html;
 use crate::dashboard::view::format;
 use crate::dashboard::view::frame::{Frame, Nav};
 use crate::dashboard::view::html::{PageResult, page};
+use crate::dashboard::view::operate;
 use crate::dashboard::view::visit::Visit;
 
 /// Links to traces by the names that spans give the queue.
@@ -192,6 +193,12 @@ impl OnePage {
 
     fn count(&self, value: &Option<f64>) -> Html {
         words::count(*value)
+    }
+
+    /// Where its messages are acted on, where Throughline can do so.
+    fn messages(&self) -> Option<String> {
+        let key = &self.queue.key;
+        operate::messages_link(&self.frame, &key.broker, &key.virtual_host, &key.name)
     }
 
     fn rate(&self, value: &Option<f64>) -> Html {
