@@ -95,7 +95,7 @@ async fn retries_end_with_the_budget() {
     assert!((109..=110).contains(&peer.asked()), "{} tries for 100 calls", peer.asked());
 
     let odd_only =
-        RetryLayer::new(Retry::new(backoff, RetryBudget::default())).only(|request| request % 2 == 1);
+        RetryLayer::new(Retry::new(backoff, RetryBudget::default())).only(|request: &u32| request % 2 == 1);
     let service = ServiceBuilder::new().layer(odd_only).service(peer.service());
     let before = peer.asked();
     service.clone().oneshot(2).await.expect_err("it fails");
