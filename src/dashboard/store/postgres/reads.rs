@@ -72,7 +72,8 @@ fn run(row: &PgRow) -> Result<RunMeta, sqlx::Error> {
         ..RunMeta::default()
     };
     let rest: Vec<u8> = row.try_get(9)?;
-    meta.with_rest(&rest).map_err(|error| sqlx::Error::Decode(error.into()))
+    let id = meta.id;
+    meta.with_rest(&rest).map_err(|error| sqlx::Error::Decode(format!("run {id}: {error}").into()))
 }
 
 fn number(row: &PgRow, column: usize) -> Result<u64, sqlx::Error> {

@@ -19,7 +19,7 @@ pub(super) const PAGES_AT_ONCE: usize = 256;
 pub(super) const RUNS_FIRST: usize = 8;
 
 /// Blocks kept open while one trace after the other is read, some 250 kB each.
-const OPEN_BLOCKS: usize = 24;
+pub(super) const OPEN_BLOCKS: usize = 24;
 /// Blocks that pay for another thread.
 const BLOCKS_A_THREAD: usize = 4;
 
@@ -88,6 +88,31 @@ impl Shared {
     }
 }
 
+/// Opens records, so many a thread at least: one share in this thread, for whom waking another one is dear, and the
+/// others beside it. Leaves out those that cannot be opened.
+pub(in super::super) async fn side_by_side<K: Send + 'static, T: Send + 'static>(
+    found: Vec<(K, Vec<u8>)>,
+    a_thread: usize,
+    open: fn(&[u8]) -> Option<T>,
+) -> Result<Vec<(K, T)>, StoreError> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = found.len().div_ceil(threads).max(a_thread);
+    let mut found = found.into_iter().peekable();
+    let mut next = || found.by_ref().take(share).collect::<Vec<_>>();
+    let open_all = move |share: Vec<(K, Vec<u8>)>| {
+        let opened = share.into_iter().filter_map(|(key, data)| Some((key, open(&data)?)));
+        opened.collect::<Vec<_>>()
+    };
+    let own = next();
+    let others = std::iter::from_fn(|| Some(next()).filter(|share| !share.is_empty()));
+    let others: Vec<_> = others.map(|share| tokio::task::spawn_blocking(move || open_all(share))).collect();
+    let mut opened = open_all(own);
+    for share in others {
+        opened.extend(share.await.map_err(|error| StoreError::Unavailable(error.to_string()))?);
+    }
+    Ok(opened)
+}
+
 /// The blocks opened last, the newest at the end.
 #[derive(Default)]
 pub(super) struct OpenBlocks(VecDeque<(u64, Arc<Block>)>);
@@ -125,21 +150,8 @@ impl Shared {
             return Ok(());
         }
         let found = if_readable(self.backend.blocks_at(&ids).await)?;
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let share = found.len().div_ceil(threads).max(BLOCKS_A_THREAD);
-        let mut shares = Vec::new();
-        let mut found = found.into_iter().peekable();
-        while found.peek().is_some() {
-            let share: Vec<(u64, Vec<u8>)> = found.by_ref().take(share).collect();
-            shares.push(tokio::task::spawn_blocking(move || {
-                let opened = share.into_iter().filter_map(|(id, data)| Some((id, Block::open(&data).ok()?)));
-                opened.collect::<Vec<_>>()
-            }));
-        }
-        for share in shares {
-            let opened = share.await.map_err(|error| StoreError::Unavailable(error.to_string()))?;
-            opened.into_iter().for_each(|(id, block)| open.put(id, Arc::new(block)));
-        }
+        let opened = side_by_side(found, BLOCKS_A_THREAD, |data| Block::open(data).ok()).await?;
+        opened.into_iter().for_each(|(id, block)| open.put(id, Arc::new(block)));
         Ok(())
     }
 

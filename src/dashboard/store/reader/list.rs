@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use super::super::engine::Shared;
 use super::super::entry::Entry;
-use super::super::run::{CHUNK, RunMeta};
+use super::super::run::{CHUNK, FilterKey, RunMeta};
 use super::super::{Cursor, Order, StoreError, TraceFilter, TracePage, Verdict};
+use super::ahead::OPEN_BLOCKS;
 use super::lookup::Contents;
 use super::search::{Search, dots, key};
 use crate::dashboard::model::{Trace, TraceId};
 
 /// Entries that are looked at together where they lie far apart.
 const AT_ONCE: usize = 64;
-/// Traces that are opened together.
-const OPENED_AT_ONCE: usize = 20;
+/// Traces that are opened together: all of a page of 20, and the one that tells that there is another page.
+const OPENED_AT_ONCE: usize = OPEN_BLOCKS;
 
 /// A run whose turn comes next, and which of its entries may be wanted; `None` for all.
 struct LinedUp<'a> {
@@ -32,7 +33,8 @@ impl LinedUp<'_> {
 
 /// Whether parts of a trace may lie in more than one place.
 fn is_in_pieces(id: TraceId, in_tail: bool, runs: &[Arc<RunMeta>]) -> bool {
-    usize::from(in_tail) + runs.iter().filter(|run| run.may_hold(id)).count() > 1
+    let key = FilterKey::of_trace(id);
+    usize::from(in_tail) + runs.iter().filter(|run| run.may_hold_key(key)).count() > 1
 }
 
 /// Whether entries are wanted in every fourth chunk or more often: then it pays to read neighbours along.

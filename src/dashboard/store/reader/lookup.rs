@@ -106,15 +106,17 @@ impl Shared {
         term: Term,
         pages: &[P],
     ) -> Result<Vec<u32>, StoreError> {
-        let found = find_in_pages(pages, run.pairs, term, run.entries);
+        let first = run.pages_of(term).map_or(0, |(first, _)| first);
+        let found = find_in_pages(pages, first, run.pairs, term, run.entries);
         let found = found.and_then(|found| match found.last() {
             Some(last) if *last >= run.entries => Err(StoreError::Damaged("it leads nowhere".into())),
             _ => Ok(found),
         });
         found.map_err(|error| {
-            let broken = pages.iter().position(|page| !check_page(page.as_ref())).unwrap_or(0);
-            let first = run.pages_of(term).map_or(0, |(first, _)| first);
-            self.at(&format!("run {}, page {}", run.id, first as usize + broken), error)
+            let is_broken =
+                |(page, number): &(&P, u32)| check_page(page.as_ref(), *number, run.pairs).is_err();
+            let broken = pages.iter().zip(first..).find(is_broken).map_or(first, |(_, number)| number);
+            self.at(&format!("run {}, page {broken}", run.id), error)
         })
     }
 

@@ -25,6 +25,8 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
+pub(super) use ahead::side_by_side;
+
 use super::block::ItemKind;
 use super::engine::QUEUE;
 use super::rates::BUCKET;

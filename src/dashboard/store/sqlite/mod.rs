@@ -1,8 +1,10 @@
 //! The store's tables in SQLite.
 //!
-//! One connection writes, a few read. WAL with `synchronous=FULL`: a commit is on disk when it returns.
+//! One connection writes, a few read, one writes the log back into the file ([`log`]). WAL with `synchronous=FULL`: a commit is on disk when it returns.
 
 mod ballast;
+mod blobs;
+mod log;
 mod open;
 mod reads;
 mod samples;
@@ -11,6 +13,7 @@ mod writes;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use sqlx::SqlitePool;
@@ -24,6 +27,7 @@ use super::pace::timed;
 use super::run::RunMeta;
 use super::series::chunk::{ChunkInfo, NewChunk, Wanted};
 use ballast::Ballast;
+use log::Log;
 pub use side::SqliteSide;
 
 /// Bits of a page's or chunk's number in its ID; the run's ID stands above them.
@@ -41,8 +45,9 @@ struct Writer {
 /// A SQLite file.
 pub struct Sqlite {
     path: PathBuf,
-    writer: Mutex<Writer>,
+    writer: Arc<Mutex<Writer>>,
     readers: SqlitePool,
+    log: Log,
     ballast: Ballast,
     /// Held for as long as the store is open, so that no second process writes to the same file.
     _lock: std::fs::File,
@@ -125,9 +130,7 @@ impl Backend for Sqlite {
     }
 
     async fn blocks_at(&self, ids: &[u64]) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
-        let ids = ids.iter().map(|id| *id as i64).collect();
-        let found = self.read_by_id("block", ids).await.map_err(|error| self.error(error))?;
-        Ok(found.into_iter().map(|(id, data)| (id as u64, data)).collect())
+        self.read_listed(ids).await.map_err(|error| self.error(error))
     }
 
     async fn chunks(&self, run: u64, first: u32, last: u32) -> Result<Vec<(u32, Vec<u8>)>, StoreError> {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
@@ -14,7 +15,7 @@ use sqlx::{ConnectOptions, Connection, SqlStr};
 use tokio::sync::Mutex;
 
 use super::super::OpenError;
-use super::{Ballast, FIRST, Sqlite, Writer};
+use super::{Ballast, FIRST, Log, Sqlite, Writer};
 
 /// `PRAGMA application_id` of our files: "THLN".
 const APPLICATION_ID: i64 = 0x5448_4c4e;
@@ -51,21 +52,12 @@ impl Sqlite {
         if std::fs::metadata(path).is_ok_and(|file| file.len() > 0) {
             check_owner(path).await?;
         }
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .page_size(4096)
-            .auto_vacuum(SqliteAutoVacuum::Incremental)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY)
-            .pragma("wal_autocheckpoint", "4000")
-            .pragma("journal_size_limit", "67108864")
-            .pragma("cache_size", "-4096")
-            .disable_statement_logging();
+        // The log is written back by a connection of its own, beside the commits.
+        let options = writing(path).pragma("wal_autocheckpoint", "0");
         let mut writer = options.connect().await.map_err(|error| trouble(path, &error))?;
         prepare(path, &mut writer).await?;
         check_version(&mut writer).await?;
+        let beside = options.connect().await.map_err(|error| trouble(path, &error))?;
         // Readers set nothing: even a pragma that changes nothing is a write to SQLite.
         let reading = SqliteConnectOptions::new()
             .filename(path)
@@ -79,14 +71,31 @@ impl Sqlite {
             .connect_with(reading)
             .await
             .map_err(|error| trouble(path, &error))?;
+        let writer = Arc::new(Mutex::new(Writer { connection: writer, next_block: FIRST }));
         Ok(Self {
             path: path.to_owned(),
-            writer: Mutex::new(Writer { connection: writer, next_block: FIRST }),
+            log: Log::over(beside, writer.clone()),
+            writer,
             readers,
             ballast: Ballast::beside(path),
             _lock: lock,
         })
     }
+}
+
+/// How a connection that writes is made.
+pub(super) fn writing(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .page_size(4096)
+        .auto_vacuum(SqliteAutoVacuum::Incremental)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY)
+        .pragma("journal_size_limit", "67108864")
+        .pragma("cache_size", "-4096")
+        .disable_statement_logging()
 }
 
 /// Takes the lock file beside the database. The system releases it however the process ends.
@@ -182,7 +191,7 @@ fn show(path: &Path) -> String {
 }
 
 /// Result codes: 26 is no database, 11 is damage, all else is that the file cannot be used.
-fn trouble(path: &Path, error: &sqlx::Error) -> OpenError {
+pub(super) fn trouble(path: &Path, error: &sqlx::Error) -> OpenError {
     let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
     let path = show(path);
     match code.parse::<u32>().unwrap_or(0) & 0xff {
