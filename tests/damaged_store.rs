@@ -263,8 +263,8 @@ async fn a_damaged_row_of_a_run_is_named_and_nothing_is_removed_for_it() {
             let (flag, name) = named(&place);
             let mut command = Command::new(common::binary());
             let free = ["--listen", "--otlp-grpc", "--otlp-http"].map(|flag| format!("{flag}=127.0.0.1:0"));
-            let command = command.arg("dashboard").args(free).args(["--store", &flag]);
-            let mut process = Process::start("the dashboard", command);
+            command.arg("dashboard").args(free).args(["--store", &flag]);
+            let mut process = Process::start("the dashboard", &mut command);
             assert_eq!(process.ended(20), Some(1), "{name}");
             let said = process.output();
             let line = said.lines().find(|line| line.contains(&name) && line.contains("run 2"));

@@ -14,7 +14,7 @@ use super::backend::Backend;
 use super::damage::{Damage, if_readable};
 use super::pack::Incoming;
 use super::postgres::Postgres;
-use super::reader::side_by_side;
+use super::reader::in_shares;
 use super::retention::{self, Limits};
 use super::run::{CHUNK, Chunk, RunMeta};
 use super::series::live::Live;
@@ -65,6 +65,14 @@ impl Index {
 
 /// An open chunk under its run and number.
 type KeptChunk = ((u64, u32), Arc<Chunk>);
+
+/// Reads and opens chunks. One that cannot be is named by who needs it.
+async fn opened(backend: Arc<dyn Backend>, places: Vec<(u64, u32)>) -> Result<Vec<KeptChunk>, StoreError> {
+    let found = if_readable(backend.chunks_at(&places).await)?;
+    let opened =
+        found.into_iter().filter_map(|(place, data)| Some((place, Arc::new(Chunk::open(&data).ok()?))));
+    Ok(opened.collect())
+}
 
 /// What the writer, the reads and retention share.
 pub(super) struct Shared {
@@ -317,10 +325,8 @@ impl Shared {
         wanted.dedup();
         wanted.retain(|place| self.kept_chunk(*place).is_none());
         if wanted.len() > 1 {
-            let found = if_readable(self.backend.chunks_at(&wanted).await)?;
-            // One that cannot be read is named by who needs it.
-            let opened = side_by_side(found, CHUNKS_A_THREAD, |data| Chunk::open(data).ok()).await?;
-            opened.into_iter().for_each(|(place, chunk)| self.keep_chunk(place, Arc::new(chunk)));
+            let opened = in_shares(wanted, CHUNKS_A_THREAD, |wanted| opened(self.backend.clone(), wanted));
+            opened.await?.into_iter().for_each(|(place, chunk)| self.keep_chunk(place, chunk));
         }
         Ok(())
     }

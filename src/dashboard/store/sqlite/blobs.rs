@@ -5,14 +5,16 @@
 //! beside them. Blobs that are joined are text to SQLite, which looks at none of its bytes, and the cast makes a blob of
 //! it again; the database is UTF-8, as every one is that nobody made otherwise.
 
-use sqlx::{AssertSqlSafe, Row, SqlitePool};
+use sqlx::{AssertSqlSafe, Row};
+
+use super::readers::Readers;
 
 /// A row's ID and its blob.
 type Blob = (i64, Vec<u8>);
 
 /// Rows of a table of blobs by their IDs, in no order.
 pub(super) async fn listed(
-    pool: &SqlitePool,
+    readers: &Readers,
     table: &'static str,
     ids: impl Iterator<Item = i64>,
 ) -> Result<Vec<Blob>, sqlx::Error> {
@@ -22,20 +24,26 @@ pub(super) async fn listed(
     }
     // One text instead of a parameter each: then the statement is the same every time, and is kept.
     let statement = joined(table, "id IN (SELECT value FROM json_each(?))");
-    let row =
-        sqlx::query(AssertSqlSafe(statement)).bind(format!("[{}]", ids.join(","))).fetch_one(pool).await?;
+    let row = sqlx::query(AssertSqlSafe(statement))
+        .bind(format!("[{}]", ids.join(",")))
+        .fetch_one(&mut *readers.one().await)
+        .await?;
     apart(row.try_get(0)?, row.try_get(1)?)
 }
 
 /// Rows of a table of blobs whose IDs are in a range, both ends included, in order.
 pub(super) async fn between(
-    pool: &SqlitePool,
+    readers: &Readers,
     table: &'static str,
     first: i64,
     last: i64,
 ) -> Result<Vec<Blob>, sqlx::Error> {
     let statement = joined(table, "id BETWEEN ? AND ?");
-    let row = sqlx::query(AssertSqlSafe(statement)).bind(first).bind(last).fetch_one(pool).await?;
+    let row = sqlx::query(AssertSqlSafe(statement))
+        .bind(first)
+        .bind(last)
+        .fetch_one(&mut *readers.one().await)
+        .await?;
     let mut found = apart(row.try_get(0)?, row.try_get(1)?)?;
     found.sort_unstable_by_key(|(id, _)| *id);
     Ok(found)
@@ -43,7 +51,7 @@ pub(super) async fn between(
 
 fn joined(table: &str, condition: &str) -> String {
     format!(
-        "SELECT group_concat(id || ' ' || length(data)), CAST(group_concat(data, '') AS BLOB)
+        "SELECT group_concat(id || ' ' || octet_length(data)), CAST(group_concat(data, '') AS BLOB)
          FROM {table} WHERE {condition}"
     )
 }
@@ -65,16 +73,20 @@ fn apart(list: Option<&str>, data: Option<&[u8]>) -> Result<Vec<Blob>, sqlx::Err
 
 #[cfg(test)]
 mod tests {
+    use sqlx::ConnectOptions as _;
+    use sqlx::sqlite::SqliteConnectOptions;
+
     use super::*;
 
     #[tokio::test]
     async fn blobs_come_out_as_they_went_in_whatever_their_bytes_are() {
-        let options = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
-        let pool = options.connect("sqlite::memory:").await.unwrap();
-        sqlx::query("CREATE TABLE block (id INTEGER PRIMARY KEY, data BLOB NOT NULL)")
-            .execute(&pool)
-            .await
-            .unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let options =
+            SqliteConnectOptions::new().filename(folder.path().join("a.db")).create_if_missing(true);
+        let mut writer = options.connect().await.unwrap();
+        let table = sqlx::query("CREATE TABLE block (id INTEGER PRIMARY KEY, data BLOB NOT NULL)");
+        table.execute(&mut writer).await.unwrap();
+        let readers = Readers::open(&options).await.unwrap();
         // Every byte, zeros, what no text has, nothing at all, and more than lies in one page.
         let all: Vec<u8> = (0..=255).collect();
         let blobs = [
@@ -87,18 +99,23 @@ mod tests {
         ];
         for (id, data) in &blobs {
             let insert = sqlx::query("INSERT INTO block VALUES (?, ?)").bind(id).bind(data);
-            insert.execute(&pool).await.unwrap();
+            insert.execute(&mut writer).await.unwrap();
         }
-        let mut found = listed(&pool, "block", blobs.iter().map(|(id, _)| *id).chain([7])).await.unwrap();
+        // What another program made of one may be a text with zeros in it.
+        let text = sqlx::query("INSERT INTO block VALUES (9, x'61' || x'00' || x'62ff')");
+        text.execute(&mut writer).await.unwrap();
+        assert_eq!(listed(&readers, "block", [9].into_iter()).await.unwrap(), [(9, b"a\0b\xff".to_vec())]);
+        sqlx::query("DELETE FROM block WHERE id = 9").execute(&mut writer).await.unwrap();
+        let mut found = listed(&readers, "block", blobs.iter().map(|(id, _)| *id).chain([7])).await.unwrap();
         let mut wanted = blobs.to_vec();
         found.sort();
         wanted.sort();
         assert_eq!(found, wanted);
-        assert_eq!(between(&pool, "block", i64::MIN, i64::MAX).await.unwrap(), wanted);
-        assert_eq!(between(&pool, "block", 4, 5).await.unwrap(), wanted[2..4]);
-        assert_eq!(between(&pool, "block", 6, 7).await.unwrap(), []);
-        assert_eq!(listed(&pool, "block", [].into_iter()).await.unwrap(), []);
-        assert_eq!(listed(&pool, "block", [7].into_iter()).await.unwrap(), []);
+        assert_eq!(between(&readers, "block", i64::MIN, i64::MAX).await.unwrap(), wanted);
+        assert_eq!(between(&readers, "block", 4, 5).await.unwrap(), wanted[2..4]);
+        assert_eq!(between(&readers, "block", 6, 7).await.unwrap(), []);
+        assert_eq!(listed(&readers, "block", [].into_iter()).await.unwrap(), []);
+        assert_eq!(listed(&readers, "block", [7].into_iter()).await.unwrap(), []);
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! The store's tables in SQLite.
 //!
-//! One connection writes, a few read, one writes the log back into the file ([`log`]). WAL with `synchronous=FULL`: a commit is on disk when it returns.
+//! One connection writes, a few read ([`readers`]), and one writes the log back into the file ([`log`]). WAL with `synchronous=FULL`: a commit is on disk when it returns.
 
 mod ballast;
 mod blobs;
 mod log;
 mod open;
+mod readers;
 mod reads;
 mod samples;
 mod side;
@@ -16,7 +17,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use sqlx::SqlitePool;
 use sqlx::sqlite::SqliteConnection;
 use tokio::sync::Mutex;
 
@@ -28,6 +28,7 @@ use super::run::RunMeta;
 use super::series::chunk::{ChunkInfo, NewChunk, Wanted};
 use ballast::Ballast;
 use log::Log;
+use readers::Readers;
 pub use side::SqliteSide;
 
 /// Bits of a page's or chunk's number in its ID; the run's ID stands above them.
@@ -46,7 +47,7 @@ struct Writer {
 pub struct Sqlite {
     path: PathBuf,
     writer: Arc<Mutex<Writer>>,
-    readers: SqlitePool,
+    readers: Readers,
     log: Log,
     ballast: Ballast,
     /// Held for as long as the store is open, so that no second process writes to the same file.

@@ -8,14 +8,13 @@ use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
-    SqliteAutoVacuum, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions,
-    SqliteSynchronous,
+    SqliteAutoVacuum, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, Connection, SqlStr};
 use tokio::sync::Mutex;
 
 use super::super::OpenError;
-use super::{Ballast, FIRST, Log, Sqlite, Writer};
+use super::{Ballast, FIRST, Log, Readers, Sqlite, Writer};
 
 /// `PRAGMA application_id` of our files: "THLN".
 const APPLICATION_ID: i64 = 0x5448_4c4e;
@@ -23,7 +22,6 @@ const APPLICATION_ID: i64 = 0x5448_4c4e;
 const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
 /// How long a write waits for a lock that another process holds.
 const BUSY: Duration = Duration::from_secs(4);
-const READERS: u32 = 4;
 
 /// The counters that say of what store this one is an unfinished or a finished copy.
 pub(super) const UNFINISHED: &str = "copy_of";
@@ -37,7 +35,7 @@ impl Sqlite {
         let store = Self::open_for_copy(path).await?;
         let unfinished = sqlx::query("SELECT 1 FROM counter WHERE name = ?")
             .bind(UNFINISHED)
-            .fetch_optional(&store.readers)
+            .fetch_optional(&mut *store.readers.one().await)
             .await
             .map_err(|error| trouble(path, &error))?;
         match unfinished {
@@ -65,12 +63,7 @@ impl Sqlite {
             .busy_timeout(BUSY)
             .pragma("cache_size", "-2048")
             .disable_statement_logging();
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .min_connections(1)
-            .connect_with(reading)
-            .await
-            .map_err(|error| trouble(path, &error))?;
+        let readers = Readers::open(&reading).await.map_err(|error| trouble(path, &error))?;
         let writer = Arc::new(Mutex::new(Writer { connection: writer, next_block: FIRST }));
         Ok(Self {
             path: path.to_owned(),

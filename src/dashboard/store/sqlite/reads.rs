@@ -19,10 +19,10 @@ impl Sqlite {
     /// The first block of the tail, and the ID that the next block gets.
     pub(super) async fn read_head(&self) -> Result<(u64, u64), sqlx::Error> {
         let last: Option<i64> =
-            sqlx::query_scalar("SELECT max(id) FROM block").fetch_one(&self.readers).await?;
+            sqlx::query_scalar("SELECT max(id) FROM block").fetch_one(&mut *self.readers.one().await).await?;
         let counter: Option<i64> =
             sqlx::query_scalar("SELECT value FROM counter WHERE name = 'first_of_tail'")
-                .fetch_optional(&self.readers)
+                .fetch_optional(&mut *self.readers.one().await)
                 .await?;
         let first_of_tail = counter.unwrap_or(1) as u64;
         let next_block = last.map_or(FIRST, |last| last as u64 + 1).max(first_of_tail).next_multiple_of(STEP);
@@ -32,14 +32,15 @@ impl Sqlite {
     pub(super) async fn read_runs(&self, after: u64) -> Result<Vec<RunMeta>, sqlx::Error> {
         let rows = sqlx::query("SELECT * FROM run WHERE id > ? ORDER BY id")
             .bind(after as i64)
-            .fetch_all(&self.readers)
+            .fetch_all(&mut *self.readers.one().await)
             .await?;
         rows.iter().map(read_run).collect()
     }
 
     pub(super) async fn read_kept(&self) -> Result<HashMap<u64, Kept>, sqlx::Error> {
-        let rows: Vec<(i64, i64, i64)> =
-            sqlx::query_as("SELECT id, spans, logs FROM run").fetch_all(&self.readers).await?;
+        let rows: Vec<(i64, i64, i64)> = sqlx::query_as("SELECT id, spans, logs FROM run")
+            .fetch_all(&mut *self.readers.one().await)
+            .await?;
         let kept = |(id, spans, logs)| (id as u64, Kept { spans: spans as u64, logs: logs as u64 });
         Ok(rows.into_iter().map(kept).collect())
     }
@@ -48,7 +49,7 @@ impl Sqlite {
         let ids: Vec<i64> = sqlx::query_scalar("SELECT id FROM block WHERE id BETWEEN ? AND ? ORDER BY id")
             .bind(first as i64)
             .bind(last as i64)
-            .fetch_all(&self.readers)
+            .fetch_all(&mut *self.readers.one().await)
             .await?;
         Ok(ids.into_iter().map(|id| id as u64).collect())
     }
@@ -56,7 +57,7 @@ impl Sqlite {
     pub(super) async fn read_block(&self, id: u64) -> Result<Option<Vec<u8>>, sqlx::Error> {
         sqlx::query_scalar("SELECT data FROM block WHERE id = ?")
             .bind(id as i64)
-            .fetch_optional(&self.readers)
+            .fetch_optional(&mut *self.readers.one().await)
             .await
     }
 
@@ -120,7 +121,11 @@ impl Sqlite {
             list.push_bind(*id as i64);
         }
         statement.push(")");
-        let bytes: i64 = statement.build_query_scalar().persistent(false).fetch_one(&self.readers).await?;
+        let bytes: i64 = statement
+            .build_query_scalar()
+            .persistent(false)
+            .fetch_one(&mut *self.readers.one().await)
+            .await?;
         Ok(bytes as u64)
     }
 
@@ -129,7 +134,7 @@ impl Sqlite {
             "SELECT (page_count - freelist_count) * page_size
              FROM pragma_page_count, pragma_freelist_count, pragma_page_size",
         )
-        .fetch_one(&self.readers)
+        .fetch_one(&mut *self.readers.one().await)
         .await?;
         row.try_get::<i64, _>(0).map(|bytes| bytes as u64)
     }
