@@ -7,7 +7,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{Mutex, Notify};
 use tokio_util::task::AbortOnDropHandle;
@@ -35,6 +37,9 @@ struct Due {
 }
 
 impl Log {
+    /// How long it waits, with the writer held up, for those who still read what was in the log before.
+    pub const PATIENCE: Duration = Duration::from_millis(20);
+
     /// Writes back over a connection of its own, in a task that ends with this.
     pub fn over(connection: SqliteConnection, writer: Arc<Mutex<Writer>>) -> Self {
         let due = Arc::new(Due::default());
@@ -63,19 +68,19 @@ async fn write_back(mut connection: SqliteConnection, writer: Arc<Mutex<Writer>>
 
 async fn all_of_it(connection: &mut SqliteConnection, writer: &Mutex<Writer>) -> Result<(), sqlx::Error> {
     for _ in 0..ROUNDS {
-        match timed("written back beside", checkpoint(connection)).await? {
-            0 => return Ok(()),
-            left if left <= FEW => break,
-            _ => {}
+        // What no reader stands in the way of.
+        if timed("written back beside", checkpoint(connection, "PASSIVE")).await? <= FEW {
+            break;
         }
     }
     let _held = writer.lock().await;
-    timed("written back", checkpoint(connection)).await.map(drop)
+    // With nobody left who reads in it, so that the next commit begins it anew.
+    timed("written back", checkpoint(connection, "RESTART")).await.map(drop)
 }
 
-/// Writes back what no reader stands in the way of; gives how many pages are left.
-async fn checkpoint(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
-    let (_, pages, done): (i64, i64, i64) =
-        sqlx::query_as("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(connection).await?;
+/// Gives how many pages are left.
+async fn checkpoint(connection: &mut SqliteConnection, mode: &'static str) -> Result<i64, sqlx::Error> {
+    let statement = AssertSqlSafe(format!("PRAGMA wal_checkpoint({mode})"));
+    let (_, pages, done): (i64, i64, i64) = sqlx::query_as(statement).fetch_one(connection).await?;
     Ok(pages - done)
 }

@@ -188,6 +188,9 @@ impl Sqlite {
     /// SQLite's result codes (<https://sqlite.org/rescode.html>): 11 and 26 are damage, all else may pass. 13 is a
     /// full disk, and so are mostly a write to a file (778) and to the log's index (4874) that failed.
     fn error(&self, error: sqlx::Error) -> StoreError {
+        if let sqlx::Error::Decode(why) = &error {
+            return StoreError::Damaged(why.to_string());
+        }
         let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
         let code = code.parse::<u32>().unwrap_or(0);
         if matches!(code & 0xff, 11 | 26) {

@@ -55,7 +55,8 @@ impl Sqlite {
         let mut writer = options.connect().await.map_err(|error| trouble(path, &error))?;
         prepare(path, &mut writer).await?;
         check_version(&mut writer).await?;
-        let beside = options.connect().await.map_err(|error| trouble(path, &error))?;
+        let beside = options.clone().busy_timeout(Log::PATIENCE).connect().await;
+        let beside = beside.map_err(|error| trouble(path, &error))?;
         // Readers set nothing: even a pragma that changes nothing is a write to SQLite.
         let reading = SqliteConnectOptions::new()
             .filename(path)
@@ -86,7 +87,7 @@ pub(super) fn writing(path: &Path) -> SqliteConnectOptions {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY)
-        .pragma("journal_size_limit", "67108864")
+        .pragma("journal_size_limit", "16777216")
         .pragma("cache_size", "-4096")
         .disable_statement_logging()
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row};
 
+use super::super::StoreError;
 use super::super::backend::{Head, Kept, Loaded, Part, STEP};
 use super::super::run::RunMeta;
 use super::{FIRST, PART_BITS, Sqlite, blobs, part_id};
@@ -156,5 +157,11 @@ fn read_run(row: &SqliteRow) -> Result<RunMeta, sqlx::Error> {
     };
     let rest: Vec<u8> = row.try_get("rest")?;
     let id = meta.id;
-    meta.with_rest(&rest).map_err(|error| sqlx::Error::Decode(format!("run {id}: {error}").into()))
+    meta.with_rest(&rest).map_err(|error| {
+        let why = match error {
+            StoreError::Damaged(why) => why,
+            other => other.to_string(),
+        };
+        sqlx::Error::Decode(format!("run {id}: {why}").into())
+    })
 }
