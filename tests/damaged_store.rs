@@ -183,6 +183,13 @@ async fn a_damaged_index_is_named_on_the_page_and_what_it_led_to_is_found_all_th
         drop(store);
         let (flag, name) = named(&place);
         for (what, sqlite, postgres, reds) in [
+            // Distances from pair to pair that can be read and are others than those that were written.
+            (
+                "page",
+                "UPDATE run_page SET data = substr(data, 1, 20) || x'0101' || substr(data, 23)",
+                "UPDATE throughline.run_page SET data = set_byte(set_byte(data, 20, 1), 21, 1)",
+                17,
+            ),
             (
                 "page",
                 "UPDATE run_page SET data = x'ff'",
@@ -225,6 +232,56 @@ async fn a_damaged_index_is_named_on_the_page_and_what_it_led_to_is_found_all_th
             let said = dashboard.process.output();
             let line = said.lines().find(|line| line.contains("ERROR") && line.contains(what));
             assert!(line.is_some_and(|line| line.contains(&name)), "{name} is not named: {said}");
+        }
+    }
+}
+
+/// Damage of what a run's row tells: its rates, services and filter, or the numbers beside them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_row_of_a_run_is_named_and_nothing_is_removed_for_it() {
+    let undo = ("UPDATE run SET entries = entries - 1", "UPDATE throughline.run SET entries = entries - 1");
+    for (sqlite, postgres, undo) in [
+        (
+            "UPDATE run SET entries = entries + 1",
+            "UPDATE throughline.run SET entries = entries + 1",
+            Some(undo),
+        ),
+        (
+            "UPDATE run SET rest = substr(rest, 1, 40) || x'5a5a' || substr(rest, 43)",
+            "UPDATE throughline.run SET rest = set_byte(rest, 41, 255 - get_byte(rest, 41))",
+            None,
+        ),
+    ] {
+        for place in places().await {
+            let store = place.open().await;
+            for first in (1..=17_000).step_by(1_000) {
+                let spans = (first..first + 1_000).map(|number| span(number, 1, "GET /", 60_000 - number));
+                send(&store, "shop", &spans.collect::<Vec<_>>()).await;
+            }
+            common::eventually("a run is sealed", 30, async || {
+                (store.holdings().await.unwrap().runs == 1).then_some(())
+            })
+            .await;
+            let before = store.holdings().await.unwrap();
+            store.close().await;
+            drop(store);
+            place.change(sqlite, postgres).await;
+            let (flag, name) = named(&place);
+            let mut command = Command::new(common::binary());
+            let free = ["--listen", "--otlp-grpc", "--otlp-http"].map(|flag| format!("{flag}=127.0.0.1:0"));
+            command.arg("dashboard").args(free).args(["--store", &flag]);
+            let mut process = Process::start("the dashboard", &mut command);
+            assert_eq!(process.ended(20), Some(1), "{name}");
+            let said = process.output();
+            let line = said.lines().find(|line| line.contains(&name) && line.contains("run 1:"));
+            assert!(line.is_some(), "{name}, run 1 is not named: {said}");
+            // Undone, all is there.
+            if let Some((sqlite, postgres)) = undo {
+                place.change(sqlite, postgres).await;
+                let store = place.open().await;
+                assert_eq!(store.holdings().await.unwrap().spans, before.spans, "{name}");
+                store.close().await;
+            }
         }
     }
 }

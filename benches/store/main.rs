@@ -3,7 +3,8 @@
 //!
 //! `scripts/bench-store` runs it with ten million spans and writes `target/bench-store-*.json`. By itself:
 //! `cargo bench --bench store`. Settings by variable: `BENCH_SPANS` (1000000), `BENCH_SENDERS` (8), `BENCH_STORE`
-//! (`sqlite` or `postgres`), `BENCH_JSON` (a file).
+//! (`sqlite` or `postgres`), `BENCH_JSON` (a file), `BENCH_FILE` (the store, in a folder of its own, which stays; where it is
+//! there already nothing is sent, and only the store's own reads are measured; with `BENCH_ASK` those of whose name it is part).
 //!
 //! * [`server`]: the process under test and what the system says of it.
 //! * [`send`]: spans on their way. * [`ask`]: pages and reads. * [`report`]: the table.
@@ -43,8 +44,13 @@ fn main() {
 }
 
 async fn run(spans: u64, senders: u64) {
-    let place = Place::new(std::env::var("BENCH_STORE").as_deref().unwrap_or("sqlite")).await;
+    let file = std::env::var_os("BENCH_FILE").map(std::path::PathBuf::from);
+    let is_there = file.as_ref().is_some_and(|file| file.exists());
+    let place = Place::new(std::env::var("BENCH_STORE").as_deref().unwrap_or("sqlite"), file).await;
     let mut report = Report::of(place.engine(), spans);
+    if is_there {
+        return ask::in_process(&mut report, &place, spans, workload::now()).await;
+    }
     let server = Server::start(&place);
     report.row("RSS idle", "MB", server.rss_mb());
     let begin = workload::now() - spans / PER_REQUEST * 1_000_000;

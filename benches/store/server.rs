@@ -12,24 +12,28 @@ use super::common::postgres::{Database, Server as Postgres};
 
 /// Where the store is.
 pub enum Place {
-    Sqlite(tempfile::TempDir),
+    Sqlite { file: PathBuf, _folder: Option<tempfile::TempDir> },
     Postgres { server: Arc<Postgres>, database: Database },
 }
 
 impl Place {
-    /// A new one: `sqlite`, or `postgres` on a server of its own.
-    pub async fn new(engine: &str) -> Self {
+    /// A new one: `sqlite`, or `postgres` on a server of its own; or a file of SQLite's.
+    pub async fn new(engine: &str, file: Option<PathBuf>) -> Self {
         if engine == "postgres" {
             let server = Postgres::own().await;
             let database = server.database().await;
             return Self::Postgres { server, database };
         }
-        Self::Sqlite(tempfile::tempdir().expect("a folder"))
+        if let Some(file) = file {
+            return Self::Sqlite { file, _folder: None };
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        Self::Sqlite { file: folder.path().join("bench.db"), _folder: Some(folder) }
     }
 
     pub fn engine(&self) -> &'static str {
         match self {
-            Self::Sqlite(_) => "sqlite",
+            Self::Sqlite { .. } => "sqlite",
             Self::Postgres { .. } => "postgres",
         }
     }
@@ -37,7 +41,7 @@ impl Place {
     /// As `--store` takes it.
     pub fn url(&self) -> String {
         match self {
-            Self::Sqlite(folder) => format!("sqlite://{}", folder.path().join("bench.db").display()),
+            Self::Sqlite { file, .. } => format!("sqlite://{}", file.display()),
             Self::Postgres { database, .. } => database.url(),
         }
     }
@@ -49,7 +53,7 @@ impl Place {
     /// Bytes of the files.
     pub fn disk(&self) -> u64 {
         match self {
-            Self::Sqlite(folder) => files(folder.path()),
+            Self::Sqlite { file, .. } => files(file.parent().expect("a folder")),
             Self::Postgres { server, .. } => files(&server.socket().join("base")),
         }
     }
@@ -57,7 +61,7 @@ impl Place {
     /// CPU seconds of the database's processes.
     fn cpu_s(&self) -> f64 {
         match self {
-            Self::Sqlite(_) => 0.0,
+            Self::Sqlite { .. } => 0.0,
             Self::Postgres { server, .. } => family(&server.socket()).into_iter().map(cpu_s).sum(),
         }
     }

@@ -1,5 +1,7 @@
 //! `throughline dashboard`: the receiver, the store and the pages.
 
+use std::io;
+
 use crate::comms::shutdown;
 use crate::config::dashboard::DashboardSettings;
 use crate::dashboard::collect::{self, Broker, Tap, TapSettings};
@@ -30,8 +32,21 @@ pub struct Args {
 
 /// Serves until the process is asked to end.
 pub async fn run(args: Args) -> anyhow::Result<()> {
+    logs::init(&args.settings.log)?;
+    let end_with_stdin = args.end_with_stdin;
+    let dashboard = Dashboard::start(settings(args)?).await?;
+    tracing::info!("pages on http://{}", dashboard.listen);
+    tracing::info!("OTLP over gRPC on {}", dashboard.otlp_grpc);
+    tracing::info!("OTLP over HTTP on {}", dashboard.otlp_http);
+    if let Some(zipkin) = dashboard.zipkin {
+        tracing::info!("Zipkin's spans on {zipkin}");
+    }
+    tracing::info!("store is {}", dashboard.store_location());
+    until(shutdown::requested(end_with_stdin), dashboard).await
+}
+
+fn settings(args: Args) -> anyhow::Result<Settings> {
     let given = args.settings;
-    logs::init(&given.log)?;
     let brokers = Broker::read(&given.rabbitmq_api)?;
     let known: Vec<Known> = brokers
         .iter()
@@ -41,7 +56,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             login: broker.login(),
         })
         .collect();
-    let settings = Settings {
+    Ok(Settings {
         listen: given.listen,
         otlp_grpc: given.otlp_grpc,
         otlp_http: given.otlp_http,
@@ -84,17 +99,65 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         },
         schemas: Schemas::read(&given.descriptor_set)?,
         first_request: Settings::FIRST_REQUEST,
+    })
+}
+
+/// Serves until the process is asked to end, or the store cannot go on.
+async fn until(
+    requested: impl Future<Output = io::Result<&str>>,
+    dashboard: Dashboard,
+) -> anyhow::Result<()> {
+    tokio::select! {
+        requested = requested => requested?,
+        () = dashboard.broken() => anyhow::bail!(
+            "the store {} has ended by a fault of the program, which is told above; what was acknowledged is kept: start the dashboard again, and report the fault",
+            dashboard.store_location(),
+        ),
     };
-    let dashboard = Dashboard::start(settings).await?;
-    tracing::info!("pages on http://{}", dashboard.listen);
-    tracing::info!("OTLP over gRPC on {}", dashboard.otlp_grpc);
-    tracing::info!("OTLP over HTTP on {}", dashboard.otlp_http);
-    if let Some(zipkin) = dashboard.zipkin {
-        tracing::info!("Zipkin's spans on {zipkin}");
-    }
-    tracing::info!("store is {}", dashboard.store_location());
-    shutdown::requested(args.end_with_stdin).await?;
     tracing::info!("ending: no new requests, writing what has come");
     dashboard.stop().await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::time::Duration;
+
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    /// A dashboard on a file, at free ports.
+    async fn dashboard(file: &str) -> Dashboard {
+        let free = ["--listen", "--otlp-grpc", "--otlp-http"].map(|flag| [flag, "127.0.0.1:0"]);
+        let line = ["dashboard", "--store", file].into_iter().chain(free.into_iter().flatten());
+        Dashboard::start(settings(Line::parse_from(line).args).unwrap()).await.unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_fault_of_the_writer_is_an_error_that_names_the_store() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = format!("sqlite://{}", folder.path().join("a.db").display());
+        let first = dashboard(&file).await;
+        first.break_store().await;
+        let ended = tokio::time::timeout(Duration::from_secs(20), until(pending(), first)).await;
+        let error = ended.expect("it ends").expect_err("with an error").to_string();
+        assert!(error.contains("a.db") && error.contains("start the dashboard again"), "{error}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn without_a_fault_it_serves_until_it_is_asked_to_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = format!("sqlite://{}", folder.path().join("a.db").display());
+        let first = dashboard(&file).await;
+        until(async { Ok("interrupted") }, first).await.unwrap();
+        dashboard(&file).await.stop().await;
+    }
 }

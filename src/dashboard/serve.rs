@@ -210,9 +210,20 @@ impl Dashboard {
         })
     }
 
+    /// Makes the store's writer panic.
+    #[cfg(test)]
+    pub async fn break_store(&self) {
+        self.store.break_writer().await;
+    }
+
     /// Where its store is, without any password.
     pub fn store_location(&self) -> String {
         self.store.location()
+    }
+
+    /// Waits until the store has ended by a panic. Then there is nothing to be drained: who is not answered sends again.
+    pub async fn broken(&self) {
+        self.store.broken().await;
     }
 
     /// Ends in the order of the flow: unready, stop accepting, drain, commit, close.

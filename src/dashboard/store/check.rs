@@ -86,9 +86,8 @@ impl Checking<'_> {
     async fn run(&mut self, run: &RunMeta) -> Result<(), StoreError> {
         self.checked.runs += 1;
         let places = self.blocks(run.first_block..run.last_block + 1, run.gone()).await?;
-        let unreadable = || StoreError::Damaged("its pairs cannot be read".into());
         for number in 0..run.resources_page() {
-            self.page(run, number, |page| check_page(page).then_some(()).ok_or_else(unreadable)).await?;
+            self.page(run, number, |page| check_page(page, number, run.pairs)).await?;
         }
         self.page(run, run.resources_page(), |page| resources_with(page, &[])).await?;
         for number in run.rates.pages() {

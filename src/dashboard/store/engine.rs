@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::backend::Backend;
 use super::damage::{Damage, if_readable};
 use super::pack::Incoming;
 use super::postgres::Postgres;
+use super::reader::in_shares;
 use super::retention::{self, Limits};
 use super::run::{CHUNK, Chunk, RunMeta};
 use super::series::live::Live;
@@ -34,6 +36,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const COMMITTED: Duration = Duration::from_secs(5);
 /// Open chunks kept, some 35 kB each: as many as a chart of 600 failed traces needs where one in fifty fails.
 const CHUNKS_KEPT: usize = 256;
+/// Chunks that pay for another thread.
+const CHUNKS_A_THREAD: usize = 8;
 /// Chunks read at once where neighbours are likely to be wanted.
 const CHUNKS_AHEAD: u32 = 16;
 
@@ -62,6 +66,14 @@ impl Index {
 /// An open chunk under its run and number.
 type KeptChunk = ((u64, u32), Arc<Chunk>);
 
+/// Reads and opens chunks. One that cannot be is named by who needs it.
+async fn opened(backend: Arc<dyn Backend>, places: Vec<(u64, u32)>) -> Result<Vec<KeptChunk>, StoreError> {
+    let found = if_readable(backend.chunks_at(&places).await)?;
+    let opened =
+        found.into_iter().filter_map(|(place, data)| Some((place, Arc::new(Chunk::open(&data).ok()?))));
+    Ok(opened.collect())
+}
+
 /// What the writer, the reads and retention share.
 pub(super) struct Shared {
     pub backend: Arc<dyn Backend>,
@@ -73,6 +85,19 @@ pub(super) struct Shared {
     /// Bytes of the logs of runs, where they are limited; as of the last look.
     pub log_bytes: AtomicU64,
     chunks: Mutex<VecDeque<KeptChunk>>,
+    /// Cancelled when a part of the store that works by itself has ended by a panic.
+    broken: CancellationToken,
+}
+
+/// Tells that who holds it has panicked: what is in memory may be half changed, and nobody mends it.
+pub(super) struct Alarm(CancellationToken);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.cancel();
+        }
+    }
 }
 
 /// The store. Dropping it ends the writer after what is queued; [`Store::close`] waits for that.
@@ -123,13 +148,18 @@ impl Store {
             damage: Damage::default(),
             log_bytes: AtomicU64::default(),
             chunks: Mutex::default(),
+            broken: CancellationToken::new(),
         });
         retention::sweep(&shared, loaded.first_of_tail).await?;
         let (jobs, queue) = mpsc::channel(QUEUE);
         let writer = Writer::new(shared.clone(), &loaded, keys).await?;
+        let alarm = shared.alarm();
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || writer.run(queue))
+            .spawn(move || {
+                let _alarm = alarm;
+                writer.run(queue);
+            })
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let retention = tokio::spawn(retention::run(shared.clone()));
         Ok(Self {
@@ -155,6 +185,12 @@ impl Store {
             // The writer has all replies sent when it ends; a panic in it was logged by the hook.
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
+    }
+
+    /// Waits until a part of it has ended by a panic, which its message went before. From then on nothing is taken in
+    /// and reads may fail: who runs the store ends, and what was acknowledged is there at the next start.
+    pub async fn broken(&self) {
+        self.shared.broken.cancelled().await;
     }
 
     /// Batches waiting for the writer.
@@ -217,7 +253,31 @@ impl Store {
     }
 }
 
+#[cfg(test)]
+impl Store {
+    /// Makes the writer panic, as a fault in packing would: by a span whose bytes are not there.
+    pub async fn break_writer(&self) {
+        use crate::dashboard::model::proto::{put_bytes, put_message};
+        let span = |out: &mut Vec<u8>| {
+            put_bytes(out, 1, &[7; 16]);
+            put_bytes(out, 2, &[7; 8]);
+        };
+        let mut body = Vec::new();
+        put_message(&mut body, 1, |out| put_message(out, 2, |out| put_message(out, 2, span)));
+        let batch = Batch::traces(body.into(), &Keys::default()).expect("a valid request");
+        let mut incoming = Incoming::new(batch);
+        incoming.batch.buffer = bytes::Bytes::new();
+        let answer = self.hand_over(1, incoming, Points::default()).await;
+        assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
+    }
+}
+
 impl Shared {
+    /// To be held by what works by itself for as long as it does.
+    pub fn alarm(&self) -> Alarm {
+        Alarm(self.broken.clone())
+    }
+
     /// The runs as they are now.
     pub fn runs(&self) -> Arc<Vec<Arc<RunMeta>>> {
         self.index.read().expect("no holder panics").runs.clone()
@@ -265,12 +325,8 @@ impl Shared {
         wanted.dedup();
         wanted.retain(|place| self.kept_chunk(*place).is_none());
         if wanted.len() > 1 {
-            for (place, data) in if_readable(self.backend.chunks_at(&wanted).await)? {
-                // One that cannot be read is named by who needs it.
-                if let Ok(chunk) = Chunk::open(&data) {
-                    self.keep_chunk(place, Arc::new(chunk));
-                }
-            }
+            let opened = in_shares(wanted, CHUNKS_A_THREAD, |wanted| opened(self.backend.clone(), wanted));
+            opened.await?.into_iter().for_each(|(place, chunk)| self.keep_chunk(place, chunk));
         }
         Ok(())
     }

@@ -80,7 +80,7 @@ impl Limits {
 
 /// Removes what is too old or too much, pass by pass, until it is aborted.
 pub async fn run(shared: Arc<Shared>) {
-    let (started_at, started) = (now(), Instant::now());
+    let (started_at, started, _alarm) = (now(), Instant::now(), shared.alarm());
     let mut interval = tokio::time::interval(shared.limits.every);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut swept, mut log_bytes) = (false, LogBytes::default());

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use sqlx::postgres::PgRow;
 use sqlx::{Connection, PgConnection, QueryBuilder, Row};
 
+use super::super::StoreError;
 use super::super::backend::{Head, Kept, Loaded, Part};
 use super::super::run::RunMeta;
 
@@ -72,7 +73,14 @@ fn run(row: &PgRow) -> Result<RunMeta, sqlx::Error> {
         ..RunMeta::default()
     };
     let rest: Vec<u8> = row.try_get(9)?;
-    meta.with_rest(&rest).map_err(|error| sqlx::Error::Decode(error.into()))
+    let id = meta.id;
+    meta.with_rest(&rest).map_err(|error| {
+        let why = match error {
+            StoreError::Damaged(why) => why,
+            other => other.to_string(),
+        };
+        sqlx::Error::Decode(format!("run {id}: {why}").into())
+    })
 }
 
 fn number(row: &PgRow, column: usize) -> Result<u64, sqlx::Error> {

@@ -4,8 +4,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use tokio_util::task::AbortOnDropHandle;
+
 use super::super::StoreError;
-use super::super::backend::Part;
+use super::super::backend::{Backend, Part};
 use super::super::block::Block;
 use super::super::damage::if_readable;
 use super::super::engine::Shared;
@@ -19,9 +21,9 @@ pub(super) const PAGES_AT_ONCE: usize = 256;
 pub(super) const RUNS_FIRST: usize = 8;
 
 /// Blocks kept open while one trace after the other is read, some 250 kB each.
-const OPEN_BLOCKS: usize = 24;
+pub(super) const OPEN_BLOCKS: usize = 24;
 /// Blocks that pay for another thread.
-const BLOCKS_A_THREAD: usize = 4;
+pub(super) const BLOCKS_A_THREAD: usize = 4;
 
 /// Pages that were read, by run and number.
 #[derive(Default)]
@@ -88,24 +90,46 @@ impl Shared {
     }
 }
 
+/// Does work in shares side by side, of so many items each at least: one share here, for whom waking another thread is
+/// dear, and the others beside it. A share reads for itself, so that one reads while another opens.
+pub(in super::super) async fn in_shares<T, R, F>(
+    mut items: Vec<T>,
+    least: usize,
+    work: impl Fn(Vec<T>) -> F,
+) -> Result<Vec<R>, StoreError>
+where
+    R: Send + 'static,
+    F: Future<Output = Result<Vec<R>, StoreError>> + Send + 'static,
+{
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = items.len().div_ceil(threads).max(least);
+    let mut others = Vec::new();
+    while items.len() > share {
+        let work = work(items.split_off(items.len() - share));
+        others.push(AbortOnDropHandle::new(tokio::spawn(work)));
+    }
+    let mut done = work(items).await?;
+    for other in others {
+        done.extend(other.await.map_err(|error| StoreError::Unavailable(error.to_string()))??);
+    }
+    Ok(done)
+}
+
 /// The blocks opened last, the newest at the end.
 #[derive(Default)]
 pub(super) struct OpenBlocks(VecDeque<(u64, Arc<Block>)>);
 
 impl OpenBlocks {
-    /// Whether a block is open.
-    pub fn has(&self, id: u64) -> bool {
-        self.0.iter().any(|(known, _)| *known == id)
-    }
-
-    fn put(&mut self, id: u64, block: Arc<Block>) {
+    /// Keeps a block open instead of the one that was used longest ago.
+    pub fn put(&mut self, id: u64, block: Arc<Block>) {
         if self.0.len() >= OPEN_BLOCKS {
             self.0.pop_front();
         }
         self.0.push_back((id, block));
     }
 
-    fn get(&mut self, id: u64) -> Option<Arc<Block>> {
+    /// A block, if it is open.
+    pub fn get(&mut self, id: u64) -> Option<Arc<Block>> {
         let at = self.0.iter().position(|(known, _)| *known == id)?;
         let found = self.0.remove(at)?;
         self.0.push_back(found.clone());
@@ -113,36 +137,17 @@ impl OpenBlocks {
     }
 }
 
-impl Shared {
-    /// Opens blocks that are not open yet, side by side where there are several. Those that cannot be read are left
-    /// to [`Shared::open_block`], which says so where it matters.
-    pub(super) async fn open_ahead(&self, ids: &[u64], open: &mut OpenBlocks) -> Result<(), StoreError> {
-        let mut ids: Vec<u64> = ids.iter().copied().filter(|id| !open.has(*id)).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        ids.truncate(OPEN_BLOCKS);
-        if ids.len() < 2 {
-            return Ok(());
-        }
-        let found = if_readable(self.backend.blocks_at(&ids).await)?;
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let share = found.len().div_ceil(threads).max(BLOCKS_A_THREAD);
-        let mut shares = Vec::new();
-        let mut found = found.into_iter().peekable();
-        while found.peek().is_some() {
-            let share: Vec<(u64, Vec<u8>)> = found.by_ref().take(share).collect();
-            shares.push(tokio::task::spawn_blocking(move || {
-                let opened = share.into_iter().filter_map(|(id, data)| Some((id, Block::open(&data).ok()?)));
-                opened.collect::<Vec<_>>()
-            }));
-        }
-        for share in shares {
-            let opened = share.await.map_err(|error| StoreError::Unavailable(error.to_string()))?;
-            opened.into_iter().for_each(|(id, block)| open.put(id, Arc::new(block)));
-        }
-        Ok(())
-    }
+/// Reads and opens blocks, but for those that cannot be.
+pub(super) async fn opened(
+    backend: Arc<dyn Backend>,
+    ids: Vec<u64>,
+) -> Result<Vec<(u64, Arc<Block>)>, StoreError> {
+    let found = if_readable(backend.blocks_at(&ids).await)?;
+    let opened = found.into_iter().filter_map(|(id, data)| Some((id, Arc::new(Block::open(&data).ok()?))));
+    Ok(opened.collect())
+}
 
+impl Shared {
     /// One block; `None` where it was packed anew or dropped meanwhile.
     pub(super) async fn open_block(
         &self,

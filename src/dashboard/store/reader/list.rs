@@ -3,18 +3,49 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
+use futures_util::future::try_join;
+
 use super::super::engine::Shared;
 use super::super::entry::Entry;
 use super::super::run::{CHUNK, RunMeta};
 use super::super::{Cursor, Order, StoreError, TraceFilter, TracePage, Verdict};
+use super::ahead::{OPEN_BLOCKS, Pages};
 use super::lookup::Contents;
+use super::needles::Needles;
 use super::search::{Search, dots, key};
 use crate::dashboard::model::{Trace, TraceId};
 
 /// Entries that are looked at together where they lie far apart.
 const AT_ONCE: usize = 64;
-/// Traces that are opened together.
-const OPENED_AT_ONCE: usize = 20;
+/// Spans after which no further trace is opened with them.
+const SPANS_AT_ONCE: usize = 4096;
+
+/// How much is opened together.
+struct AtOnce {
+    traces: usize,
+}
+
+impl AtOnce {
+    /// As many traces as may be wanted still. Some may have been looked at when one before them was, and wait for their
+    /// turn.
+    fn of(search: &Search<'_>) -> Self {
+        let wanted = search.to_open().clamp(1, OPENED_AT_ONCE);
+        Self { traces: wanted.saturating_sub(search.judged.len()).max(1) }
+    }
+
+    /// The first of some traces.
+    fn take(self, entries: impl Iterator<Item = Entry>) -> Vec<Entry> {
+        let mut spans = 0;
+        let few = |entry: &Entry| {
+            let before = spans;
+            spans += entry.summary.spans as usize;
+            before < SPANS_AT_ONCE
+        };
+        entries.take(self.traces).take_while(few).collect()
+    }
+}
+/// Traces that are opened together: all of a page of 20, and the one that tells that there is another page.
+const OPENED_AT_ONCE: usize = OPEN_BLOCKS;
 
 /// A run whose turn comes next, and which of its entries may be wanted; `None` for all.
 struct LinedUp<'a> {
@@ -30,11 +61,6 @@ impl LinedUp<'_> {
     }
 }
 
-/// Whether parts of a trace may lie in more than one place.
-fn is_in_pieces(id: TraceId, in_tail: bool, runs: &[Arc<RunMeta>]) -> bool {
-    usize::from(in_tail) + runs.iter().filter(|run| run.may_hold(id)).count() > 1
-}
-
 /// Whether entries are wanted in every fourth chunk or more often: then it pays to read neighbours along.
 fn is_dense(ordinals: &[u32], run: &RunMeta) -> bool {
     ordinals.len() * CHUNK * 4 >= run.entries as usize
@@ -43,14 +69,21 @@ fn is_dense(ordinals: &[u32], run: &RunMeta) -> bool {
 impl Shared {
     pub(super) async fn page(&self, filter: &TraceFilter) -> Result<TracePage, StoreError> {
         let mut search = Search::new(filter);
-        let runs = self.search_tail(&mut search).await?;
+        let (open, runs) = self.offer_tail(&mut search);
         let mut newest_first: VecDeque<_> =
             runs.iter().filter(|run| run.overlaps(search.from, search.to)).collect();
         newest_first.make_contiguous().sort_by_key(|run| std::cmp::Reverse(run.max_start));
+        let mut pages = None;
+        if !open.is_empty() {
+            // What comes after the tail is looked up while the tail's traces are opened.
+            let needles = Needles::of(filter);
+            let first = self.pages_ahead(&needles, &newest_first, search.runs_ahead);
+            pages = Some(try_join(self.judge_tail(open, &runs, &mut search), first).await?.1);
+        }
         let mut lined_up = VecDeque::new();
         loop {
             if lined_up.is_empty() {
-                lined_up = self.line_up(&mut newest_first, &mut search).await?;
+                lined_up = self.line_up(&mut newest_first, pages.take(), &mut search).await?;
             }
             let Some(LinedUp { run, .. }) = lined_up.front() else { break };
             if search.is_done_before(run.max_start) || search.is_spent() {
@@ -69,13 +102,18 @@ impl Shared {
         self.finish(search, &runs).await
     }
 
-    /// Takes the next runs, with what was found in each of them, and reads the chunks that are wanted first.
+    /// Takes the next runs, with what was found in each of them, and reads the chunks that are wanted first; `pages` are
+    /// theirs where they were read already.
     async fn line_up<'a>(
         &self,
         newest_first: &mut VecDeque<&'a Arc<RunMeta>>,
+        pages: Option<Pages>,
         search: &mut Search<'_>,
     ) -> Result<VecDeque<LinedUp<'a>>, StoreError> {
-        let pages = self.pages_ahead(&search.needles, newest_first, search.runs_ahead).await?;
+        let pages = match pages {
+            Some(pages) => pages,
+            None => self.pages_ahead(&search.needles, newest_first, search.runs_ahead).await?,
+        };
         let mut lined_up = VecDeque::new();
         for run in newest_first.drain(..pages.runs) {
             let within = run.ordinals_in(search.from, search.to);
@@ -94,26 +132,33 @@ impl Shared {
         Ok(lined_up)
     }
 
-    /// Offers the tail's entries, newest first; gives the runs that stood beside it.
-    async fn search_tail(&self, search: &mut Search<'_>) -> Result<Arc<Vec<Arc<RunMeta>>>, StoreError> {
-        let (open, runs) = {
-            let index = self.index.read().expect("no holder panics");
-            let found = search.needles.in_tail(&index.tail);
-            let open = match found.filter(|found| found.len() < index.tail.entries().len() / 8 + 8) {
-                Some(found) => {
-                    let entries = index.tail.entries();
-                    let mut found: Vec<&Entry> = found.iter().map(|at| &entries[*at as usize]).collect();
-                    found.sort_by_key(|entry| std::cmp::Reverse(entry.summary.start));
-                    search.offer_newest(found.into_iter())
-                }
-                None => search.offer_newest(index.tail.newest(search.from, search.to)),
-            };
-            (open, index.runs.clone())
+    /// Offers the tail's entries, newest first; gives the traces that are to be opened, and the runs that stood beside it.
+    fn offer_tail(&self, search: &mut Search<'_>) -> (Vec<TraceId>, Arc<Vec<Arc<RunMeta>>>) {
+        let index = self.index.read().expect("no holder panics");
+        let found = search.needles.in_tail(&index.tail);
+        let open = match found.filter(|found| found.len() < index.tail.entries().len() / 8 + 8) {
+            Some(found) => {
+                let entries = index.tail.entries();
+                let mut found: Vec<&Entry> = found.iter().map(|at| &entries[*at as usize]).collect();
+                found.sort_by_key(|entry| std::cmp::Reverse(entry.summary.start));
+                search.offer_newest(found.into_iter())
+            }
+            None => search.offer_newest(index.tail.newest(search.from, search.to)),
         };
+        (open, index.runs.clone())
+    }
+
+    /// Looks at the spans of the tail's traces, newest first, until there are enough.
+    async fn judge_tail(
+        &self,
+        open: Vec<TraceId>,
+        runs: &[Arc<RunMeta>],
+        search: &mut Search<'_>,
+    ) -> Result<(), StoreError> {
         for (index, id) in open.iter().copied().enumerate() {
-            if index % OPENED_AT_ONCE == 0 {
-                let blocks = self.tail_blocks(&open[index..open.len().min(index + OPENED_AT_ONCE)]);
-                self.open_ahead(&blocks, &mut search.open).await?;
+            if !search.judged.contains_key(&id) {
+                let next = self.next_of_tail(&open[index..], search);
+                self.judge_ahead(next, runs, search).await?;
             }
             let entry = self.index.read().expect("no holder panics").tail.trace(id).cloned();
             // Sealed meanwhile where it is not there.
@@ -122,14 +167,14 @@ impl Shared {
                 None => self.entry(id).await?,
             };
             if let Some(entry) = entry {
-                self.judge(entry, &runs, search).await?;
+                self.judge(entry, runs, search).await?;
             }
             if search.is_enough() || search.is_spent() {
                 search.complete = false;
                 break;
             }
         }
-        Ok(runs)
+        Ok(())
     }
 
     /// Offers a run's entries, or those with the ordinals that were found, newest first; `after` are the runs that come
@@ -157,16 +202,11 @@ impl Shared {
                     return Ok(());
                 }
                 if search.offer(&entry) == Verdict::Open {
-                    if entry.locs.iter().any(|loc| !search.open.has(loc.block)) {
+                    if !search.judged.contains_key(&entry.summary.trace_id) {
                         let here = ordinals[..=index].iter().rev().map(|ordinal| (run.id, *ordinal));
                         let next = here.chain(after.iter().flat_map(LinedUp::far_apart));
-                        let next = self.to_be_opened(next, search)?;
-                        let ids = || next.iter().map(|entry| entry.summary.trace_id);
-                        let in_tail = self.in_tail(ids());
-                        search.asked_of_tail.extend(ids().map(|id| (id, in_tail.contains(&id))));
-                        let blocks: Vec<u64> =
-                            next.iter().flat_map(|entry| entry.locs.iter().map(|loc| loc.block)).collect();
-                        self.open_ahead(&blocks, &mut search.open).await?;
+                        let next = self.to_be_opened(next, runs, search);
+                        self.judge_ahead(next, runs, search).await?;
                     }
                     self.judge(entry, runs, search).await?;
                 }
@@ -180,11 +220,11 @@ impl Shared {
         Ok(())
     }
 
-    /// The blocks that hold some of the tail's traces.
-    fn tail_blocks(&self, ids: &[TraceId]) -> Vec<u64> {
+    /// The traces of the tail that are opened next.
+    fn next_of_tail(&self, ids: &[TraceId], search: &Search<'_>) -> Vec<Entry> {
         let index = self.index.read().expect("no holder panics");
-        let entries = ids.iter().filter_map(|id| index.tail.trace(*id));
-        entries.flat_map(|entry| entry.locs.iter().map(|loc| loc.block)).collect()
+        let entries = ids.iter().filter(|id| !search.judged.contains_key(id));
+        AtOnce::of(search).take(entries.filter_map(|id| index.tail.trace(*id).cloned()))
     }
 
     /// What is left of an entry of a run.
@@ -198,21 +238,19 @@ impl Shared {
     fn to_be_opened(
         &self,
         next: impl Iterator<Item = (u64, u32)>,
+        runs: &[Arc<RunMeta>],
         search: &Search<'_>,
-    ) -> Result<Vec<Entry>, StoreError> {
-        let wanted = search.rows.saturating_sub(search.found.len()).clamp(1, OPENED_AT_ONCE);
-        let mut traces = Vec::new();
-        for (run, ordinal) in next.take(AT_ONCE) {
-            let Some(chunk) = self.kept_chunk((run, (ordinal as usize / CHUNK) as u32)) else { break };
-            let Ok(Some(entry)) = chunk.entry(ordinal) else { continue };
-            if search.would_open(&entry) {
-                traces.push(entry);
-            }
-            if traces.len() >= wanted {
-                break;
-            }
-        }
-        Ok(traces)
+    ) -> Vec<Entry> {
+        let at_hand = |(run, ordinal): (u64, u32)| {
+            self.kept_chunk((run, (ordinal as usize / CHUNK) as u32)).map(|chunk| (run, ordinal, chunk))
+        };
+        let entries = next.take(AT_ONCE).map_while(at_hand).filter_map(|(run, ordinal, chunk)| {
+            let meta = runs.binary_search_by_key(&run, |known| known.id).ok().map(|index| &runs[index]);
+            meta?.left_of(chunk.entry(ordinal).ok()??)
+        });
+        let is_new =
+            |entry: &Entry| search.would_open(entry) && !search.judged.contains_key(&entry.summary.trace_id);
+        AtOnce::of(search).take(entries.filter(is_new))
     }
 
     /// Looks at the spans of a trace whose summary does not tell whether it is wanted, and takes it if it is.
@@ -225,11 +263,23 @@ impl Shared {
         let Some(select) = search.filter.select.clone() else { return Ok(()) };
         let id = entry.summary.trace_id;
         search.seen_down_to = entry.summary.start;
-        let in_tail = match search.asked_of_tail.get(&id) {
+        if let Some(judged) = search.judged.remove(&id) {
+            search.opened += 1;
+            search.spans += judged.spans.max(1);
+            if judged.wanted {
+                search.whole.insert(id);
+                search.found.insert(id, entry);
+            }
+            return Ok(());
+        }
+        let in_pieces = match search.in_pieces.get(&id) {
             Some(known) => *known,
-            None => !self.in_tail([id].into_iter()).is_empty(),
+            None => {
+                let in_tail = self.in_tail([id].into_iter());
+                self.in_pieces(&[id], &in_tail, runs).await?.contains(&id)
+            }
         };
-        let whole = match is_in_pieces(id, in_tail, runs) {
+        let whole = match in_pieces {
             true => self.entry(id).await?.unwrap_or(entry),
             false => entry,
         };
@@ -250,7 +300,7 @@ impl Shared {
     }
 
     /// Which of some traces the tail has a part of. One look for all: each may wait for a commit that is being taken in.
-    fn in_tail(&self, ids: impl Iterator<Item = TraceId>) -> HashSet<TraceId> {
+    pub(super) fn in_tail(&self, ids: impl Iterator<Item = TraceId>) -> HashSet<TraceId> {
         let index = self.index.read().expect("no holder panics");
         ids.filter(|id| index.tail.trace(*id).is_some()).collect()
     }
@@ -285,14 +335,16 @@ impl Shared {
             .filter(|_| more)
             .map(|last| Cursor { key: key(&last.summary, filter.order), trace_id: last.summary.trace_id })
             .or_else(|| cut.map(|cut| Cursor { key: cut, trace_id: TraceId([0; 16]) }));
-        let in_tail = self.in_tail(rows.iter().map(|row| row.summary.trace_id));
+        let ids = rows.iter().map(|row| row.summary.trace_id).filter(|id| !search.whole.contains(id));
+        let ids: Vec<TraceId> = ids.collect();
+        let in_tail = self.in_tail(ids.iter().copied());
+        let in_pieces = self.in_pieces(&ids, &in_tail, runs).await?;
         for row in rows {
             let id = row.summary.trace_id;
             // In one place only: then the row is whole as it is.
-            let whole = if !search.whole.contains(&id) && is_in_pieces(id, in_tail.contains(&id), runs) {
-                self.entry(id).await?.unwrap_or(row)
-            } else {
-                row
+            let whole = match in_pieces.contains(&id) {
+                true => self.entry(id).await?.unwrap_or(row),
+                false => row,
             };
             page.rows.push(whole.summary);
         }

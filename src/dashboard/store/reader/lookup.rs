@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::super::StoreError;
-use super::super::block::{Decoder, Item};
+use super::super::block::{Block, Decoder, Item};
 use super::super::damage::if_readable;
 use super::super::engine::Shared;
 use super::super::entry::{Entry, Loc};
@@ -106,15 +106,17 @@ impl Shared {
         term: Term,
         pages: &[P],
     ) -> Result<Vec<u32>, StoreError> {
-        let found = find_in_pages(pages, run.pairs, term, run.entries);
+        let first = run.pages_of(term).map_or(0, |(first, _)| first);
+        let found = find_in_pages(pages, first, run.pairs, term, run.entries);
         let found = found.and_then(|found| match found.last() {
             Some(last) if *last >= run.entries => Err(StoreError::Damaged("it leads nowhere".into())),
             _ => Ok(found),
         });
         found.map_err(|error| {
-            let broken = pages.iter().position(|page| !check_page(page.as_ref())).unwrap_or(0);
-            let first = run.pages_of(term).map_or(0, |(first, _)| first);
-            self.at(&format!("run {}, page {}", run.id, first as usize + broken), error)
+            let is_broken =
+                |(page, number): &(&P, u32)| check_page(page.as_ref(), *number, run.pairs).is_err();
+            let broken = pages.iter().zip(first..).find(is_broken).map_or(first, |(_, number)| number);
+            self.at(&format!("run {}, page {broken}", run.id), error)
         })
     }
 
@@ -249,35 +251,57 @@ impl Shared {
         locs: &[Loc],
         open: &mut OpenBlocks,
     ) -> Result<Contents, StoreError> {
-        let mut by_block: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
-        for loc in locs {
-            by_block.entry(loc.block).or_default().push(loc.offset);
-        }
-        let (mut spans, mut logs, mut known) = (Vec::new(), Vec::new(), HashSet::new());
-        for (id, offsets) in by_block {
+        let mut decoding = Decoding::default();
+        for (id, offsets) in by_block(locs) {
             let Some(block) = self.open_block(id, open).await? else { return Ok(Contents::Moved) };
-            let block = &*block;
-            let read = || -> Result<(), StoreError> {
-                let mut decoder = Decoder::default();
-                for offset in offsets {
-                    for item in block.part(offset)? {
-                        let seed = resource_seed(block.resource(item.resource));
-                        match decoder.item(block, &item)? {
-                            Some(Item::Span(span)) if known.insert(fingerprint(item.message, seed)) => {
-                                spans.push(*span);
-                            }
-                            Some(Item::Log(log)) => logs.push(*log),
-                            _ => {}
-                        }
-                    }
-                }
-                Ok(())
-            };
-            read().map_err(|error| self.at(&format!("block {id}"), error))?;
+            decoding.block(&block, &offsets).map_err(|error| self.at(&format!("block {id}"), error))?;
         }
-        spans.sort_by_key(|span| span.start);
-        logs.sort_by_key(|log| log.time);
+        let (spans, logs) = decoding.finish();
         Ok(Contents::Read(spans, logs))
+    }
+}
+
+/// Offsets by block.
+pub(super) fn by_block(locs: &[Loc]) -> BTreeMap<u64, Vec<u32>> {
+    let mut by_block: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
+    for loc in locs {
+        by_block.entry(loc.block).or_default().push(loc.offset);
+    }
+    by_block
+}
+
+/// A trace that is being decoded, block by block.
+#[derive(Default)]
+pub(super) struct Decoding {
+    spans: Vec<Span>,
+    logs: Vec<LogRecord>,
+    known: HashSet<u64>,
+}
+
+impl Decoding {
+    /// Takes the parts of a block.
+    pub fn block(&mut self, block: &Block, offsets: &[u32]) -> Result<(), StoreError> {
+        let mut decoder = Decoder::default();
+        for offset in offsets {
+            for item in block.part(*offset)? {
+                let seed = resource_seed(block.resource(item.resource));
+                match decoder.item(block, &item)? {
+                    Some(Item::Span(span)) if self.known.insert(fingerprint(item.message, seed)) => {
+                        self.spans.push(*span);
+                    }
+                    Some(Item::Log(log)) => self.logs.push(*log),
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// All of it: each span once, in order of time.
+    pub fn finish(mut self) -> (Vec<Span>, Vec<LogRecord>) {
+        self.spans.sort_by_key(|span| span.start);
+        self.logs.sort_by_key(|log| log.time);
+        (self.spans, self.logs)
     }
 }
 

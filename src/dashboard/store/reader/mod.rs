@@ -1,13 +1,15 @@
 //! Reads: the tail in memory first, then the runs that may hold something.
 //!
 //! * [`lookup`]: entries by term, and the whole of a trace out of its parts; [`ahead`]: many reads in few statements.
-//! * [`list`]: pages of traces; [`search`]: what was found for one so far; [`needles`]: what an index is asked for them.
+//! * [`list`]: pages of traces; [`search`]: what was found for one so far; [`needles`]: what an index is asked for them;
+//!   [`judging`]: looking at spans, several traces side by side.
 //! * [`log_list`]: pages of logs; [`log_walk`] and [`log_parts`]: the rows that may be wanted; [`log_counts`]: how many.
 //! * [`closure`]: everything that one correlation ID ties together.
 //! * [`rates`]: rates of operations, calls and services; [`series`]: samples of metrics.
 
 mod ahead;
 mod closure;
+mod judging;
 mod list;
 mod log_counts;
 mod log_list;
@@ -24,6 +26,8 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
+
+pub(super) use ahead::in_shares;
 
 use super::block::ItemKind;
 use super::engine::QUEUE;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::super::entry::Entry;
 use super::super::{Cursor, Dot, Order, Selection, StatusFilter, TraceFilter, TracePage, Verdict};
 use super::ahead::{OpenBlocks, RUNS_FIRST};
+use super::judging::Judged;
 use super::needles::Needles;
 use crate::dashboard::model::{Nanos, TraceId, TraceSummary};
 
@@ -28,8 +29,10 @@ pub(super) struct Search<'a> {
     pub open: OpenBlocks,
     /// Runs that are lined up next.
     pub runs_ahead: usize,
-    /// Traces of which it is known whether the tail has a part of them.
-    pub asked_of_tail: HashMap<TraceId, bool>,
+    /// Traces of which it is known whether they have parts in more than one place.
+    pub in_pieces: HashMap<TraceId, bool>,
+    /// Traces that were looked at ahead of their turn.
+    pub judged: HashMap<TraceId, Judged>,
     /// Traces that were put together out of all their parts already.
     pub whole: HashSet<TraceId>,
     /// The start of the last trace that was opened.
@@ -58,7 +61,8 @@ impl<'a> Search<'a> {
             spans: 0,
             open: OpenBlocks::default(),
             runs_ahead: RUNS_FIRST,
-            asked_of_tail: HashMap::new(),
+            in_pieces: HashMap::new(),
+            judged: HashMap::new(),
             whole: HashSet::new(),
             seen_down_to: 0,
             spent: false,
@@ -122,6 +126,13 @@ impl<'a> Search<'a> {
     /// Matches after which a search for the newest may end.
     pub fn wanted(&self) -> usize {
         if self.opened > 0 { self.rows } else { self.want }
+    }
+
+    /// How many traces are to be opened for the rows that are missing still, if those to come match as often as those so
+    /// far.
+    pub fn to_open(&self) -> usize {
+        let missing = self.rows.saturating_sub(self.found.len()).max(1);
+        missing * (self.opened as usize + 1) / (self.found.len() + 1).min(self.opened as usize + 1)
     }
 
     /// How many entries that were looked up are likely to be wanted: most of what has the terms of a query is.

@@ -6,13 +6,16 @@
 //! begins) is its [`RunMeta`], kept in memory.
 
 mod pages;
+mod rest;
 
 use std::collections::HashMap;
 use std::ops::Range;
 
+use xxhash_rust::xxh3::xxh3_128;
+
 use super::StoreError;
 use super::block::{compress, damaged, decompress};
-use super::entry::{self, Entry, Loc, put_text, take_text};
+use super::entry::{self, Entry, Loc};
 use super::failing::Minutes;
 use super::logs;
 use super::logs::filter::LogKind;
@@ -30,10 +33,23 @@ pub const CHUNK: usize = 128;
 /// Bits of the filter for a trace: one in a thousand absent traces passes.
 const FILTER_BITS: usize = 16;
 const FILTER_HASHES: u64 = 6;
-/// Version of [`RunMeta::encode_rest`].
-const REST_VERSION: u8 = 5;
 /// Services listed for a run; more make the list "and others".
 const MAX_SERVICES: usize = 10_000;
+
+/// What the filters of runs are asked for, hashed.
+#[derive(Debug, Clone, Copy)]
+pub struct FilterKey(u128);
+
+impl FilterKey {
+    fn of(key: &[u8]) -> Self {
+        Self(xxh3_128(key))
+    }
+
+    /// That of a trace.
+    pub fn of_trace(id: TraceId) -> Self {
+        Self::of(&id.0)
+    }
+}
 
 /// What is known of a run without reading it.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -165,33 +181,37 @@ impl RunMeta {
     }
 
     fn set(&mut self, key: &[u8]) {
-        for bit in self.filter_bits(key) {
+        for bit in self.filter_bits(FilterKey::of(key)) {
             self.filter[bit / 8] |= 1 << (bit % 8);
         }
     }
 
-    fn filter_bits(&self, key: &[u8]) -> impl Iterator<Item = usize> + use<> {
-        let hash = xxhash_rust::xxh3::xxh3_128(key);
+    fn filter_bits(&self, FilterKey(hash): FilterKey) -> impl Iterator<Item = usize> + use<> {
         let (a, b, size) = (hash as u64, (hash >> 64) as u64 | 1, self.filter.len() as u64 * 8);
         (0..FILTER_HASHES).map(move |round| (a.wrapping_add(b.wrapping_mul(round)) % size) as usize)
     }
 
     /// False where the run has nothing of the trace for certain.
     pub fn may_hold(&self, id: TraceId) -> bool {
-        self.passes(&id.0)
+        self.passes(FilterKey::of(&id.0))
+    }
+
+    /// The same, for who asks many runs of one trace.
+    pub fn may_hold_key(&self, id: FilterKey) -> bool {
+        self.passes(id)
     }
 
     /// False where nothing in the run carries the correlation ID for certain.
     pub fn may_carry(&self, correlation: &str) -> bool {
-        self.any_correlation || self.passes(correlation.as_bytes())
+        self.any_correlation || self.passes(FilterKey::of(correlation.as_bytes()))
     }
 
     /// False where nothing in the run links to the trace for certain.
     pub fn may_link(&self, id: TraceId) -> bool {
-        self.passes(&Term::link_to(id).0.to_le_bytes())
+        self.passes(FilterKey::of(&Term::link_to(id).0.to_le_bytes()))
     }
 
-    fn passes(&self, key: &[u8]) -> bool {
+    fn passes(&self, key: FilterKey) -> bool {
         !self.filter.is_empty() && self.filter_bits(key).all(|bit| self.filter[bit / 8] & 1 << (bit % 8) != 0)
     }
 
@@ -210,89 +230,6 @@ impl RunMeta {
         let end = self.chunk_starts.partition_point(|start| *start <= to);
         let ordinal = |chunk: usize| self.entries.min((chunk * CHUNK) as u32);
         ordinal(first)..ordinal(end)
-    }
-
-    /// The columns that need no own place: services, rates and the filter.
-    pub fn encode_rest(&self) -> Result<Vec<u8>, StoreError> {
-        let mut raw = vec![REST_VERSION];
-        put_varint(&mut raw, self.services.len() as u64);
-        for service in &self.services {
-            put_text(&mut raw, service);
-        }
-        self.rollup.put(&mut raw);
-        self.failing.put(&mut raw);
-        self.rates.put(&mut raw);
-        put_varint(&mut raw, self.log_blocks.len() as u64);
-        let mut before = self.first_block;
-        for block in &self.log_blocks {
-            put_varint(&mut raw, block - before);
-            before = *block;
-        }
-        for index in [&self.log_index, &self.message_index] {
-            match index {
-                Some(index) => index.put(&mut raw),
-                None => logs::Index::default().put(&mut raw),
-            }
-        }
-        put_varint(&mut raw, self.chunk_starts.len() as u64);
-        let mut before = self.min_start;
-        for start in &self.chunk_starts {
-            put_varint(&mut raw, start - before);
-            before = *start;
-        }
-        raw.push(u8::from(self.any_correlation));
-        put_varint(&mut raw, self.filter.len() as u64);
-        raw.extend_from_slice(&self.filter);
-        let mut before = 0;
-        for first in &self.page_firsts {
-            put_varint(&mut raw, first - before);
-            before = *first;
-        }
-        compress(&raw)
-    }
-
-    /// Reads what [`RunMeta::encode_rest`] wrote.
-    pub fn with_rest(self, data: &[u8]) -> Result<Self, StoreError> {
-        self.read_rest(&decompress(data)?).map_err(damaged)
-    }
-
-    fn read_rest(mut self, mut raw: &[u8]) -> Result<Self, WireError> {
-        let version = take_bytes(&mut raw, 1)?[0];
-        if !(1..=REST_VERSION).contains(&version) {
-            return Err(WireError::Tag);
-        }
-        self.pairs = if version > 2 { PairFormat::Short } else { PairFormat::Whole };
-        self.services = (0..take_varint(&mut raw)?).map(|_| take_text(&mut raw)).collect::<Result<_, _>>()?;
-        self.rollup = Rollup::take(&mut raw)?;
-        self.failing = Minutes::take(&mut raw)?;
-        self.rates = rates::Place::take(&mut raw, version > 3)?;
-        let mut block = self.first_block;
-        // Version 1 had spans and logs in the same blocks.
-        let log_blocks = if version > 1 { take_varint(&mut raw)? } else { 0 };
-        for _ in 0..log_blocks {
-            block = block.wrapping_add(take_varint(&mut raw)?);
-            self.log_blocks.push(block);
-        }
-        // Version 2 had no index of logs.
-        self.log_index = if version > 2 { Some(logs::Index::take(&mut raw)?) } else { None };
-        // Nor had version 4 one of messages.
-        self.message_index = if version > 4 { Some(logs::Index::take(&mut raw)?) } else { None };
-        let mut start = self.min_start;
-        // Nor did version 3 tell where chunks begin.
-        let chunks = if version > 3 { take_varint(&mut raw)? } else { 0 };
-        for _ in 0..chunks {
-            start = start.wrapping_add(take_varint(&mut raw)?);
-            self.chunk_starts.push(start);
-        }
-        self.any_correlation = take_bytes(&mut raw, 1)?[0] != 0;
-        let length = take_varint(&mut raw)? as usize;
-        self.filter = take_bytes(&mut raw, length)?.to_vec();
-        let mut first = 0u64;
-        while !raw.is_empty() {
-            first = first.wrapping_add(take_varint(&mut raw)?);
-            self.page_firsts.push(first);
-        }
-        Ok(self.cut_down())
     }
 }
 
@@ -360,39 +297,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runs_of_versions_before_say_what_they_lack() {
-        let written = RunMeta {
-            log_blocks: vec![7],
-            log_index: Some(logs::Index::default()),
-            message_index: Some(logs::Index::default()),
-            ..RunMeta::default()
-        };
-        let bytes = written.encode_rest().unwrap();
-        assert_eq!(RunMeta::default().with_rest(&bytes).unwrap(), written);
-        // It ends with the index of no chunks of logs (its first page and their count), the same of messages, then the count
-        // of its own chunks, then whether any entry has too many correlation IDs, then the length of the filter.
-        let mut raw = decompress(&bytes).unwrap();
-        raw[0] = 4;
-        raw.drain(raw.len() - 5..raw.len() - 3);
-        let written = RunMeta { message_index: None, ..written };
-        assert_eq!(RunMeta::default().with_rest(&compress(&raw).unwrap()).unwrap(), written);
-        let end = raw.len();
-        raw[0] = 3;
-        raw.remove(end - 3);
-        // Nor was anything said of instances: the last of the four pages of rates.
-        let mut before_rates = vec![4, 0];
-        written.rollup.put(&mut before_rates);
-        written.failing.put(&mut before_rates);
-        assert_eq!(raw[before_rates.len()..][..4], [0; 4]);
-        raw.remove(before_rates.len() + 3);
-        assert_eq!(RunMeta::default().with_rest(&compress(&raw).unwrap()).unwrap(), written);
-        raw[0] = 2;
-        raw.drain(end - 6..end - 4);
-        let before = RunMeta::default().with_rest(&compress(&raw).unwrap()).unwrap();
-        assert_eq!(before, RunMeta { log_index: None, pairs: PairFormat::Whole, ..written });
-    }
-
-    #[test]
     fn chunks_narrow_a_run_to_a_range() {
         let starts = vec![100, 200, 200, 300];
         let meta = RunMeta {
@@ -415,7 +319,8 @@ mod tests {
         }
         let read = RunMeta { entries: 9, min_start: 100, ..RunMeta::default() };
         assert_eq!(read.ordinals_in(0, 99), 0..9, "it does not know");
-        let again = read.clone().with_rest(&meta.encode_rest().unwrap()).unwrap();
+        let blank = RunMeta { chunk_starts: Vec::new(), ..meta.clone() };
+        let again = blank.with_rest(&meta.encode_rest().unwrap()).unwrap();
         assert_eq!(again.chunk_starts, meta.chunk_starts);
     }
 }

@@ -3,9 +3,14 @@
 //! Format of a page of pairs. Each pair is a number: the term's first 28 bits, then as many bits as the run's ordinals
 //! need. A page is the distances from one number to the next as varints, the first one's from −1. Terms that many
 //! entries have are many numbers in a row: a zero, then how many numbers follow of which each is one more than the
-//! one before. A page ends where its bytes do.
+//! one before. Behind them stands a checksum: the first four bytes, little endian, of XXH3 of what is before it, seeded
+//! by the page's number. A flipped bit would be another distance, hence another answer, and a page in another's place
+//! one of other terms.
 //!
-//! Runs that were sealed before ([`PairFormat::Whole`]) have terms of 32 bits, no rows, and begin from 0.
+//! Runs that were sealed before have no checksum ([`PairFormat::Short`]); the oldest ([`PairFormat::Whole`]) have terms
+//! of 32 bits, no rows, and begin from 0.
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::super::StoreError;
 use super::super::block::{compress, damaged, decompress};
@@ -13,7 +18,9 @@ use super::super::tail::Tail;
 use super::super::term::{ORDINAL_BITS, Term, ordinal};
 use crate::dashboard::model::proto::{put_varint, take_varint};
 
-/// Bytes of a page of pairs at most. It fills a page of SQLite's (4,096 bytes) with its head, and two of the chunks
+/// Bytes of a checksum.
+const SUM_BYTES: usize = 4;
+/// Bytes of a page of pairs at most, its checksum among them. It fills a page of SQLite's (4,096 bytes) with its head, and two of the chunks
 /// that PostgreSQL cuts a value into (1,996 bytes).
 const PAGE_BYTES: usize = 3_984;
 /// Bytes that one more pair takes at most, with the row before it: three varints.
@@ -23,8 +30,9 @@ const PAIR_BYTES: usize = 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PairFormat {
     Whole,
-    #[default]
     Short,
+    #[default]
+    Checked,
 }
 
 impl PairFormat {
@@ -33,7 +41,7 @@ impl PairFormat {
     fn dropped(self) -> u32 {
         match self {
             PairFormat::Whole => 0,
-            PairFormat::Short => 4,
+            PairFormat::Short | PairFormat::Checked => 4,
         }
     }
 
@@ -45,9 +53,25 @@ impl PairFormat {
     fn begin(self) -> u64 {
         match self {
             PairFormat::Whole => 0,
-            PairFormat::Short => u64::MAX,
+            PairFormat::Short | PairFormat::Checked => u64::MAX,
         }
     }
+
+    /// The pairs of a page, without its checksum; damaged where that tells another page.
+    fn pairs(self, page: &[u8], number: u32) -> Result<&[u8], StoreError> {
+        if self != PairFormat::Checked {
+            return Ok(page);
+        }
+        match page.split_last_chunk() {
+            Some((pairs, sum)) if *sum == checksum(pairs, number) => Ok(pairs),
+            _ => Err(StoreError::Damaged("its checksum is that of another page".into())),
+        }
+    }
+}
+
+/// What stands behind the pairs of a page.
+fn checksum(pairs: &[u8], number: u32) -> [u8; SUM_BYTES] {
+    (xxh3_64_with_seed(pairs, u64::from(number)) as u32).to_le_bytes()
 }
 
 /// Bits that the ordinals of a run with so many entries need. Pairs are written with no more than these, so that
@@ -65,7 +89,7 @@ pub struct PairPages {
 /// Writes the tail's pairs; `renumbered` gives the ordinal for each index into its entries.
 pub fn of_tail(tail: &Tail, renumbered: &[u32]) -> PairPages {
     let mut writer = PairWriter::new(ordinal_bits(renumbered.len()));
-    let dropped = PairFormat::Short.dropped() + ORDINAL_BITS;
+    let dropped = PairFormat::Checked.dropped() + ORDINAL_BITS;
     let kept = move |pair: u64| pair >> dropped << dropped | u64::from(ordinal(pair));
     tail.for_each_pair(
         |pair| kept(pair) - u64::from(ordinal(pair)) + u64::from(renumbered[ordinal(pair) as usize]),
@@ -86,14 +110,14 @@ struct PairWriter {
 impl PairWriter {
     fn new(bits: u32) -> Self {
         let done = PairPages { pages: Vec::new(), firsts: Vec::new() };
-        Self { bits, done, page: Vec::with_capacity(PAGE_BYTES), before: PairFormat::Short.begin(), row: 0 }
+        Self { bits, done, page: Vec::with_capacity(PAGE_BYTES), before: PairFormat::Checked.begin(), row: 0 }
     }
 
     /// Writes a pair; they come in order, none twice.
     fn push(&mut self, pair: u64) {
         let number =
-            pair >> (ORDINAL_BITS + PairFormat::Short.dropped()) << self.bits | u64::from(ordinal(pair));
-        if self.page.len() + PAIR_BYTES > PAGE_BYTES {
+            pair >> (ORDINAL_BITS + PairFormat::Checked.dropped()) << self.bits | u64::from(ordinal(pair));
+        if self.page.len() + PAIR_BYTES + SUM_BYTES > PAGE_BYTES {
             self.end_page();
         }
         if self.page.is_empty() {
@@ -122,10 +146,12 @@ impl PairWriter {
     fn end_page(&mut self) {
         self.end_row();
         if !self.page.is_empty() {
+            let sum = checksum(&self.page, self.done.pages.len() as u32);
+            self.page.extend_from_slice(&sum);
             self.done.pages.push(self.page.as_slice().to_vec());
             self.page.clear();
         }
-        self.before = PairFormat::Short.begin();
+        self.before = PairFormat::Checked.begin();
     }
 
     fn finish(mut self) -> PairPages {
@@ -134,9 +160,11 @@ impl PairWriter {
     }
 }
 
-/// Ordinals of a term's entries out of the pages of a run of `entries` that may hold it, ascending: oldest first.
+/// Ordinals of a term's entries out of the pages of a run of `entries` that may hold it, ascending: oldest first. The
+/// pages have the numbers from `first` on.
 pub fn find<P: AsRef<[u8]>>(
     pages: &[P],
+    first: u32,
     format: PairFormat,
     term: Term,
     entries: u32,
@@ -145,12 +173,12 @@ pub fn find<P: AsRef<[u8]>>(
     let low = u64::from(term.0 >> format.dropped()) << bits;
     let high = low | ((1 << bits) - 1);
     let mut found = Vec::new();
-    for page in pages {
-        let (mut rest, mut number) = (page.as_ref(), format.begin());
+    for (page, place) in pages.iter().zip(first..) {
+        let (mut rest, mut number) = (format.pairs(page.as_ref(), place)?, format.begin());
         while !rest.is_empty() {
             let mut step = take_varint(&mut rest).map_err(damaged)?;
             let first = number.wrapping_add(1);
-            if step == 0 && format == PairFormat::Short {
+            if step == 0 && format != PairFormat::Whole {
                 step = take_varint(&mut rest).map_err(damaged)?;
                 let row = first.max(low)..=number.wrapping_add(step).min(high);
                 found.extend(row.map(|number| (number - low) as u32));
@@ -169,15 +197,16 @@ pub fn find<P: AsRef<[u8]>>(
     Ok(found)
 }
 
-/// Whether a page of pairs can be read.
-pub fn check(page: &[u8]) -> bool {
-    let mut rest = page;
-    while !rest.is_empty() {
-        if take_varint(&mut rest).is_err() {
-            return false;
-        }
+/// Whether the page of pairs with this number can be read.
+pub fn check(page: &[u8], number: u32, format: PairFormat) -> Result<(), StoreError> {
+    let mut rest = format.pairs(page, number)?;
+    if rest.is_empty() {
+        return Err(StoreError::Damaged("it has no pairs".into()));
     }
-    !page.is_empty()
+    while !rest.is_empty() {
+        take_varint(&mut rest).map_err(damaged)?;
+    }
+    Ok(())
 }
 
 /// The page of resources: sorted pairs of an attribute's hash and the term of a resource that has it.
@@ -217,7 +246,7 @@ mod tests {
     fn written(entries: u32, terms: impl Iterator<Item = (u32, Vec<u32>)>) -> (PairPages, BTreeSet<u64>) {
         let mut pairs = BTreeSet::new();
         for (term, ordinals) in terms {
-            let kept = PairFormat::Short.kept(Term(term));
+            let kept = PairFormat::Checked.kept(Term(term));
             pairs.extend(ordinals.into_iter().map(|ordinal| kept.with(ordinal)));
         }
         let mut writer = PairWriter::new(ordinal_bits(entries as usize));
@@ -233,21 +262,49 @@ mod tests {
         terms.extend((0..6_000u32).map(|n| (n.wrapping_mul(0x9e37_79b9) | 64, vec![n, n / 2, entries - 1])));
         let (PairPages { pages, firsts }, pairs) = written(entries, terms.iter().cloned());
         assert!(pages.len() > 5 && pages.len() == firsts.len());
-        assert!(pages.iter().all(|page| page.len() <= PAGE_BYTES && check(page)));
+        for (page, number) in pages.iter().zip(0..) {
+            assert!(page.len() <= PAGE_BYTES);
+            check(page, number, PairFormat::Checked).unwrap();
+        }
         for (term, _) in &terms {
-            let kept = PairFormat::Short.kept(Term(*term));
+            let kept = PairFormat::Checked.kept(Term(*term));
             let (low, high) = kept.bounds();
             let wanted: Vec<u32> = pairs.range(low..=high).map(|pair| ordinal(*pair)).collect();
-            assert_eq!(find(&pages, PairFormat::Short, Term(*term), entries).unwrap(), wanted, "{term}");
+            assert_eq!(find(&pages, 0, PairFormat::Checked, Term(*term), entries).unwrap(), wanted, "{term}");
+            // Runs that were sealed before there were checksums.
+            let before: Vec<&[u8]> = pages.iter().map(|page| &page[..page.len() - SUM_BYTES]).collect();
+            assert_eq!(find(&before, 0, PairFormat::Short, Term(*term), entries).unwrap(), wanted, "{term}");
         }
-        assert_eq!(find(&pages, PairFormat::Short, Term(0x7000_0010), entries).unwrap(), Vec::<u32>::new());
+        assert_eq!(
+            find(&pages, 0, PairFormat::Checked, Term(0x7000_0010), entries).unwrap(),
+            Vec::<u32>::new()
+        );
+    }
+
+    #[test]
+    fn a_flipped_bit_and_a_page_in_the_place_of_another_are_damage() {
+        let terms = (1..40u32).map(|number| (number << 20, vec![number, 90]));
+        let (PairPages { pages, .. }, _) = written(100, terms);
+        let (page, term) = (&pages[0], Term(7 << 20));
+        let read = |page: &[u8], number| find(&[page], number, PairFormat::Checked, term, 100);
+        assert_eq!(read(page, 0).unwrap(), [7, 90]);
+        for bit in 0..page.len() * 8 {
+            let mut flipped = page.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(matches!(read(&flipped, 0), Err(StoreError::Damaged(_))), "bit {bit}");
+            assert!(check(&flipped, 0, PairFormat::Checked).is_err(), "bit {bit}");
+        }
+        assert!(read(page, 1).is_err());
+        for length in 0..page.len() {
+            assert!(read(&page[..length], 0).is_err(), "cut at {length}");
+        }
     }
 
     #[test]
     fn a_term_of_all_entries_takes_a_few_bytes() {
         let (PairPages { pages, .. }, _) = written(16_384, [(7 << 20, (0..16_384).collect())].into_iter());
         assert_eq!(pages.len(), 1);
-        assert!(pages[0].len() < 12, "{} bytes", pages[0].len());
+        assert!(pages[0].len() < 12 + SUM_BYTES, "{} bytes", pages[0].len());
     }
 
     #[test]
@@ -260,6 +317,6 @@ mod tests {
             put_varint(&mut page, number - before);
             before = number;
         }
-        assert_eq!(find(&[page], PairFormat::Whole, term, 100).unwrap(), [3, 4, 5, 99]);
+        assert_eq!(find(&[page], 0, PairFormat::Whole, term, 100).unwrap(), [3, 4, 5, 99]);
     }
 }

@@ -62,7 +62,7 @@ impl Sqlite {
             query.push(" AND (done IS NULL OR done = 0)");
         }
         query.push(" ORDER BY id DESC LIMIT ").push_bind(filter.most as i64);
-        let rows = query.build().fetch_all(&self.readers).await?;
+        let rows = query.build().fetch_all(&mut *self.readers.one().await).await?;
         rows.iter().map(read).collect()
     }
 

@@ -1,10 +1,13 @@
 //! The store's tables in SQLite.
 //!
-//! One connection writes, a few read. WAL with `synchronous=FULL`: a commit is on disk when it returns.
+//! One connection writes, a few read ([`readers`]), and one writes the log back into the file ([`log`]). WAL with `synchronous=FULL`: a commit is on disk when it returns.
 
 mod audit;
 mod ballast;
+mod blobs;
+mod log;
 mod open;
+mod readers;
 mod reads;
 mod samples;
 mod side;
@@ -12,9 +15,9 @@ mod writes;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use sqlx::SqlitePool;
 use sqlx::sqlite::SqliteConnection;
 use tokio::sync::Mutex;
 
@@ -27,6 +30,8 @@ use super::series::chunk::{ChunkInfo, NewChunk, Wanted};
 use crate::dashboard::model::Nanos;
 use crate::dashboard::model::audit::{AuditFilter, Audited, Ending, Intent};
 use ballast::Ballast;
+use log::Log;
+use readers::Readers;
 pub use side::SqliteSide;
 
 /// Bits of a page's or chunk's number in its ID; the run's ID stands above them.
@@ -44,8 +49,9 @@ struct Writer {
 /// A SQLite file.
 pub struct Sqlite {
     path: PathBuf,
-    writer: Mutex<Writer>,
-    readers: SqlitePool,
+    writer: Arc<Mutex<Writer>>,
+    readers: Readers,
+    log: Log,
     ballast: Ballast,
     /// Held for as long as the store is open, so that no second process writes to the same file.
     _lock: std::fs::File,
@@ -128,9 +134,7 @@ impl Backend for Sqlite {
     }
 
     async fn blocks_at(&self, ids: &[u64]) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
-        let ids = ids.iter().map(|id| *id as i64).collect();
-        let found = self.read_by_id("block", ids).await.map_err(|error| self.error(error))?;
-        Ok(found.into_iter().map(|(id, data)| (id as u64, data)).collect())
+        self.read_listed(ids).await.map_err(|error| self.error(error))
     }
 
     async fn chunks(&self, run: u64, first: u32, last: u32) -> Result<Vec<(u32, Vec<u8>)>, StoreError> {
@@ -206,6 +210,9 @@ impl Sqlite {
     /// SQLite's result codes (<https://sqlite.org/rescode.html>): 11 and 26 are damage, all else may pass. 13 is a
     /// full disk, and so are mostly a write to a file (778) and to the log's index (4874) that failed.
     fn error(&self, error: sqlx::Error) -> StoreError {
+        if let sqlx::Error::Decode(why) = &error {
+            return StoreError::Damaged(why.to_string());
+        }
         let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
         let code = code.parse::<u32>().unwrap_or(0);
         if matches!(code & 0xff, 11 | 26) {

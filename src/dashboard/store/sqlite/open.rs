@@ -3,18 +3,18 @@
 use std::borrow::Cow;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
-    SqliteAutoVacuum, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions,
-    SqliteSynchronous,
+    SqliteAutoVacuum, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, Connection, SqlStr};
 use tokio::sync::Mutex;
 
 use super::super::OpenError;
-use super::{Ballast, FIRST, Sqlite, Writer};
+use super::{Ballast, FIRST, Log, Readers, Sqlite, Writer};
 
 /// `PRAGMA application_id` of our files: "THLN".
 const APPLICATION_ID: i64 = 0x5448_4c4e;
@@ -22,7 +22,6 @@ const APPLICATION_ID: i64 = 0x5448_4c4e;
 const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
 /// How long a write waits for a lock that another process holds.
 const BUSY: Duration = Duration::from_secs(4);
-const READERS: u32 = 4;
 
 /// The counters that say of what store this one is an unfinished or a finished copy.
 pub(super) const UNFINISHED: &str = "copy_of";
@@ -36,7 +35,7 @@ impl Sqlite {
         let store = Self::open_for_copy(path).await?;
         let unfinished = sqlx::query("SELECT 1 FROM counter WHERE name = ?")
             .bind(UNFINISHED)
-            .fetch_optional(&store.readers)
+            .fetch_optional(&mut *store.readers.one().await)
             .await
             .map_err(|error| trouble(path, &error))?;
         match unfinished {
@@ -51,21 +50,13 @@ impl Sqlite {
         if std::fs::metadata(path).is_ok_and(|file| file.len() > 0) {
             check_owner(path).await?;
         }
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .page_size(4096)
-            .auto_vacuum(SqliteAutoVacuum::Incremental)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY)
-            .pragma("wal_autocheckpoint", "4000")
-            .pragma("journal_size_limit", "67108864")
-            .pragma("cache_size", "-4096")
-            .disable_statement_logging();
+        // The log is written back by a connection of its own, beside the commits.
+        let options = writing(path).pragma("wal_autocheckpoint", "0");
         let mut writer = options.connect().await.map_err(|error| trouble(path, &error))?;
         prepare(path, &mut writer).await?;
         check_version(&mut writer).await?;
+        let beside = options.clone().busy_timeout(Log::PATIENCE).connect().await;
+        let beside = beside.map_err(|error| trouble(path, &error))?;
         // Readers set nothing: even a pragma that changes nothing is a write to SQLite.
         let reading = SqliteConnectOptions::new()
             .filename(path)
@@ -73,20 +64,32 @@ impl Sqlite {
             .busy_timeout(BUSY)
             .pragma("cache_size", "-2048")
             .disable_statement_logging();
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .min_connections(1)
-            .connect_with(reading)
-            .await
-            .map_err(|error| trouble(path, &error))?;
+        let readers = Readers::open(&reading).await.map_err(|error| trouble(path, &error))?;
+        let writer = Arc::new(Mutex::new(Writer { connection: writer, next_block: FIRST }));
         Ok(Self {
             path: path.to_owned(),
-            writer: Mutex::new(Writer { connection: writer, next_block: FIRST }),
+            log: Log::over(beside, writer.clone()),
+            writer,
             readers,
             ballast: Ballast::beside(path),
             _lock: lock,
         })
     }
+}
+
+/// How a connection that writes is made.
+pub(super) fn writing(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .page_size(4096)
+        .auto_vacuum(SqliteAutoVacuum::Incremental)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY)
+        .pragma("journal_size_limit", "16777216")
+        .pragma("cache_size", "-4096")
+        .disable_statement_logging()
 }
 
 /// Takes the lock file beside the database. The system releases it however the process ends.
@@ -183,7 +186,7 @@ fn show(path: &Path) -> String {
 }
 
 /// Result codes: 26 is no database, 11 is damage, all else is that the file cannot be used.
-fn trouble(path: &Path, error: &sqlx::Error) -> OpenError {
+pub(super) fn trouble(path: &Path, error: &sqlx::Error) -> OpenError {
     let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
     let path = show(path);
     match code.parse::<u32>().unwrap_or(0) & 0xff {

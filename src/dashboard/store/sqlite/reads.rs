@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row};
 
+use super::super::StoreError;
 use super::super::backend::{Head, Kept, Loaded, Part, STEP};
 use super::super::run::RunMeta;
-use super::{FIRST, PART_BITS, Sqlite, part_id};
+use super::{FIRST, PART_BITS, Sqlite, blobs, part_id};
 
 impl Sqlite {
     pub(super) async fn read_all(&self) -> Result<Loaded, sqlx::Error> {
@@ -19,10 +20,10 @@ impl Sqlite {
     /// The first block of the tail, and the ID that the next block gets.
     pub(super) async fn read_head(&self) -> Result<(u64, u64), sqlx::Error> {
         let last: Option<i64> =
-            sqlx::query_scalar("SELECT max(id) FROM block").fetch_one(&self.readers).await?;
+            sqlx::query_scalar("SELECT max(id) FROM block").fetch_one(&mut *self.readers.one().await).await?;
         let counter: Option<i64> =
             sqlx::query_scalar("SELECT value FROM counter WHERE name = 'first_of_tail'")
-                .fetch_optional(&self.readers)
+                .fetch_optional(&mut *self.readers.one().await)
                 .await?;
         let first_of_tail = counter.unwrap_or(1) as u64;
         let next_block = last.map_or(FIRST, |last| last as u64 + 1).max(first_of_tail).next_multiple_of(STEP);
@@ -32,14 +33,15 @@ impl Sqlite {
     pub(super) async fn read_runs(&self, after: u64) -> Result<Vec<RunMeta>, sqlx::Error> {
         let rows = sqlx::query("SELECT * FROM run WHERE id > ? ORDER BY id")
             .bind(after as i64)
-            .fetch_all(&self.readers)
+            .fetch_all(&mut *self.readers.one().await)
             .await?;
         rows.iter().map(read_run).collect()
     }
 
     pub(super) async fn read_kept(&self) -> Result<HashMap<u64, Kept>, sqlx::Error> {
-        let rows: Vec<(i64, i64, i64)> =
-            sqlx::query_as("SELECT id, spans, logs FROM run").fetch_all(&self.readers).await?;
+        let rows: Vec<(i64, i64, i64)> = sqlx::query_as("SELECT id, spans, logs FROM run")
+            .fetch_all(&mut *self.readers.one().await)
+            .await?;
         let kept = |(id, spans, logs)| (id as u64, Kept { spans: spans as u64, logs: logs as u64 });
         Ok(rows.into_iter().map(kept).collect())
     }
@@ -48,7 +50,7 @@ impl Sqlite {
         let ids: Vec<i64> = sqlx::query_scalar("SELECT id FROM block WHERE id BETWEEN ? AND ? ORDER BY id")
             .bind(first as i64)
             .bind(last as i64)
-            .fetch_all(&self.readers)
+            .fetch_all(&mut *self.readers.one().await)
             .await?;
         Ok(ids.into_iter().map(|id| id as u64).collect())
     }
@@ -56,7 +58,7 @@ impl Sqlite {
     pub(super) async fn read_block(&self, id: u64) -> Result<Option<Vec<u8>>, sqlx::Error> {
         sqlx::query_scalar("SELECT data FROM block WHERE id = ?")
             .bind(id as i64)
-            .fetch_optional(&self.readers)
+            .fetch_optional(&mut *self.readers.one().await)
             .await
     }
 
@@ -65,12 +67,9 @@ impl Sqlite {
         first: u64,
         last: u64,
     ) -> Result<Vec<(u64, Vec<u8>)>, sqlx::Error> {
-        let rows = sqlx::query("SELECT id, data FROM block WHERE id BETWEEN ? AND ? ORDER BY id")
-            .bind(first as i64)
-            .bind(last.min(i64::MAX as u64) as i64)
-            .fetch_all(&self.readers)
-            .await?;
-        rows.iter().map(|row| Ok((row.try_get::<i64, _>(0)? as u64, row.try_get(1)?))).collect()
+        let last = last.min(i64::MAX as u64) as i64;
+        let found = blobs::between(&self.readers, "block", first as i64, last).await?;
+        Ok(found.into_iter().map(|(id, data)| (id as u64, data)).collect())
     }
 
     pub(super) async fn read_pages(
@@ -79,11 +78,9 @@ impl Sqlite {
         first: u32,
         last: u32,
     ) -> Result<Vec<Vec<u8>>, sqlx::Error> {
-        sqlx::query_scalar("SELECT data FROM run_page WHERE id BETWEEN ? AND ? ORDER BY id")
-            .bind(part_id(run, first))
-            .bind(part_id(run, last))
-            .fetch_all(&self.readers)
-            .await
+        let (first, last) = (part_id(run, first), part_id(run, last));
+        let found = blobs::between(&self.readers, "run_page", first, last).await?;
+        Ok(found.into_iter().map(|(_, data)| data).collect())
     }
 
     pub(super) async fn read_chunks(
@@ -92,13 +89,10 @@ impl Sqlite {
         first: u32,
         last: u32,
     ) -> Result<Vec<(u32, Vec<u8>)>, sqlx::Error> {
-        let rows = sqlx::query("SELECT id, data FROM run_chunk WHERE id BETWEEN ? AND ? ORDER BY id")
-            .bind(part_id(run, first))
-            .bind(part_id(run, last))
-            .fetch_all(&self.readers)
-            .await?;
+        let (first, last) = (part_id(run, first), part_id(run, last));
+        let found = blobs::between(&self.readers, "run_chunk", first, last).await?;
         let number = |id: i64| (id - part_id(run, 0)) as u32;
-        rows.iter().map(|row| Ok((number(row.try_get(0)?), row.try_get(1)?))).collect()
+        Ok(found.into_iter().map(|(id, data)| (number(id), data)).collect())
     }
 
     /// Pages or chunks out of their table.
@@ -107,31 +101,16 @@ impl Sqlite {
         table: &'static str,
         places: &[(u64, u32)],
     ) -> Result<Vec<Part>, sqlx::Error> {
-        let ids = places.iter().map(|(run, number)| part_id(*run, *number)).collect();
-        let found = self.read_by_id(table, ids).await?;
+        let ids = places.iter().map(|(run, number)| part_id(*run, *number));
+        let found = blobs::listed(&self.readers, table, ids).await?;
         let place = |id: i64| (id as u64 >> PART_BITS, (id & ((1 << PART_BITS) - 1)) as u32);
         Ok(found.into_iter().map(|(id, data)| (place(id), data)).collect())
     }
 
-    /// Rows of a table of blobs by their IDs.
-    pub(super) async fn read_by_id(
-        &self,
-        table: &'static str,
-        ids: Vec<i64>,
-    ) -> Result<Vec<(i64, Vec<u8>)>, sqlx::Error> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut statement = QueryBuilder::<sqlx::Sqlite>::new("SELECT id, data FROM ");
-        statement.push(table).push(" WHERE id IN (");
-        let mut list = statement.separated(", ");
-        for id in ids {
-            list.push_bind(id);
-        }
-        statement.push(")");
-        // As many statements as there are lengths of lists: they are not worth being kept.
-        let rows = statement.build().persistent(false).fetch_all(&self.readers).await?;
-        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+    pub(super) async fn read_listed(&self, ids: &[u64]) -> Result<Vec<(u64, Vec<u8>)>, sqlx::Error> {
+        let ids = ids.iter().map(|id| *id as i64);
+        let found = blobs::listed(&self.readers, "block", ids).await?;
+        Ok(found.into_iter().map(|(id, data)| (id as u64, data)).collect())
     }
 
     pub(super) async fn read_bytes_of(&self, blocks: &[u64]) -> Result<u64, sqlx::Error> {
@@ -143,7 +122,11 @@ impl Sqlite {
             list.push_bind(*id as i64);
         }
         statement.push(")");
-        let bytes: i64 = statement.build_query_scalar().persistent(false).fetch_one(&self.readers).await?;
+        let bytes: i64 = statement
+            .build_query_scalar()
+            .persistent(false)
+            .fetch_one(&mut *self.readers.one().await)
+            .await?;
         Ok(bytes as u64)
     }
 
@@ -152,7 +135,7 @@ impl Sqlite {
             "SELECT (page_count - freelist_count) * page_size
              FROM pragma_page_count, pragma_freelist_count, pragma_page_size",
         )
-        .fetch_one(&self.readers)
+        .fetch_one(&mut *self.readers.one().await)
         .await?;
         row.try_get::<i64, _>(0).map(|bytes| bytes as u64)
     }
@@ -173,5 +156,12 @@ fn read_run(row: &SqliteRow) -> Result<RunMeta, sqlx::Error> {
         ..RunMeta::default()
     };
     let rest: Vec<u8> = row.try_get("rest")?;
-    meta.with_rest(&rest).map_err(|error| sqlx::Error::Decode(error.into()))
+    let id = meta.id;
+    meta.with_rest(&rest).map_err(|error| {
+        let why = match error {
+            StoreError::Damaged(why) => why,
+            other => other.to_string(),
+        };
+        sqlx::Error::Decode(format!("run {id}: {why}").into())
+    })
 }

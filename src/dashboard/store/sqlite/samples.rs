@@ -21,14 +21,14 @@ impl Sqlite {
         .bind(&wanted.names.0)
         .bind(&wanted.names.1)
         .bind(MAX_READ as i64)
-        .fetch_all(&self.readers)
+        .fetch_all(&mut *self.readers.one().await)
         .await?;
         rows.iter().map(|row| Ok((row.try_get::<i64, _>(0)? as u64, row.try_get(1)?))).collect()
     }
 
     pub(super) async fn read_sample_chunks(&self) -> Result<Vec<ChunkInfo>, sqlx::Error> {
         let rows = sqlx::query("SELECT id, tier, begins, ends, length(data) FROM sample_chunk")
-            .fetch_all(&self.readers)
+            .fetch_all(&mut *self.readers.one().await)
             .await?;
         rows.iter()
             .map(|row| {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use sqlx::{AssertSqlSafe, QueryBuilder, Row};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, QueryBuilder, Row};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::super::series::chunk::NewChunk;
@@ -13,26 +13,33 @@ use super::super::side::{
     SIZES_AT_ONCE, Side, TABLES, Table,
 };
 use super::super::{OpenError, StoreError};
-use super::open::{COMPACTED, FINISHED, UNFINISHED};
+use super::open::{COMPACTED, FINISHED, UNFINISHED, trouble, writing};
 use super::{Sqlite, audit, part_id, samples};
 use crate::dashboard::model::audit::Audited;
 
-/// The file, held so that no dashboard opens it.
-pub struct SqliteSide(Sqlite);
+/// The file, held so that no dashboard opens it, and what writes to it.
+pub struct SqliteSide(Sqlite, SqliteConnection);
 
 impl SqliteSide {
     /// Opens a finished store.
     pub async fn source(path: &Path) -> Result<Self, OpenError> {
-        Sqlite::open(path).await.map(Self)
+        Self::of(Sqlite::open(path).await?).await
     }
 
     /// Opens or makes a file to be copied to.
     pub async fn target(path: &Path) -> Result<Self, OpenError> {
-        Sqlite::open_for_copy(path).await.map(Self)
+        Self::of(Sqlite::open_for_copy(path).await?).await
+    }
+
+    /// Nobody waits for single commits here: SQLite writes its log back by itself.
+    async fn of(store: Sqlite) -> Result<Self, OpenError> {
+        let options = writing(&store.path).pragma("wal_autocheckpoint", "4000");
+        let connection = options.connect().await.map_err(|error| trouble(&store.path, &error))?;
+        Ok(Self(store, connection))
     }
 
     fn connection(&mut self) -> &mut SqliteConnection {
-        &mut self.0.writer.get_mut().connection
+        &mut self.1
     }
 
     async fn execute(&mut self, statement: &'static str) -> Result<(), StoreError> {

@@ -15,6 +15,11 @@ const INSERT_STEP: usize = 64;
 /// Blocks that one statement of a seal removes.
 const REPLACED_AT_ONCE: usize = 64;
 
+/// Bytes of a page.
+const PAGE: usize = 4096;
+/// Pages that removing a row changes, roughly: what was the row's goes on the list of free ones.
+const PAGES_OF_A_ROW: usize = 2;
+
 /// Rows that the first statement of a removal removes, and that any may.
 const DELETE_STEP: u32 = 32;
 const DELETE_MOST: u32 = 512;
@@ -29,13 +34,17 @@ impl Sqlite {
         let first = writer.next_block;
         let ids = (first..).step_by(STEP as usize);
         let next = first + blocks.len() as u64 * STEP;
+        let bytes = bytes_of(&blocks);
         insert_blocks(&mut writer.connection, ids.zip(blocks).collect()).await?;
         writer.next_block = next;
+        self.log.wrote(bytes);
         Ok(first)
     }
 
     pub(super) async fn write_seal(&self, seal: Seal, rest: Vec<u8>) -> Result<(), sqlx::Error> {
         let meta = &seal.run.meta;
+        let blocks = seal.blocks.iter().map(|(_, data)| data.len() + PAGE).sum::<usize>();
+        let bytes = bytes_of(&seal.run.pages) + bytes_of(&seal.run.chunks) + blocks;
         let mut writer = self.writer.lock().await;
         let mut tx = writer.connection.begin_with("BEGIN IMMEDIATE").await?;
         let mut blocks = seal.blocks;
@@ -55,7 +64,9 @@ impl Sqlite {
             .bind(meta.last_block as i64 + 1)
             .execute(&mut *tx)
             .await?;
-        timed("commit", tx.commit()).await
+        timed("commit", tx.commit()).await?;
+        self.log.wrote(bytes);
+        Ok(())
     }
 
     /// Removes the run's row first, so that no reader is led to what is going.
@@ -84,6 +95,7 @@ impl Sqlite {
                     sqlx::query(sqlx::AssertSqlSafe(statement)).bind(first).bind(last).bind(pace.begin());
                 let removed = statement.execute(&mut writer.connection).await?.rows_affected();
                 pace.end();
+                self.log.wrote(removed as usize * PAGES_OF_A_ROW * PAGE);
                 if removed == 0 {
                     break;
                 }
@@ -100,6 +112,7 @@ impl Sqlite {
             let (step, rest) = left.split_at(left.len().min(pace.begin() as usize));
             delete_blocks(&mut writer.connection, step).await?;
             pace.end();
+            self.log.wrote(step.len() * PAGES_OF_A_ROW * PAGE);
             left = rest;
         }
         self.give_back().await
@@ -136,11 +149,17 @@ impl Sqlite {
             pace.end();
             let left: i64 =
                 sqlx::query_scalar("PRAGMA freelist_count").fetch_one(&mut writer.connection).await?;
+            self.log.wrote(free.saturating_sub(left) as usize * PAGE);
             if left >= free {
                 return Ok(());
             }
         }
     }
+}
+
+/// Bytes that records take in the log, roughly.
+fn bytes_of(records: &[Vec<u8>]) -> usize {
+    records.iter().map(|record| record.len() + PAGE).sum()
 }
 
 async fn delete_blocks(writer: &mut SqliteConnection, ids: &[u64]) -> Result<(), sqlx::Error> {
