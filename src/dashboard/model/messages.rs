@@ -100,14 +100,17 @@ impl TapStatus {
         }
     }
 
+    /// Messages that came since the start of the process.
     pub fn seen(&self) -> u64 {
         self.counts.seen.load(Ordering::Relaxed)
     }
 
+    /// Of them, those that were let go.
     pub fn dropped(&self) -> u64 {
         self.counts.dropped.load(Ordering::Relaxed)
     }
 
+    /// When the last one came.
     pub fn last(&self) -> Option<Nanos> {
         Some(self.counts.last.load(Ordering::Relaxed)).filter(|at| *at > 0)
     }

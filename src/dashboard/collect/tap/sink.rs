@@ -60,6 +60,7 @@ fn weight(message: &Message) -> usize {
 }
 
 impl Sink {
+    /// What came and what was let go; goes on counting.
     pub fn counts(&self) -> Arc<TapCounts> {
         self.counts.clone()
     }
