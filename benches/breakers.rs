@@ -2,7 +2,8 @@
 //! a minute for 24 hours. `cargo bench --bench breakers`; `BENCH_HOURS` (24).
 //!
 //! Each look follows an export of one process that was just committed, so nothing is answered from what somebody else was
-//! shown. Times are what a client on the same machine waits for the whole page.
+//! shown. Times are what a client on the same machine waits for the whole page. The last line is a story whose services have
+//! half of those breakers: 50 traces, 2,000 spans, 200 messages.
 
 #[allow(unused_imports, reason = "the tests use more of it")]
 #[path = "../tests/common/mod.rs"]
@@ -10,7 +11,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::otlp::text_attribute;
+use common::otlp::{span, text_attribute};
 use common::{Running, client};
 use throughline::dashboard::model::proto::{put_bytes, put_fixed64, put_message};
 
@@ -105,20 +106,60 @@ async fn run(hours: u64) {
     );
     let one = "/breakers/one?service=service-3&name=breaker-3&last=24h";
     for path in ["/breakers?last=24h", "/breakers", "/", "/api/breakers?last=24h", one] {
-        let (first, bytes) = look(&server, path).await;
-        let mut times = Vec::new();
-        for number in 0..LOOKS {
-            send(&server, export(common::otlp::now(), minutes + number as u64 / 60, 1)).await;
-            times.push(look(&server, path).await.0);
-        }
-        times.sort_unstable();
-        let at = |share: usize| times[(times.len() * share / 100).min(times.len() - 1)];
-        println!(
-            "{path:60} first {first:8.1?}  p50 {:8.1?}  p95 {:8.1?}  {} kB",
-            at(50),
-            at(95),
-            bytes / 1_000
-        );
+        look_at(path, &server, minutes).await;
     }
+    send_story(&server).await;
+    look_at("/correlations/story", &server, minutes).await;
     server.dashboard.stop().await;
+}
+
+/// A story of ten minutes: 50 traces of 40 spans in 10 services, in which 200 messages are sent and taken.
+async fn send_story(server: &Running) {
+    let traces = 50;
+    for service in 0..10u64 {
+        let mut spans = Vec::new();
+        for trace in 0..traces {
+            let ago = 720_000 - trace * 12_000;
+            for number in (0..40u64).filter(|number| number % 10 == service) {
+                let mut one = span(trace, number, "work", ago - number * 20).with("correlation.id", "story");
+                if number > 0 {
+                    one = one.parent(number - 1);
+                }
+                // The first eight are four messages, each sent by one service and taken by the next.
+                if number < 8 {
+                    (one.kind, one.name) =
+                        if number % 2 == 0 { (4, b"send jobs".into()) } else { (5, b"process jobs".into()) };
+                    one = one
+                        .with("messaging.system", "rabbitmq")
+                        .with("messaging.destination.name", "jobs")
+                        .with("messaging.message.id", &format!("m-{trace}-{}", number / 2));
+                }
+                spans.push(one);
+            }
+        }
+        let body = common::otlp::request(&format!("service-{service}"), &spans);
+        let request =
+            client().post(server.otlp("/v1/traces")).header("content-type", "application/x-protobuf");
+        assert_eq!(request.body(body).send().await.expect("an answer").status(), 200);
+    }
+    let story = client().get(server.page("/correlations/story")).send().await.expect("an answer");
+    let text = story.text().await.expect("a page").replace('\u{a0}', " ");
+    for wanted in
+        ["<dt>Traces</dt><dd>50</dd>", "<dt>Spans</dt><dd>2 000</dd>", "<dt>Messages</dt><dd>200</dd>"]
+    {
+        assert!(text.contains(wanted), "{wanted}");
+    }
+}
+
+/// Looks at a page many times, each time after an export, and prints how long it took.
+async fn look_at(path: &str, server: &Running, minutes: u64) {
+    let (first, bytes) = look(server, path).await;
+    let mut times = Vec::new();
+    for number in 0..LOOKS {
+        send(server, export(common::otlp::now(), minutes + number as u64 / 60, 1)).await;
+        times.push(look(server, path).await.0);
+    }
+    times.sort_unstable();
+    let at = |share: usize| times[(times.len() * share / 100).min(times.len() - 1)];
+    println!("{path:60} first {first:8.1?}  p50 {:8.1?}  p95 {:8.1?}  {} kB", at(50), at(95), bytes / 1_000);
 }

@@ -395,3 +395,34 @@ async fn any_name_has_a_page() {
     }
     server.dashboard.stop().await;
 }
+
+#[tokio::test]
+async fn a_story_tells_of_its_services_breakers_whenever_it_was() {
+    let server = Running::start().await;
+    let now = otlp::now();
+    // Just now, of what is kept, and of long before.
+    for (number, ago) in [(1, 100), (2, 3 * 3_600), (3, 50 * 3_600)] {
+        let at = now - ago * S;
+        let states = [(40, "closed"), (20, "closed"), (0, "open")];
+        for (before, state) in states {
+            post(&server, "metrics", request("shop", "s1", own("card", state, at - before * S))).await;
+            post(&server, "metrics", request("other", "o1", own("else", state, at - before * S))).await;
+        }
+        for (after, state) in [(20, "open"), (40, "closed"), (60, "closed")] {
+            post(&server, "metrics", request("shop", "s1", own("card", state, at + after * S))).await;
+        }
+        let one =
+            span(number, 1, "POST /orders", ago * 1_000).with("correlation.id", &format!("story-{number}"));
+        traces(&server, "shop", &[one]).await;
+        let (status, story) = page(&server, &format!("/correlations/story-{number}")).await;
+        assert_eq!(status, 200, "{story}");
+        let acts: Vec<&str> = story.split("<li").filter(|act| act.contains(">breaker</a>")).collect();
+        assert_eq!(acts.len(), 2, "{ago} s ago: {acts:#?}");
+        assert!(acts[0].contains(" opened, metrics tell.") && acts[1].contains(" closed, metrics tell."));
+        assert!(acts[0].contains("/breakers/one?service=shop&amp;name=card"), "{}", acts[0]);
+        let around = acts[0].contains("&amp;from=20");
+        assert_eq!(around, ago > 3_600, "its page shows the time of the story: {}", acts[0]);
+        assert!(!story.contains("name=else"), "a breaker of no service of the story");
+        assert!(story.contains("The breaker <a href="), "the verdict names it");
+    }
+}

@@ -16,6 +16,8 @@ pub enum Piece {
     Code(String),
     /// What went wrong.
     Error(String),
+    /// A breaker, by its service and name.
+    Breaker(String, String),
     /// A duration in ns.
     Duration(u64),
     /// A moment, with the span that it belongs to.
@@ -52,6 +54,10 @@ impl Prose {
         self.piece(Piece::Error(text.into()))
     }
 
+    pub fn breaker(self, service: impl Into<String>, name: impl Into<String>) -> Self {
+        self.piece(Piece::Breaker(service.into(), name.into()))
+    }
+
     pub fn duration(self, ns: u64) -> Self {
         self.piece(Piece::Duration(ns))
     }
@@ -85,7 +91,8 @@ impl Prose {
                 | Piece::Service(text)
                 | Piece::Strong(text)
                 | Piece::Code(text)
-                | Piece::Error(text) => text.clone(),
+                | Piece::Error(text)
+                | Piece::Breaker(_, text) => text.clone(),
                 Piece::Duration(ns) => duration(*ns),
                 Piece::Moment(at, _) => moment(*at),
             })

@@ -2,16 +2,19 @@
 //!
 //! * [`words`]: sentences as HTML and as Markdown.
 //! * [`lanes`]: where the time went, as SVG.
-//! * [`parties`]: who spoke to whom, as SVG.
+//! * [`parties`]: who spoke to whom, as SVG; [`mermaid`]: the same as text.
 //!
 //! What must not live here: what a trace or a message means; that is [`story`].
 
 mod lanes;
+mod mermaid;
 mod parties;
 mod words;
 
 #[cfg(test)]
 mod tests;
+
+use std::collections::HashSet;
 
 use askama::Template;
 use axum::extract::{Path, State};
@@ -25,7 +28,8 @@ use super::html::{PageResult, page};
 use super::visit::{Params, Visit};
 use super::{PageState, error::PageError, format};
 use crate::dashboard::model::correlation::MAX_LEN;
-use crate::dashboard::model::{Trace, TraceId, TraceSummary};
+use crate::dashboard::model::{EARLIEST, LogRecord, Nanos, Trace, TraceId, TraceSummary};
+use crate::dashboard::query::breakers::near::{Near, near};
 use crate::dashboard::query::story::{
     self, Act, ActKind, LogLine, Material, State as How, Story, Weight, Wish,
 };
@@ -35,6 +39,9 @@ use crate::dashboard::store::{Correlated, CorrelatedTrace, StoreError};
 const MAX_SPANS: usize = 20_000;
 /// Traces read from the store at the same time.
 const AT_ONCE: usize = 8;
+/// A breaker that opened so long before a story began may be why it went as it did; exports tell of a change late.
+const BEFORE: Nanos = 60_000_000_000;
+const AFTER: Nanos = 60_000_000_000;
 /// Acts and logs on one page.
 const ACTS: usize = 120;
 const LOGS: usize = 80;
@@ -58,6 +65,8 @@ struct StoryPage {
     chart: Html,
     sequence: Html,
     markdown: String,
+    /// The same drawing as text; empty where there is none.
+    mermaid: String,
     /// First act and first log on this page.
     first_act: usize,
     first_log: usize,
@@ -89,15 +98,15 @@ pub async fn correlation(
     let truncated = found.truncated;
     let (material, left_out) = gather(&state, found).await?;
     let story = story::tell(&material, &wish, visit.now);
-    let markdown = words::markdown(&visit, &id, &story, headers.get(header::HOST));
+    let mermaid = mermaid::text(&story);
+    let markdown = words::markdown(&visit, &id, &story, &mermaid, headers.get(header::HOST));
+    let plain = |kind: &'static str, text: String| Ok(([(header::CONTENT_TYPE, kind)], text).into_response());
     match visit.params.text("format") {
-        Some("markdown") => {
-            let kind = [(header::CONTENT_TYPE, "text/markdown; charset=utf-8")];
-            return Ok((kind, markdown).into_response());
-        }
+        Some("markdown") => return plain("text/markdown; charset=utf-8", markdown),
+        Some("mermaid") => return plain("text/plain; charset=utf-8", mermaid),
         Some(other) => {
             let other = format::shortened(other, 20);
-            return Err(PageError::bad(format!("“format” may be markdown, not “{other}”.")));
+            return Err(PageError::bad(format!("“format” may be markdown or mermaid, not “{other}”.")));
         }
         None => {}
     }
@@ -117,6 +126,7 @@ pub async fn correlation(
         chart,
         sequence,
         markdown,
+        mermaid,
         first_act,
         first_log,
     })
@@ -195,6 +205,7 @@ async fn gather(state: &PageState, found: Correlated) -> Result<(Material, Vec<T
             read => traces.extend(read?),
         }
     }
+    let changes = changes(state, &traces, &found.logs).await?;
     let by_link = |trace: &&CorrelatedTrace| !trace.carries_id;
     let id = |summary: &TraceSummary| summary.trace_id;
     let material = Material {
@@ -202,10 +213,31 @@ async fn gather(state: &PageState, found: Correlated) -> Result<(Material, Vec<T
         tied_by_link: found.traces.iter().filter(by_link).map(|trace| id(&trace.summary)).collect(),
         logs: found.logs,
         messages: found.messages,
+        changes,
         left_out: left_out.len(),
     };
     left_out.truncate(MAX_NAMED);
     Ok((material, left_out))
+}
+
+/// What the breakers of the story's services did from shortly before it to shortly after it.
+async fn changes(state: &PageState, traces: &[Trace], logs: &[LogRecord]) -> Result<Vec<Near>, PageError> {
+    let spans = || traces.iter().flat_map(|trace| &trace.spans);
+    let services: HashSet<String> = spans().map(|span| span.service().to_owned()).collect();
+    let times = spans().flat_map(|span| [span.start, span.end.max(span.start)]);
+    let times = times.chain(logs.iter().map(|log| log.time)).filter(|time| *time >= EARLIEST);
+    let ends = times.fold(None, |ends: Option<(Nanos, Nanos)>, at| {
+        Some(ends.map_or((at, at), |(first, last)| (first.min(at), last.max(at))))
+    });
+    let Some((first, last)) = ends else { return Ok(Vec::new()) };
+    let range = (first.saturating_sub(BEFORE), last.saturating_add(AFTER));
+    match near(&state.breakers, &*state.reader, &services, range).await {
+        Err(error @ StoreError::Damaged(_)) => {
+            tracing::error!(%error, "a story is told without its breakers");
+            Ok(Vec::new())
+        }
+        changes => Ok(changes?),
+    }
 }
 
 impl StoryPage {

@@ -322,6 +322,10 @@ impl Frame {
                 Piece::Strong(text) => write!(out, r#"<b class="strong">{}</b>"#, short(text)),
                 Piece::Code(text) => write!(out, "<code>{}</code>", short(text)),
                 Piece::Error(text) => write!(out, r#"<span class="err-t">{}</span>"#, short(text)),
+                Piece::Breaker(service, name) => {
+                    let to = escaped(&self.breaker_named(service, name, None));
+                    write!(out, r#"<a href="{to}">{}</a>"#, short(name))
+                }
                 Piece::Duration(ns) => write!(out, "{}", format::duration(*ns)),
                 Piece::Moment(at, None) => write!(out, "{}", self.time(at).0),
                 Piece::Moment(at, Some((trace, span))) => {

@@ -4,13 +4,13 @@
 //! What is older than some minutes is read once, a part of time after the other, and kept as stretches of states; what
 //! is newer is read for each answer. When samples come late, as after a Collector's outage, all of it is read again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
 use super::evidence::{self, Change};
-use super::gather::{self, Seen};
+use super::gather::{self, Range, Seen};
 use super::track::{self, MOST_TRACKS, Tracks};
 use super::{Breaker, signal};
 use crate::dashboard::model::{Nanos, now};
@@ -27,6 +27,8 @@ pub const LATELY: Nanos = 300 * S;
 const BEFORE: Nanos = H;
 /// What is kept of the past at most.
 const MOST_KEPT: Nanos = 8 * 24 * H;
+/// What lies further back is read for a story alone, and not for all who come after.
+const ASKED_ANEW: Nanos = 25 * H;
 /// A part of time that is read at once, at least; and parts of one range at most.
 const PART: Nanos = 2 * H;
 const PARTS: u64 = 128;
@@ -48,6 +50,15 @@ pub struct Listed {
     pub complete: bool,
 }
 
+/// What is known of the breakers of some services, without calls and rejections.
+#[derive(Debug)]
+pub struct Known {
+    pub tracks: Tracks,
+    /// By time.
+    pub changes: Vec<Change>,
+    pub range: Range,
+}
+
 /// What is kept for all who ask.
 #[derive(Debug, Default)]
 pub struct Breakers {
@@ -59,6 +70,41 @@ impl Breakers {
     /// The breakers of a time.
     pub async fn get(&self, reader: &dyn Reader, period: Period) -> Result<Arc<Listed>, StoreError> {
         self.lists.of(reader, period, |from, to| self.read(reader, from, to)).await
+    }
+
+    /// What is known of the breakers of some services in a time that may be long over. Of a longer time than is kept of
+    /// the past, its end.
+    pub async fn known(
+        &self,
+        reader: &dyn Reader,
+        services: &HashSet<String>,
+        from: Nanos,
+        to: Nanos,
+    ) -> Result<Known, StoreError> {
+        let real_now = now();
+        let to = to.min(real_now);
+        let from = from.min(to).max(to.saturating_sub(MOST_KEPT));
+        let base = from.saturating_sub(BEFORE);
+        let settled = real_now.saturating_sub(RECENT).max(base);
+        let (mut tracks, mut changes, until) = if base.saturating_add(ASKED_ANEW) >= real_now {
+            let mut past = self.past.lock().await;
+            let until = settled.max(past.until);
+            past.cover(reader, base, until, real_now).await?;
+            past.of_services(services, base)
+        } else {
+            let mut alone = Past::default();
+            alone.cover(reader, base, to.saturating_add(1).min(settled), real_now).await?;
+            alone.of_services(services, base)
+        };
+        if until <= to {
+            let (mut found, _) = series(reader, until, to, None).await?;
+            found.retain(|series| services.contains(&series.identity.service));
+            track::go_on(&mut tracks, &found, until, real_now);
+            let (mut new, _) = evidence::changes(reader, until, to, None).await?;
+            new.retain(|change| services.contains(&change.service));
+            add_changes(&mut changes, new);
+        }
+        Ok(Known { tracks, changes, range: Range { base, from, to, now: real_now } })
     }
 
     async fn read(&self, reader: &dyn Reader, from: Nanos, to: Nanos) -> Result<Listed, StoreError> {
@@ -214,6 +260,16 @@ impl Past {
             self.changes.retain(|change| change.time >= oldest);
         }
         Ok(())
+    }
+
+    /// What of it matters to some services in a range that begins at `from`, and until when it was read.
+    fn of_services(&self, services: &HashSet<String>, from: Nanos) -> (Tracks, Vec<Change>, Nanos) {
+        let of_them = |key: &super::Key| services.contains(&key.service);
+        let heard = self.tracks.iter().filter(|((key, _), track)| track.heard >= from && of_them(key));
+        let tracks = heard.map(|(place, track)| (place.clone(), track.since(from))).collect();
+        let changes = self.changes.iter().filter(|change| change.time >= from);
+        let changes = changes.filter(|change| services.contains(&change.service)).cloned().collect();
+        (tracks, changes, self.until)
     }
 
     /// What of it matters to a range that begins at `from`.

@@ -10,13 +10,15 @@
 //!   export tells of.
 //! * [`evidence`]: changes and rejections out of spans and logs.
 //! * [`gather`]: instances into breakers; [`kept`]: what of the past is read once.
-//! * [`one`]: one breaker, with what tripped it; [`words`]: changes and rejections as sentences.
+//! * [`one`]: one breaker, with what tripped it; [`near`]: changes around a story; [`words`]: changes and rejections as
+//!   sentences.
 //!
 //! What must not live here: HTML, and what anything looks like.
 
 pub mod evidence;
 pub mod gather;
 pub mod kept;
+pub mod near;
 pub mod one;
 pub mod order;
 pub mod signal;

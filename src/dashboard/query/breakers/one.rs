@@ -149,7 +149,7 @@ pub async fn one(reader: &dyn Reader, listed: &Listed, breaker: &Breaker) -> Res
 }
 
 /// The changes of all instances, the newest first, those that happened together as one.
-fn transitions(breaker: &Breaker, changes: &[Change], from: Nanos) -> Vec<Transition> {
+pub(super) fn transitions(breaker: &Breaker, changes: &[Change], from: Nanos) -> Vec<Transition> {
     let mut all: Vec<Transition> = Vec::new();
     for instance in &breaker.instances {
         // What nothing is known of in between does not hide that the state is another one after it; and who is heard of

@@ -10,16 +10,39 @@ const MAX_REASON: usize = 160;
 
 /// `The breaker payments of orders opened: 11 of 20 calls failed.`
 pub fn changed(change: &Change) -> Prose {
+    because(did(change), change)
+}
+
+/// The same of a change that several instances made, or that only metrics tell of: `… opened in 3 instances, metrics tell.`
+pub fn changed_in(change: &Change, instances: usize, exact: bool) -> Prose {
+    let said = match instances {
+        0 | 1 => did(change),
+        many => did(change).text(format!(" in {many} instances")),
+    };
+    because(if exact { said } else { said.text(", metrics tell") }, change)
+}
+
+fn did(change: &Change) -> Prose {
     let said =
         Prose::new().text("The breaker ").strong(named(&change.name)).text(" of ").service(&change.service);
-    let said = said.text(match change.to {
-        State::Open => " opened",
-        State::HalfOpen => " is half-open and lets a few calls try",
-        State::Closed => " closed",
-        State::ForcedOpen => " was opened by hand",
-        State::Disabled => " was switched off",
-        _ => " changed",
-    });
+    said.text(format!(" {}", became(change.to)))
+}
+
+/// What a breaker did that is in a state now: `opened`.
+pub fn became(state: State) -> &'static str {
+    match state {
+        State::Open => "opened",
+        State::HalfOpen => "is half-open and lets a few calls try",
+        State::Closed => "closed",
+        State::ForcedOpen => "was opened by hand",
+        State::Disabled => "was switched off",
+        State::Partly => "is partly open",
+        State::Saturated => "is saturated",
+        _ => "changed",
+    }
+}
+
+fn because(said: Prose, change: &Change) -> Prose {
     match &change.reason {
         Some(reason) => said.text(format!(": {}.", short(reason))),
         None => said.text("."),

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use super::axis::{Axis, PieceKind};
-use super::chart::{Band, Bar, Head, Label, Lane, Mark, WaitLabel, WayPart};
+use super::chart::{Band, Bar, Head, Label, Lane, Mark, SwitchMark, WaitLabel, WayPart};
 use super::mail::Place;
 use super::read::{shorten, why};
 use super::steps::Step;
+use super::switches::Did;
 use super::verdict::{ids, waits_in};
 use super::way::Way;
 use super::{Scene, steps};
@@ -16,6 +17,9 @@ const MAX_BARS: usize = 200;
 const MAX_BANDS: usize = 60;
 const MAX_LEVELS: usize = 3;
 const MAX_MARKS: usize = 40;
+const MAX_SWITCHES: usize = 40;
+/// Marks of one lane that lie nearer than this are drawn as one, in percent.
+const NEAR: f64 = 1.0;
 const MAX_LABELS: usize = 6;
 const MAX_LABEL: usize = 30;
 const MAX_LOGS: usize = 200;
@@ -215,7 +219,7 @@ impl Artist<'_> {
             let row = self.service_row(step.service()).filter(|_| step.plausible);
             let Some(lane) = row else { continue };
             let x = self.axis.x(step.end);
-            let near = |mark: &Mark| mark.lane == lane && (mark.x - x).abs() < 1.0;
+            let near = |mark: &Mark| mark.lane == lane && (mark.x - x).abs() < NEAR;
             if marks.iter().any(near) {
                 continue;
             }
@@ -256,6 +260,28 @@ impl Artist<'_> {
             }
         }
         None
+    }
+
+    /// Where breakers changed; of several at one place in a lane the gravest.
+    pub fn switches(&self, failures: &[Mark]) -> Vec<SwitchMark> {
+        let mut marks: Vec<SwitchMark> = Vec::new();
+        let plausible = |time| steps::plausible(time, self.scene.now);
+        for switch in self.scene.switches.iter().filter(|switch| plausible(switch.time)) {
+            let (Did::Became(state), Some(name)) = (switch.did, &switch.name) else { continue };
+            let Some(lane) = self.service_row(&switch.service) else { continue };
+            let x = self.axis.x(switch.time);
+            let beside = failures.iter().any(|mark| mark.lane == lane && (mark.x - x).abs() < NEAR);
+            let mark =
+                SwitchMark { lane, x, service: switch.service.clone(), name: name.clone(), state, beside };
+            let near = |other: &SwitchMark| other.lane == lane && (other.x - x).abs() < NEAR;
+            match marks.iter().rposition(near) {
+                Some(at) if state < marks[at].state => marks[at] = mark,
+                Some(_) => {}
+                None if marks.len() < MAX_SWITCHES => marks.push(mark),
+                None => {}
+            }
+        }
+        marks
     }
 
     pub fn logs(&self) -> Vec<(usize, f64, bool)> {

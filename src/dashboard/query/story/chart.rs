@@ -12,6 +12,7 @@ use super::mail::Place;
 use super::way::Way;
 use super::{Scene, Wish, steps};
 use crate::dashboard::model::{Nanos, SpanId, TraceId};
+use crate::dashboard::query::breakers::State as BreakerState;
 
 /// The drawing.
 #[derive(Debug)]
@@ -28,6 +29,7 @@ pub struct Chart {
     pub roofs: Vec<(usize, f64, f64)>,
     pub way: Vec<WayPart>,
     pub marks: Vec<Mark>,
+    pub switches: Vec<SwitchMark>,
     /// Logs: lane, x, whether it tells of an error.
     pub logs: Vec<(usize, f64, bool)>,
     pub waits: Vec<WaitLabel>,
@@ -99,6 +101,19 @@ pub struct Mark {
     pub why: String,
 }
 
+/// Where a breaker changed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SwitchMark {
+    /// Of the service that has it.
+    pub lane: usize,
+    pub x: f64,
+    pub service: String,
+    pub name: String,
+    pub state: BreakerState,
+    /// Whether something failed at the same place, so that it has to stand beside that mark.
+    pub beside: bool,
+}
+
 /// A text beside a mark.
 #[derive(Debug, Clone)]
 pub struct Label {
@@ -137,11 +152,13 @@ pub(super) fn draw(scene: &Scene, way: &Way, wish: &Wish) -> Chart {
     let artist = Artist { scene, axis: &axis, rows: &rows };
     let (bars, roofs) = artist.bars();
     let way = artist.way(way, ends_waiting);
+    let marks = artist.marks(&bars);
     Chart {
         ticks: axis.ticks(),
         bands: artist.bands(),
         heads: artist.heads(),
-        marks: artist.marks(&bars),
+        switches: artist.switches(&marks),
+        marks,
         logs: artist.logs(),
         waits: artist.waits(&way),
         here: way.iter().rev().find_map(|part| match part {

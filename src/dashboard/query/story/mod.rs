@@ -27,7 +27,7 @@ pub mod mail;
 pub mod read;
 pub mod sequence;
 pub mod steps;
-mod switches;
+pub mod switches;
 mod tapped;
 mod telling;
 pub mod verdict;
@@ -41,6 +41,7 @@ mod tests;
 use std::collections::{BTreeSet, HashSet};
 
 use crate::dashboard::model::{LogRecord, Message, Nanos, SpanId, Trace, TraceId};
+use crate::dashboard::query::breakers::near::Near;
 use crate::dashboard::query::redact;
 pub use acts::{Act, ActKind, Acts, Ref, Weight};
 pub use chart::Chart;
@@ -60,6 +61,8 @@ pub struct Material {
     pub logs: Vec<LogRecord>,
     /// Messages that a tap saw and that name no trace, by time; those of traces are theirs.
     pub messages: Vec<Message>,
+    /// Changes of the breakers of its services while it ran, by time, whoever told of them.
+    pub changes: Vec<Near>,
     /// Traces that carry the ID too but were not read, being many, large or damaged.
     pub left_out: usize,
 }
@@ -150,9 +153,18 @@ pub fn tell(material: &Material, wish: &Wish, now: Nanos) -> Story {
     let facts = facts(material, &steps, &mail, &logs, now);
     let ending = ending::Ending::of(&steps, &mail, &facts, now);
     let way = way::Way::of(&steps, &mail, &ending);
-    let verdict = verdict::verdict(&steps, &mail, &ending, &facts, now);
-    let scene =
-        Scene { material, steps: &steps, mail: &mail, logs: &logs, facts: &facts, ending: &ending, now };
+    let switches = switches::all(material, &steps);
+    let scene = Scene {
+        material,
+        steps: &steps,
+        mail: &mail,
+        logs: &logs,
+        facts: &facts,
+        ending: &ending,
+        switches: &switches,
+        now,
+    };
+    let verdict = verdict::verdict(&scene);
     let chart = chart::draw(&scene, &way, wish);
     let acts = acts::tell(&scene, &way, wish);
     let sequence = sequence::draw(&scene, &way, &chart, wish);
@@ -167,6 +179,8 @@ struct Scene<'a> {
     logs: &'a [LogLine],
     facts: &'a Facts,
     ending: &'a ending::Ending,
+    /// What breakers did, by time.
+    switches: &'a [switches::Switch],
     now: Nanos,
 }
 

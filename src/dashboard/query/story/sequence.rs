@@ -9,10 +9,12 @@ use super::chart::Chart;
 use super::ending::State;
 use super::mail::{Delivery, Place, Spot};
 use super::read::{Call, Deed, Outcome, shorten, why};
+use super::switches::{Did, Switch};
 use super::verdict::delivery_why;
 use super::way::Way;
 use super::{Scene, Wish};
 use crate::dashboard::model::Nanos;
+use crate::dashboard::query::breakers::State as BreakerState;
 
 /// The drawing: parties as columns, exchanges as rows.
 #[derive(Debug, Default)]
@@ -59,6 +61,12 @@ pub enum Row {
     },
     /// Nothing was said for so long, in ns.
     Gap(u64),
+    /// A breaker of a party changed.
+    Change {
+        party: usize,
+        name: String,
+        state: BreakerState,
+    },
 }
 
 /// What passes between two parties.
@@ -71,6 +79,7 @@ pub enum Exchange {
 
 const MAX_PARTIES: usize = 8;
 const MAX_ROWS: usize = 36;
+const MAX_CHANGES: usize = 8;
 /// Answers that say nothing new are drawn in short stories only.
 const SHORT: usize = 22;
 
@@ -110,7 +119,11 @@ pub(super) fn draw(scene: &Scene, way: &Way, chart: &Chart, wish: &Wish) -> Sequ
     let mut rows = Vec::new();
     let mut spans: HashMap<usize, (usize, usize, usize)> = HashMap::new();
     let mut before: Option<Nanos> = None;
+    let mut changes = changes(scene, &column).into_iter().peekable();
     for talk in &talks {
+        while let Some((_, change)) = changes.next_if(|(time, _)| *time <= talk.at) {
+            rows.push(change);
+        }
         if let Some(gap) = before.and_then(|before| idle(&chart.axis, before, talk.at)) {
             rows.push(Row::Gap(gap));
         }
@@ -125,10 +138,21 @@ pub(super) fn draw(scene: &Scene, way: &Way, chart: &Chart, wish: &Wish) -> Sequ
         let (label, kind, failed) = (talk.label.clone(), talk.kind, talk.failed);
         rows.push(Row::Exchange { from, to, label, kind, failed });
     }
+    rows.extend(changes.map(|(_, change)| change));
     let here = here(scene).and_then(|place| column.get(&Party::Place(place)).copied());
     let mut visits: Vec<_> = spans.into_values().collect();
     visits.sort_unstable();
     Sequence { left_out: all - talks.len(), unnamed, here, visits, rows, parties }
+}
+
+/// Changes of breakers of the parties, by time.
+fn changes(scene: &Scene, column: &HashMap<&Party, usize>) -> Vec<(Nanos, Row)> {
+    let row = |switch: &Switch| {
+        let (Did::Became(state), Some(name)) = (switch.did, switch.name.clone()) else { return None };
+        let party = *column.get(&Party::Service(switch.service.clone()))?;
+        Some((switch.time, Row::Change { party, name, state }))
+    };
+    scene.switches.iter().filter_map(row).take(MAX_CHANGES).collect()
 }
 
 /// Where a message waits now.

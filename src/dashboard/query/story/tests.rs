@@ -4,7 +4,10 @@ use super::acts::Weight;
 use super::fixture::{self, MS, Sheet, T0, story_of};
 use super::sequence::Row;
 use super::*;
-use crate::dashboard::model::Kind;
+use crate::dashboard::model::{Event, Kind, Value};
+use crate::dashboard::query::breakers::near::Near;
+use crate::dashboard::query::breakers::one::{Because, Transition};
+use crate::dashboard::query::breakers::{Key, Library, State as BreakerState};
 use crate::dashboard::query::prose::Prose;
 
 /// A sentence as plain text; durations in whole milliseconds.
@@ -143,7 +146,7 @@ fn the_sequence_names_deliveries_and_the_dead_letter() {
         .iter()
         .filter_map(|row| match row {
             Row::Exchange { label, .. } => Some(label.as_str()),
-            Row::Gap(_) => None,
+            Row::Gap(_) | Row::Change { .. } => None,
         })
         .collect();
     for wanted in ["POST /orders", "order.placed", "delivery 1", "delivery 2", "delivery 3"] {
@@ -360,4 +363,92 @@ fn a_chain_as_deep_as_a_trace_does_not_overflow_the_stack() {
     let story = told(&story_of(vec![sheet]), 100_000);
     assert_eq!(story.facts.spans, 19_999);
     assert_eq!(story.chart.bars.len(), 1);
+}
+
+/// A change of the breaker `cards` of payments, as metrics tell of it.
+fn near(at_ms: u64, from: BreakerState, to: BreakerState) -> Near {
+    Near {
+        key: Key { service: "payments".into(), name: "cards".into(), library: Library::Resilience4j },
+        change: Transition {
+            at: T0 + at_ms * MS,
+            from,
+            to,
+            instances: vec!["a".into(), "b".into()],
+            told: None,
+            exact: false,
+            reason: None,
+            because: Because::Untold,
+        },
+    }
+}
+
+#[test]
+fn breakers_that_only_metrics_tell_of_are_in_the_story_its_verdict_and_its_drawings() {
+    use BreakerState::{Closed, Open};
+    let changes = vec![near(700, Closed, Open), near(5_000, Open, Closed)];
+    let material = Material { changes, ..fixture::dead_lettered() };
+    let story = told(&material, 60_000);
+    let lede = plain(&story.verdict.lede);
+    assert!(lede.contains("The breaker cards of payments opened at +700 and closed at +5000."), "{lede}");
+    let breaker = Ref::Breaker("payments".into(), "cards".into());
+    let acts: Vec<_> = story.acts.list.iter().filter(|act| act.refs.contains(&breaker)).collect();
+    let said: Vec<String> = acts.iter().map(|act| plain(&act.said)).collect();
+    assert_eq!(
+        said,
+        [
+            "The breaker cards of payments opened in 2 instances, metrics tell.",
+            "The breaker cards of payments closed in 2 instances, metrics tell."
+        ]
+    );
+    let lane = story.chart.lanes.iter().position(|lane| *lane == chart::Lane::Service("payments".into()));
+    let marks: Vec<_> = story.chart.switches.iter().map(|mark| (Some(mark.lane), mark.state)).collect();
+    assert_eq!(marks, [(lane, Open), (lane, Closed)]);
+    let rows = story.sequence.rows.iter();
+    let drawn: Vec<_> = rows
+        .filter_map(|row| if let Row::Change { state, .. } = row { Some(*state) } else { None })
+        .collect();
+    assert_eq!(drawn, [Open, Closed]);
+}
+
+#[test]
+fn what_a_span_tells_of_a_breaker_is_not_told_again_by_metrics() {
+    let mut material = Material {
+        changes: vec![near(8_000, BreakerState::Closed, BreakerState::Open)],
+        ..fixture::dead_lettered()
+    };
+    let span = &mut material.traces[0].spans[12];
+    assert_eq!(span.service(), "payments");
+    let text = |key: &str, text: &str| (key.to_owned(), Value::Text(text.into()));
+    span.events.push(Event {
+        time: T0 + 640 * MS,
+        name: "circuit_breaker.state_change".into(),
+        attributes: vec![text("circuit_breaker.name", "cards"), text("from", "closed"), text("to", "open")],
+    });
+    let story = told(&material, 60_000);
+    assert_eq!(lines(&story).iter().filter(|line| line.contains("The breaker cards")).count(), 1);
+    assert!(plain(&story.verdict.lede).contains("The breaker cards of payments opened at +640."));
+}
+
+#[test]
+fn a_call_that_a_breaker_turned_away_is_where_it_broke() {
+    let mut sheet = Sheet::new(5);
+    sheet.span((1, 0), "orders", (Kind::Server, "POST /orders"), (0, 20), "http.request.method=POST");
+    let attrs = "error.type=circuit_breaker.open|circuit_breaker.name=payments";
+    sheet.span((2, 1), "orders", (Kind::Client, "POST /authorizations"), (5, 6), attrs);
+    for span in &mut sheet.trace.spans {
+        span.status = crate::dashboard::model::StatusCode::Error;
+    }
+    let mut opened = near(0, BreakerState::Closed, BreakerState::Open);
+    opened.key = Key { service: "orders".into(), name: "payments".into(), library: Library::Convention };
+    opened.change.at = T0 - 30_000 * MS;
+    let story = told(&Material { changes: vec![opened], ..story_of(vec![sheet]) }, 60_000);
+    assert_eq!(plain(&story.verdict.headline), "Failed in orders: the breaker payments was open");
+    let say = story.verdict.lede.plain(
+        |ns| format!("{} ms", ns / MS),
+        |at| {
+            if at < T0 { format!("-{}", (T0 - at) / MS) } else { format!("+{}", (at - T0) / MS) }
+        },
+    );
+    let wanted = "The breaker payments of orders turned a call away at +6; it had opened at -30000.";
+    assert!(say.contains(wanted), "{say}");
 }

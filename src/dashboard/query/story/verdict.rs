@@ -1,11 +1,13 @@
 //! The ending in words: one sentence for the head of the page, a few more below it.
 
-use super::Facts;
 use super::ending::{Ending, State};
 use super::mail::{Delivery, Mail, Place};
-use super::read::{Call, Deed, why};
+use super::read::{Call, Deed, shorten, why};
 use super::steps::Steps;
+use super::switches::{Did, Switch};
+use super::{Facts, Scene};
 use crate::dashboard::model::{Nanos, SpanId, TraceId};
+use crate::dashboard::query::breakers::{State as BreakerState, evidence};
 use crate::dashboard::query::prose::{Prose, counted};
 
 /// What the page opens with.
@@ -20,12 +22,15 @@ pub struct Verdict {
 
 /// How long a message may be on its way before it is remarked that nobody took it.
 const UNSEEN: u64 = 5_000_000_000;
+/// So much later than the call that it turned away may an export tell that a breaker had opened.
+const LATE: u64 = 20_000_000_000;
 /// Names listed before the rest is counted.
 const MAX_NAMES: usize = 3;
 
 /// Puts the ending into words.
-pub fn verdict(steps: &Steps, mail: &Mail, ending: &Ending, facts: &Facts, now: Nanos) -> Verdict {
-    let teller = Teller { steps, mail, ending, facts, now };
+pub(super) fn verdict(scene: &Scene) -> Verdict {
+    let Scene { steps, mail, ending, facts, switches, now, .. } = *scene;
+    let teller = Teller { steps, mail, ending, facts, switches, now };
     let cause = ending.cause.or(ending.first).map(|at| ids(steps, at));
     Verdict { state: ending.state, headline: teller.headline(), lede: teller.lede(), cause }
 }
@@ -48,6 +53,7 @@ struct Teller<'a> {
     mail: &'a Mail,
     ending: &'a Ending,
     facts: &'a Facts,
+    switches: &'a [Switch],
     now: Nanos,
 }
 
@@ -133,7 +139,11 @@ impl Teller<'_> {
     }
 
     fn why(&self) -> Option<String> {
-        let cause = self.ending.cause.and_then(|at| why(self.steps.list[at].span));
+        let cause = self.ending.cause.map(|at| self.steps.list[at].span);
+        let breaker = cause.and_then(evidence::rejection).and_then(|rejection| rejection.name);
+        let breaker =
+            breaker.filter(|name| !name.is_empty()).map(|name| format!("the breaker {name} was open"));
+        let cause = breaker.map(|why| shorten(&why)).or_else(|| cause.and_then(why));
         cause.or_else(|| self.delivery().and_then(|delivery| delivery.reason.clone()))
     }
 
@@ -142,7 +152,14 @@ impl Teller<'_> {
     }
 
     fn lede(&self) -> Prose {
-        let parts = [self.first_failure(), self.whereabouts(), self.answer(), self.others(), self.unseen()];
+        let parts = [
+            self.first_failure(),
+            self.breaker(),
+            self.whereabouts(),
+            self.answer(),
+            self.others(),
+            self.unseen(),
+        ];
         let mut say = Prose::new();
         for part in parts.into_iter().filter(|part| !part.is_empty()) {
             say = if say.is_empty() { part } else { say.text(" ").join(part) };
@@ -170,6 +187,45 @@ impl Teller<'_> {
         };
         match why(step.span).filter(|why| self.why().as_ref() != Some(why)) {
             Some(why) => say.text(": ").error(&why).text("."),
+            None => say.text("."),
+        }
+    }
+
+    /// The breaker that turned a call away, else the first that opened meanwhile: since when, and until when.
+    fn breaker(&self) -> Prose {
+        let rejected =
+            self.switches.iter().find(|switch| switch.did == Did::Rejected && switch.name.is_some());
+        let of = |one: &Switch, other: &Switch| (&one.service, &one.name) == (&other.service, &other.name);
+        let opens = |switch: &&Switch| matches!(switch.did, Did::Became(state) if state.is_open());
+        let opened = match rejected {
+            // An export tells of it a little late.
+            Some(rejected) => {
+                let before = |switch: &&Switch| of(switch, rejected) && switch.time <= rejected.time + LATE;
+                self.switches.iter().filter(opens).rfind(before)
+            }
+            None => self.switches.iter().find(opens),
+        };
+        let Some(one) = rejected.or(opened) else { return Prose::new() };
+        let name = one.name.as_deref().unwrap_or_default();
+        let say = Prose::new().text("The breaker ").breaker(&one.service, name).text(" of ");
+        let say = say.service(&one.service);
+        let say = match (rejected, opened) {
+            (Some(rejected), Some(opened)) => {
+                let say = say.text(" turned a call away at ").moment(rejected.time, rejected.place);
+                say.text("; it had opened at ").moment(opened.time, opened.place)
+            }
+            (Some(rejected), None) => {
+                say.text(" turned a call away at ").moment(rejected.time, rejected.place)
+            }
+            (None, Some(opened)) => say.text(" opened at ").moment(opened.time, opened.place),
+            (None, None) => return Prose::new(),
+        };
+        let begin = opened.map_or(one.time, |opened| opened.time);
+        let closes = |switch: &&Switch| {
+            of(switch, one) && switch.did == Did::Became(BreakerState::Closed) && switch.time >= begin
+        };
+        match self.switches.iter().find(closes) {
+            Some(closed) => say.text(" and closed at ").moment(closed.time, closed.place).text("."),
             None => say.text("."),
         }
     }

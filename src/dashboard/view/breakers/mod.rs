@@ -19,6 +19,8 @@ use super::format;
 use super::frame::{Frame, Nav};
 use super::html::{PageResult, page};
 use super::visit::{Params, Visit};
+use super::zone;
+use crate::dashboard::model::Nanos;
 use crate::dashboard::query::breakers::kept::Listed;
 use crate::dashboard::query::breakers::{Breaker, Key, Known, State};
 use crate::dashboard::query::kept::Period;
@@ -242,6 +244,17 @@ pub fn look(state: State) -> (&'static str, &'static str) {
     }
 }
 
+/// What a breaker did that is in a state now, in a word or two: for drawings.
+pub fn became(state: State) -> &'static str {
+    match state {
+        State::Open => "opened",
+        State::ForcedOpen => "was opened by hand",
+        State::Closed => "closed",
+        State::HalfOpen => "is half-open",
+        other => other.word(),
+    }
+}
+
 /// A state with its shape, word and colour.
 pub fn badge(frame: &Frame, state: State) -> Html {
     let (class, icon) = look(state);
@@ -315,6 +328,20 @@ impl Frame {
     pub fn breaker_link(&self, key: &Key) -> String {
         let library = key.library.code();
         self.breaker_named(&key.service, &key.name, Some(library))
+    }
+
+    /// The page of a breaker at a time that this page's range may not hold.
+    pub fn breaker_at(&self, service: &str, name: &str, at: Nanos) -> String {
+        const AROUND: Nanos = 900_000_000_000;
+        let range = &self.visit.range;
+        if (range.from..=range.to).contains(&at) {
+            return self.breaker_named(service, name, None);
+        }
+        let (from, to) = (zone::rfc3339(at.saturating_sub(AROUND)), zone::rfc3339(at.saturating_add(AROUND)));
+        let text = |text: &str| text.replace('\0', "\u{2400}");
+        let pairs = [("service", text(service)), ("name", text(name)), ("from", from), ("to", to)];
+        let pairs = pairs.map(|(key, value)| (key.to_owned(), value));
+        format!("/breakers/one{}", Params(pairs.into()).write())
     }
 
     /// The page of a breaker of which no library is known.

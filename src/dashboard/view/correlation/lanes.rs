@@ -6,8 +6,9 @@ use std::fmt::Write;
 
 use crate::dashboard::query::story::Story;
 use crate::dashboard::query::story::axis::{PieceKind, TickAt};
-use crate::dashboard::query::story::chart::{Chart, Head, Lane, Mark, WayPart};
+use crate::dashboard::query::story::chart::{Chart, Head, Lane, Mark, SwitchMark, WayPart};
 use crate::dashboard::query::story::mail::Place;
+use crate::dashboard::view::breakers::{became, look};
 use crate::dashboard::view::escape::{Html, escaped};
 use crate::dashboard::view::frame::Frame;
 use crate::dashboard::view::{assets, format};
@@ -273,6 +274,9 @@ impl Pen<'_> {
         for mark in &self.chart.marks {
             self.mark(mark, out);
         }
+        for switch in &self.chart.switches {
+            self.switch(switch, out);
+        }
         if let Some((lane, x)) = self.chart.here {
             let y = self.foot(lane);
             let _ = write!(
@@ -282,6 +286,23 @@ impl Pen<'_> {
                 y - 10.0
             );
         }
+    }
+
+    /// A breaker's change: its shape on a disc, beside what failed there.
+    fn switch(&self, switch: &SwitchMark, out: &mut String) {
+        let (class, icon) = look(switch.state);
+        let (y, dx) = (top(switch.lane) + 13.0, if switch.beside { 18 } else { 0 });
+        let _ = write!(
+            out,
+            r##"<a href="{}"><svg x="{}" y="{y}" overflow="visible"><title>breaker {} of {} {}</title><circle class="disc {class}" cx="{dx}" r="9"/><use class="sw {class}" href="{}#i-{icon}" x="{}" y="-7" width="14" height="14"/></svg></a>"##,
+            escaped(&self.frame.breaker_named(&switch.service, &switch.name, None)),
+            pc(switch.x),
+            escaped(&switch.name),
+            escaped(&switch.service),
+            became(switch.state),
+            assets::address("icons.svg"),
+            dx - 7,
+        );
     }
 
     fn mark(&self, mark: &Mark, out: &mut String) {

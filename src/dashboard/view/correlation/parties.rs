@@ -2,9 +2,11 @@
 
 use std::fmt::Write;
 
+use crate::dashboard::query::breakers::State;
 use crate::dashboard::query::story::mail::Place;
 use crate::dashboard::query::story::sequence::{Exchange, Party, Row, Sequence};
 use crate::dashboard::query::story::{Story, Weight};
+use crate::dashboard::view::breakers::{became, look};
 use crate::dashboard::view::escape::{Html, escaped};
 use crate::dashboard::view::frame::Frame;
 use crate::dashboard::view::{assets, format};
@@ -101,11 +103,37 @@ impl<'a> Pen<'a> {
                         format::duration(*length)
                     );
                 }
+                Row::Change { party, name, state } => self.change(*party, name, *state, *y, out),
                 Row::Exchange { from, to, label, kind, failed } => {
                     self.exchange((*from, *to), label, (*kind, *failed), *y, out);
                 }
             }
         }
+    }
+
+    /// A breaker's change beside the line of its service.
+    fn change(&self, party: usize, name: &str, state: State, y: f64, out: &mut String) {
+        let Party::Service(service) = &self.sequence.parties[party] else { return };
+        let (class, icon) = look(state);
+        let x = self.x(party);
+        let (dx, anchor) = if x > WIDTH / 2.0 { (-12.0, "end") } else { (12.0, "start") };
+        let red = if class == "err" { " e" } else { "" };
+        let text = format!("breaker {} {}", format::shortened(name, 24), became(state));
+        let _ = write!(
+            out,
+            r##"<a href="{0}"><title>{1}: breaker {2} {7}</title><circle class="box" cx="{x:.1}" cy="{3:.1}" r="9"/><use class="sw {class}" href="{4}#i-{icon}" x="{5:.1}" y="{6:.1}" width="14" height="14"/><text class="l{red}" x="{8:.1}" y="{9:.1}" text-anchor="{anchor}">{10}</text></a>"##,
+            escaped(&self.frame.breaker_named(service, name, None)),
+            escaped(service),
+            escaped(name),
+            y - 4.0,
+            assets::address("icons.svg"),
+            x - 7.0,
+            y - 11.0,
+            became(state),
+            x + dx,
+            y,
+            escaped(&text)
+        );
     }
 
     fn exchange(

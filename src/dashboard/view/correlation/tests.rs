@@ -265,6 +265,59 @@ async fn the_markdown_is_for_a_note() {
     assert!(body.contains("waited in `payments.charge`"));
 }
 
+/// Whether a line is one that Mermaid's grammar takes, whatever names stand in it.
+fn is_mermaid(line: &str) -> bool {
+    let text = |text: &str| {
+        let harmless = |sign: char| sign.is_alphanumeric() || " .,_/-()".contains(sign);
+        let entity = |part: &str| {
+            part.split_once(';')
+                .is_some_and(|(code, rest)| code.parse::<u32>().is_ok() && rest.chars().all(harmless))
+        };
+        let mut parts = text.split('#');
+        parts.next().is_some_and(|first| first.chars().all(harmless)) && parts.all(entity)
+    };
+    let party = |name: &str| name.strip_prefix('p').is_some_and(|number| number.parse::<u8>().is_ok());
+    let line = line.trim_start();
+    if let Some(rest) = line.strip_prefix("participant ") {
+        return rest.split_once(" as ").is_some_and(|(name, said)| party(name) && text(said));
+    }
+    if let Some(rest) = line.strip_prefix("Note over ") {
+        return rest.split_once(": ").is_some_and(|(who, said)| who.split(',').all(party) && text(said));
+    }
+    let arrow = ["-->>", "->>", "--x", "-x", "-)"].into_iter().find(|arrow| line.contains(arrow));
+    let ends = arrow.and_then(|arrow| line.split_once(arrow));
+    ends.is_some_and(|(from, rest)| {
+        rest.split_once(": ").is_some_and(|(to, said)| party(from) && party(to) && text(said))
+    })
+}
+
+#[tokio::test]
+async fn the_sequence_is_mermaid_text_whatever_names_are_sent() {
+    let path = format!("/correlations/{ID}?format=mermaid");
+    let (status, kind, body) = get(app(ID, fixture::dead_lettered()), &path).await;
+    assert_eq!((status, kind.as_str()), (StatusCode::OK, "text/plain; charset=utf-8"));
+    assert!(body.contains("participant p2 as orders\n"), "{body}");
+    assert!(body.contains(" as payments.charge (queue)\n"), "{body}");
+    assert!(body.contains("->>p2: POST /orders\n"), "{body}");
+    assert!(body.contains("-x") && body.contains("card_declined#58; do_not_honor"), "{body}");
+    assert!(body.ends_with(": it is here\n"), "{body}");
+    let (_, _, note) =
+        get(app(ID, fixture::dead_lettered()), &format!("/correlations/{ID}?format=markdown")).await;
+    assert!(note.contains(&format!("```mermaid\n{body}```")), "the note holds the same drawing");
+
+    let mut sheet = Sheet::new(1);
+    let evil = "end; %%{init}%% #35;\n\"`a->>b: c";
+    for (id, kind) in [(1, crate::dashboard::model::Kind::Client), (2, crate::dashboard::model::Kind::Server)]
+    {
+        sheet.span((id, id - 1), &format!("{evil}{id}"), (kind, evil), (0, 10), "http.method=GET");
+    }
+    let (_, _, hostile) = get(app(ID, fixture::story_of(vec![sheet])), &path).await;
+    assert!(hostile.lines().count() >= 4, "{hostile}");
+    for line in body.lines().chain(hostile.lines()).filter(|line| *line != "sequenceDiagram") {
+        assert!(is_mermaid(line), "{line}");
+    }
+}
+
 #[tokio::test]
 async fn what_users_send_is_never_markup() {
     let evil = "<script>alert(1)</script>\"'&\u{202e}";
@@ -282,7 +335,7 @@ async fn what_users_send_is_never_markup() {
         fixture::fail(span, evil);
     }
     sheet.log(1, evil, 17, 5, evil);
-    for query in ["", "?all=1", "?format=markdown"] {
+    for query in ["", "?all=1", "?format=markdown", "?format=mermaid"] {
         let material = fixture::story_of(vec![Sheet { trace: sheet.trace.clone() }]);
         let path = format!("/correlations/%3Cscript%3Ealert(1)%3C%2Fscript%3E{query}");
         let (status, _, body) = get(app("<script>alert(1)</script>", material), &path).await;

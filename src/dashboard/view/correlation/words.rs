@@ -62,8 +62,11 @@ pub fn refs(frame: &Frame, act: &Act, logs: &Range<usize>) -> Html {
         let (to, word) = match reference {
             Ref::Span(trace, span) => (frame.span_link(trace, span), "span".to_owned()),
             Ref::Cause(trace, span) => (frame.span_link(trace, span), "where it broke".to_owned()),
-            Ref::Breaker(service, name) => (frame.breaker_named(service, name, None), "breaker".to_owned()),
             Ref::Message(id) => (frame.message_link(id), "message".to_owned()),
+            Ref::Breaker(service, name) => {
+                let at = act.at.unwrap_or(frame.visit.now);
+                (frame.breaker_at(service, name, at), "breaker".to_owned())
+            }
             Ref::Log(index, _) if !logs.contains(index) => continue,
             Ref::Log(index, 1) => (format!("#log-{index}"), "log".to_owned()),
             Ref::Log(index, count) => (format!("#log-{index}"), format!("{count} logs")),
@@ -77,7 +80,7 @@ pub fn refs(frame: &Frame, act: &Act, logs: &Range<usize>) -> Html {
 }
 
 /// The story as Markdown, for an incident note.
-pub fn markdown(visit: &Visit, id: &str, story: &Story, host: Option<&HeaderValue>) -> String {
+pub fn markdown(visit: &Visit, id: &str, story: &Story, mermaid: &str, host: Option<&HeaderValue>) -> String {
     let mut out = String::new();
     let zone = visit.zone.abbreviation(story.facts.first);
     let day = visit.zone.day(story.facts.first);
@@ -111,6 +114,10 @@ pub fn markdown(visit: &Visit, id: &str, story: &Story, host: Option<&HeaderValu
     if let Some(more) = story.acts.list.len().checked_sub(MAX_EXPORTED).filter(|more| *more > 0) {
         let _ = writeln!(out, "- … and {more} more acts");
     }
+    if !mermaid.is_empty() {
+        // Nothing in it can end the fence: a backtick is an entity there.
+        let _ = write!(out, "\n## Who spoke to whom\n\n```mermaid\n{mermaid}```\n");
+    }
     out
 }
 
@@ -131,7 +138,9 @@ fn md_act(visit: &Visit, act: &Act) -> String {
 fn md(visit: &Visit, prose: &Prose) -> String {
     let piece = |piece: &Piece| match piece {
         Piece::Text(text) => md_text(text),
-        Piece::Service(text) | Piece::Strong(text) => format!("**{}**", md_text(text)),
+        Piece::Service(text) | Piece::Strong(text) | Piece::Breaker(_, text) => {
+            format!("**{}**", md_text(text))
+        }
         Piece::Code(text) => md_code(text),
         Piece::Error(text) => format!("*{}*", md_text(text)),
         Piece::Duration(ns) => format::duration(*ns),
@@ -159,7 +168,7 @@ fn md_code(text: &str) -> String {
 }
 
 /// Line breaks become spaces, what cannot be seen becomes a sign.
-fn visible(sign: char) -> char {
+pub fn visible(sign: char) -> char {
     match sign {
         '\n' | '\r' | '\t' => ' ',
         '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => {
