@@ -43,6 +43,8 @@ pub const SERVER_PORT: &str = "server.port";
 pub const SERVICE_PEER_NAME: &str = "service.peer.name";
 /// What [`SERVICE_PEER_NAME`] was called before.
 pub const PEER_SERVICE: &str = "peer.service";
+/// Who makes a request, by its token: a service's name; semconv (development).
+pub const ENDUSER_ID: &str = "enduser.id";
 pub const ERROR_TYPE: &str = "error.type";
 pub const EXCEPTION: &str = "exception";
 pub const EXCEPTION_TYPE: &str = "exception.type";

@@ -18,6 +18,7 @@
 //! | [`services`] | the eight |
 //! | [`database`] | the services' own state, with outbox and inbox beside it |
 //! | [`scenarios`] | failures that can be switched on |
+//! | [`security`] | who may call whom: tokens and certificates |
 //! | [`world`] | what lies outside the shop, simulated: mail relay, databases, time |
 //! | [`load`] | customers |
 //! | [`supervisor`] | starting, watching and ending all of it |
@@ -28,6 +29,7 @@ pub mod api;
 pub mod database;
 pub mod load;
 pub mod scenarios;
+pub mod security;
 pub mod service;
 pub mod services;
 pub mod shop;

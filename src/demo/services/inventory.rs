@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderName, StatusCode, header};
+use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use opentelemetry::KeyValue;
@@ -13,6 +14,7 @@ use super::errors::ShopError;
 use crate::comms::queue::{Failure, Received};
 use crate::demo::api::{Item, OrderPlaced, PaymentResult, Product, Reservation, Reserve};
 use crate::demo::database::stock::{NotTaken, Stock};
+use crate::demo::security::scopes;
 use crate::demo::service::{Parts, Shared, decode};
 use crate::demo::shop::queues;
 use crate::demo::world::{note, query, step};
@@ -47,12 +49,10 @@ pub async fn build(shared: &Shared) -> anyhow::Result<Parts> {
         let inventory = releaser.clone();
         async move { inventory.release(&received).await }
     });
-    let router = Router::new()
-        .route("/reservations", post(reserve))
-        .route("/releases", post(give_back))
-        .route("/products", get(products))
-        .route("/products/{sku}", get(product))
-        .with_state(inventory);
+    let writes = Router::new().route("/reservations", post(reserve)).route("/releases", post(give_back));
+    let reads = Router::new().route("/products", get(products)).route("/products/{sku}", get(product));
+    let router = shared.guard(writes, scopes::STOCK_WRITE).merge(shared.guard(reads, scopes::STOCK_READ));
+    let router = router.with_state(inventory);
     Ok(Parts { router: shared.instrument(router), consumers: vec![commit, release] })
 }
 
@@ -81,12 +81,16 @@ async fn give_back(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn products(State(inventory): State<Inventory>) -> Result<Json<Vec<Product>>, ShopError> {
+/// A second old is good enough for a page of products: what is left is asked for when it is ordered.
+const HOLDS: [(HeaderName, &str); 1] = [(header::CACHE_CONTROL, "max-age=1")];
+
+async fn products(State(inventory): State<Inventory>) -> Result<impl IntoResponse, ShopError> {
     // Now and then the page is not in the cache.
     let takes = if rand::random_range(0..20) == 0 { 500..1100 } else { 5..40 };
     query(inventory.shared.pace, "SELECT", "products", takes).await;
     let stock = inventory.stock.all().await?;
-    Ok(Json(CATALOG.iter().map(|entry| product_of(entry, &stock)).collect()))
+    let all: Vec<Product> = CATALOG.iter().map(|entry| product_of(entry, &stock)).collect();
+    Ok((HOLDS, Json(all)))
 }
 
 async fn product(

@@ -19,6 +19,7 @@ use crate::demo::api::{
     Reservation, Reserve,
 };
 use crate::demo::database::orders::OrderBook;
+use crate::demo::security::scopes;
 use crate::demo::service::{Parts, Shared, decode};
 use crate::demo::shop::{ServiceName, keys, queues};
 use crate::demo::world::{note, query};
@@ -48,8 +49,9 @@ pub async fn build(shared: &Shared) -> anyhow::Result<Parts> {
         let orders = follower.clone();
         async move { orders.follow_payment(received).await }
     });
-    let router =
-        Router::new().route("/orders", post(place)).route("/orders/{id}", get(show)).with_state(orders);
+    let writes = shared.guard(Router::new().route("/orders", post(place)), scopes::ORDERS_WRITE);
+    let reads = shared.guard(Router::new().route("/orders/{id}", get(show)), scopes::ORDERS_READ);
+    let router = writes.merge(reads).with_state(orders);
     let stop = shared.stop.clone();
     let relay = Box::pin(async move {
         relay.run(stop).await;

@@ -15,6 +15,7 @@ use crate::comms::http::{CallError, CallErrorKind, ServiceHttpClient};
 use crate::comms::queue::{Failure, Received};
 use crate::comms::resilience::Policy;
 use crate::demo::api::{Authorization, Authorize, BankAnswer, BankRequest, OrderPlaced, PaymentResult};
+use crate::demo::security::scopes;
 use crate::demo::service::{Parts, Shared, decode};
 use crate::demo::shop::{ServiceName, keys, queues};
 use crate::demo::world::{note, query};
@@ -40,6 +41,7 @@ pub fn build(shared: &Shared) -> anyhow::Result<Parts> {
         async move { payments.charge(&received).await }
     });
     let router = Router::new().route("/authorizations", post(authorize)).with_state(payments);
+    let router = shared.guard(router, scopes::PAYMENTS_WRITE);
     Ok(Parts { router: shared.instrument(router), consumers: vec![charge] })
 }
 

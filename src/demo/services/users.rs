@@ -10,6 +10,8 @@ use tonic::{Request, Response, Status};
 use crate::comms::grpc::user::user_service_server::{SERVICE_NAME, UserService, UserServiceServer};
 use crate::comms::grpc::user::{CreateUserRequest, DESCRIPTORS, GetUserRequest, User};
 use crate::comms::grpc::{GrpcServerLayer, standard};
+use crate::comms::security::AccessLayer;
+use crate::demo::security::scopes;
 use crate::demo::service::{Parts, Shared};
 use crate::demo::world::{Pace, note, query};
 
@@ -33,8 +35,16 @@ pub async fn build(shared: &Shared) -> anyhow::Result<Parts> {
     });
     let users = Users { pace: shared.pace, known: Mutex::new(known.collect()) };
     let service = UserServiceServer::from_arc(Arc::new(users));
-    let layered = GrpcServerLayer::new(shared.name()).named_layer(service);
-    let routes = standard::reflection(Routes::new(layered), &[DESCRIPTORS, standard::HEALTH_DESCRIPTORS])?;
+    let layer = GrpcServerLayer::new(shared.name());
+    // The span around the guard, so that a refusal is seen.
+    let routes = match &shared.security.tokens {
+        Some(tokens) => {
+            let guard = AccessLayer::scope(tokens.clone(), scopes::USERS_READ);
+            Routes::new(layer.named_layer(guard.named_layer(service)))
+        }
+        None => Routes::new(layer.named_layer(service)),
+    };
+    let routes = standard::reflection(routes, &[DESCRIPTORS, standard::HEALTH_DESCRIPTORS])?;
     let (routes, health) = standard::health(routes, &[SERVICE_NAME]).await;
     let stop = shared.stop.clone();
     let told = Box::pin(async move {
