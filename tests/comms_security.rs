@@ -11,7 +11,9 @@ use axum::serve::ListenerExt as _;
 use axum::{Extension, Router};
 use serde_json::{Value, json};
 use throughline::comms::grpc::user::user_service_server::{UserService, UserServiceServer};
-use throughline::comms::grpc::user::{CreateUserRequest, GetUserRequest, User};
+use throughline::comms::grpc::user::{
+    CreateUserRequest, GetUserRequest, GetUsersRequest, GetUsersResponse, User,
+};
 use throughline::comms::grpc::{GrpcServerLayer, UserGrpcClient};
 use throughline::comms::http::{CallError, CallErrorKind, ServiceHttpClient, Transport, instrument};
 use throughline::comms::resilience::Policy;
@@ -229,6 +231,10 @@ impl UserService for Users {
     async fn get_user(&self, request: Request<GetUserRequest>) -> Result<Response<User>, Status> {
         let name = request.extensions().get::<Principal>().map_or_else(String::new, |p| p.subject.clone());
         Ok(Response::new(User { id: request.into_inner().id, name, ..User::default() }))
+    }
+
+    async fn get_users(&self, _: Request<GetUsersRequest>) -> Result<Response<GetUsersResponse>, Status> {
+        Err(Status::unimplemented("not here"))
     }
 
     async fn create_user(&self, _: Request<CreateUserRequest>) -> Result<Response<User>, Status> {

@@ -58,6 +58,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         allow_remote: given.allow_remote,
         demo: args.demo,
         scenarios_url: given.scenarios_url,
+        documents: given.documents.into_iter().collect(),
         brokers: Broker::read(&given.rabbitmq_api)?,
         ask_brokers: collect::EVERY,
         first_request: Settings::FIRST_REQUEST,

@@ -36,6 +36,9 @@ pub const USER_AGENT_ORIGINAL: &str = "user_agent.original";
 pub const HTTP_REQUEST_HEADER_X_SERVICE_NAME: &str = "http.request.header.x-service-name";
 pub const NETWORK_PROTOCOL_VERSION: &str = "network.protocol.version";
 
+/// On the span of a request to an interface that will end: true. Ours.
+pub const API_DEPRECATED: &str = "throughline.api.deprecated";
+
 // Peers and errors, semconv (stable but for the peer's name).
 pub const SERVER_ADDRESS: &str = "server.address";
 pub const SERVER_PORT: &str = "server.port";

@@ -6,6 +6,7 @@
 mod descriptors;
 mod door;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -54,6 +55,8 @@ pub struct Settings {
     pub demo: bool,
     /// The gateway of a demo shop, where failures are switched on: `http://HOST:PORT`.
     pub scenarios_url: Option<String>,
+    /// Addresses of descriptions of services' interfaces, by service.
+    pub documents: BTreeMap<String, String>,
     /// Brokers whose queues are asked for, and how often.
     pub brokers: Vec<Broker>,
     pub ask_brokers: Duration,
@@ -145,6 +148,7 @@ impl Dashboard {
                 hosts: settings.hosts,
                 started: super::model::now(),
                 demo: settings.demo,
+                documents: settings.documents,
             }),
             gate: Arc::new(Gate::new(keyring)),
             closing: showing.clone(),

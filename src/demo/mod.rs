@@ -17,6 +17,7 @@
 //! | [`service`] | running one service: telemetry, listening, consuming, ending |
 //! | [`services`] | the eight |
 //! | [`database`] | the services' own state, with outbox and inbox beside it |
+//! | [`documents`] | OpenAPI, AsyncAPI and the schemas of requests |
 //! | [`scenarios`] | failures that can be switched on |
 //! | [`security`] | who may call whom: tokens and certificates |
 //! | [`world`] | what lies outside the shop, simulated: mail relay, databases, time |
@@ -27,6 +28,7 @@
 
 pub mod api;
 pub mod database;
+pub mod documents;
 pub mod load;
 pub mod scenarios;
 pub mod security;

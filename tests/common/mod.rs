@@ -31,6 +31,7 @@ pub fn settings(folder: &Path) -> Settings {
         allow_remote: false,
         demo: false,
         scenarios_url: None,
+        documents: Default::default(),
         brokers: Vec::new(),
         ask_brokers: Duration::from_millis(300),
         first_request: Settings::FIRST_REQUEST,

@@ -45,7 +45,8 @@
 //!
 //! | file | what lives there |
 //! |---|---|
-//! | `mod.rs` | [`Gateway`], and the way of a request |
+//! | `mod.rs`, `assemble.rs` | [`Gateway`], and how it becomes a router |
+//! | `serve.rs` | the way of a request |
 //! | `table.rs` | [`Route`], paths with variables |
 //! | `upstream.rs`, `failure.rs` | [`Upstream`]: asking it; why there is no answer |
 //! | `aggregate.rs` | [`Aggregate`]: several services asked by one request |
@@ -55,47 +56,34 @@
 
 mod access;
 mod aggregate;
+mod assemble;
 mod body;
 mod cache;
 mod failure;
 mod headers;
 mod limit;
+mod serve;
 mod table;
 mod upstream;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode};
-use axum::middleware::{self, Next};
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::middleware;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{MethodFilter, MethodRouter};
-use http_body::Body as _;
-use opentelemetry::trace::TraceContextExt as _;
-use opentelemetry::{Context, KeyValue};
 
-use self::access::{Caller, Line, Notes};
 pub use self::aggregate::Aggregate;
-use self::aggregate::Ready;
-use self::body::Limited;
+use self::assemble::Assembly;
 pub use self::cache::CacheRule;
-use self::cache::{Asked, ResponseCache};
 use self::failure::Failure;
 pub use self::limit::ClientLimit;
-use self::table::Path;
+use self::serve::Gate;
 pub use self::table::Route;
 pub use self::upstream::Upstream;
-use self::upstream::{Outgoing, Payload};
 use crate::comms::http::Problem;
-use crate::comms::security::{Authenticate, Principal};
-use crate::comms::{deadline, names};
-
-/// A request's body up to this size is held, in bytes, so that it may be sent again.
-const HELD: u64 = 64 << 10;
+use crate::comms::security::Authenticate;
 
 /// A gateway that is being put together.
 #[must_use = "it serves nothing before `into_router`"]
@@ -109,24 +97,6 @@ pub struct Gateway {
     authenticate: Option<Arc<dyn Authenticate>>,
     most_body: usize,
     cached_bytes: u64,
-}
-
-/// What stands before every request.
-struct Gate {
-    limit: Option<ClientLimit>,
-    authenticate: Option<Arc<dyn Authenticate>>,
-}
-
-/// A route whose upstream is known.
-struct Entry {
-    service: Arc<str>,
-    route: Route,
-    pattern: Path,
-    target: Path,
-    template: Arc<str>,
-    upstream: Upstream,
-    cache: ResponseCache,
-    most_body: usize,
 }
 
 impl Gateway {
@@ -201,175 +171,24 @@ impl Gateway {
     ///
     /// # Panics
     /// An own route has the method and path of one of the table.
-    pub fn into_router(mut self) -> anyhow::Result<Router> {
-        let cache = ResponseCache::new(self.cached_bytes);
-        let upstreams: BTreeMap<String, Upstream> =
-            self.upstreams.drain(..).map(|upstream| (upstream.name.to_string(), upstream)).collect();
-        let find = |name: &str, pattern: &str| {
-            let known = || upstreams.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-            let found = upstreams.get(name).cloned();
-            found.ok_or_else(|| anyhow::anyhow!("`{pattern}` goes to `{name}`; there is only {}", known()))
-        };
-        let mut taken = BTreeSet::new();
-        let mut by_path: BTreeMap<String, MethodRouter> = BTreeMap::new();
-        let mut add = |pattern: &str, methods: MethodFilter, shape: String, one: MethodRouter| {
-            for method in EVERY {
-                let wanted = methods.or(method) == methods;
-                anyhow::ensure!(
-                    !wanted || taken.insert((shape.clone(), format!("{method:?}"))),
-                    "two routes take the same requests to `{pattern}`"
-                );
-            }
-            let before = by_path.remove(pattern).unwrap_or_default();
-            by_path.insert(pattern.to_owned(), before.merge(one));
-            Ok(())
-        };
-        for route in std::mem::take(&mut self.routes) {
-            let upstream = find(&route.upstream, &route.pattern)?;
-            let (pattern, target) = (Path::read(&route.pattern)?, Path::read(&route.target)?);
-            anyhow::ensure!(
-                pattern.covers(&target),
-                "`{}` has variables that `{}` has not",
-                route.target,
-                route.pattern
-            );
-            let (text, methods, shape) = (route.pattern.clone(), route.methods, pattern.shape());
-            let line = Arc::new(Entry {
-                service: Arc::clone(&self.service),
-                template: route.target.as_str().into(),
-                most_body: route.most_body.unwrap_or(self.most_body),
-                cache: cache.clone(),
-                route,
-                pattern,
-                target,
-                upstream,
-            });
-            let serve = move |request: Request| {
-                let line = Arc::clone(&line);
-                async move { line.serve(request).await }
-            };
-            add(&text, methods, shape, axum::routing::on(methods, serve))?;
+    pub fn into_router(self) -> anyhow::Result<Router> {
+        let mut assembly = Assembly::new(self.service, self.upstreams, self.cached_bytes, self.most_body);
+        for route in self.routes {
+            assembly.route(route)?;
         }
-        for aggregate in std::mem::take(&mut self.aggregates) {
-            let pattern = Path::read(&aggregate.pattern)?;
-            let (text, shape) = (aggregate.pattern.clone(), pattern.shape());
-            let serve = joined(Arc::clone(&self.service), aggregate, pattern, &find)?;
-            add(&text, MethodFilter::GET, shape, serve)?;
+        for aggregate in self.aggregates {
+            assembly.aggregate(aggregate)?;
         }
-        let table = by_path.into_iter().fold(Router::new(), |table, (path, one)| table.route(&path, one));
         let gate = Arc::new(Gate { limit: self.limit, authenticate: self.authenticate });
-        let router = table
+        let router = assembly
+            .into_router()
             .merge(self.own.layer(DefaultBodyLimit::max(self.most_body)))
             .method_not_allowed_fallback(|| async {
                 Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path is not there for this method")
             })
             .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path") });
-        Ok(router.layer(middleware::from_fn_with_state(gate, enter)))
+        Ok(router.layer(middleware::from_fn_with_state(gate, serve::enter)))
     }
-}
-
-const EVERY: [MethodFilter; 8] = [
-    MethodFilter::GET,
-    MethodFilter::HEAD,
-    MethodFilter::POST,
-    MethodFilter::PUT,
-    MethodFilter::PATCH,
-    MethodFilter::DELETE,
-    MethodFilter::OPTIONS,
-    MethodFilter::TRACE,
-];
-
-/// The handler of an aggregate.
-fn joined(
-    service: Arc<str>,
-    aggregate: Aggregate,
-    pattern: Path,
-    find: &dyn Fn(&str, &str) -> anyhow::Result<Upstream>,
-) -> anyhow::Result<MethodRouter> {
-    let mut parts = Vec::new();
-    let mut names = BTreeSet::from(["errors".to_owned()]);
-    for part in &aggregate.parts {
-        let (name, text) = (&part.name, &aggregate.pattern);
-        anyhow::ensure!(names.insert(name.clone()), "`{text}` has two parts `{name}`");
-        let target = Path::read(&part.target)?;
-        anyhow::ensure!(pattern.covers(&target), "`{}` has variables that `{text}` has not", part.target);
-        parts.push(Ready { upstream: find(&part.upstream, text)?, part: part.clone(), target });
-    }
-    let all = Arc::new((service, aggregate, pattern, parts));
-    Ok(axum::routing::get(move |request: Request| {
-        let all = Arc::clone(&all);
-        async move {
-            let (service, aggregate, pattern, parts) = &*all;
-            if let Err(denied) = aggregate.access.check(request.extensions().get::<Principal>()) {
-                return denied.into_response();
-            }
-            let headers = headers::onward(request.headers(), peer(&request));
-            let path = request.uri().path();
-            match aggregate::answer(service, aggregate, pattern, parts, path, &headers).await {
-                Some((response, notes)) => noted(response, notes),
-                None => astray(),
-            }
-        }
-    }))
-}
-
-/// Steps 2 to 4.
-async fn enter(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
-    let line = Line::begin(&request);
-    let (mut parts, body) = request.into_parts();
-    let found = match &gate.authenticate {
-        Some(by) => by.authenticate(&parts).await,
-        None => Ok(None),
-    };
-    // Who is refused counts too, as an address: guessing is not free.
-    let caller = found.as_ref().ok().cloned().flatten();
-    let left = gate.limit.as_ref().map(|limit| limit.take(&parts, caller.as_ref()));
-    let left = match left.transpose() {
-        Ok(left) => left,
-        Err(problem) => {
-            note("rate_limited");
-            return line.with(with_caller(problem.into_response(), caller));
-        }
-    };
-    let mut response = match found {
-        Err(denied) => {
-            note(denied.kind());
-            denied.into_response()
-        }
-        Ok(found) => {
-            if let Some(principal) = found {
-                parts.extensions.insert(principal);
-            }
-            next.run(Request::from_parts(parts, body)).await
-        }
-    };
-    if let (Some(limit), Some(left)) = (&gate.limit, left) {
-        limit.tell(response.headers_mut(), left, limit.window());
-    }
-    line.with(with_caller(response, caller))
-}
-
-fn with_caller(mut response: Response, caller: Option<Principal>) -> Response {
-    response.extensions_mut().insert(Caller(caller));
-    response
-}
-
-/// Says on the request's span why it ended here.
-fn note(why: &'static str) {
-    Context::map_current(|context| context.span().set_attribute(KeyValue::new(names::ERROR_TYPE, why)));
-}
-
-fn noted(mut response: Response, notes: Notes) -> Response {
-    response.extensions_mut().insert(notes);
-    response
-}
-
-fn peer(request: &Request) -> Option<SocketAddr> {
-    request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0)
-}
-
-fn astray() -> Response {
-    Problem::new(StatusCode::BAD_REQUEST, "a variable of the path leads out of its place").into_response()
 }
 
 /// The answer where an upstream failed: its own, if it has one.
@@ -377,67 +196,5 @@ fn answer_of(failure: Failure, upstream: &str) -> Response {
     match failure {
         Failure::Answer(response) => *response,
         failure => failure.problem(upstream).into_response(),
-    }
-}
-
-impl Entry {
-    /// Steps 5 to 11.
-    async fn serve(&self, request: Request) -> Response {
-        if let Err(denied) = self.route.access.check(request.extensions().get::<Principal>()) {
-            note(denied.kind());
-            return denied.into_response();
-        }
-        let Some(mut path) = self.pattern.rewrite(&self.target, request.uri().path()) else {
-            return astray();
-        };
-        if let Some(query) = request.uri().query() {
-            path = format!("{path}?{query}");
-        }
-        let until = deadline::within(self.route.timeout.unwrap_or(self.upstream.timeout));
-        let headers = headers::onward(request.headers(), peer(&request));
-        let (parts, body) = request.into_parts();
-        let payload = match self.payload(body).await {
-            Ok(payload) => payload,
-            Err(failure) => return answer_of(failure, &self.upstream.name),
-        };
-        let (method, template) = (parts.method, Arc::clone(&self.template));
-        let cached = ResponseCache::takes(&method, &parts.headers)
-            && matches!(&payload, Payload::Whole(body) if body.is_empty());
-        let out = Outgoing { method, path, template, headers, payload };
-        let (answer, notes) = match &self.route.cache {
-            Some(rule) if cached => {
-                let (service, client) = (&*self.service, &parts.headers);
-                let asked = Asked { service, upstream: &self.upstream, rule, client, until };
-                self.cache.answer(asked, out).await
-            }
-            rule => {
-                let (answer, tries) = self.upstream.send(&self.service, &out, until).await;
-                let cache = rule.as_ref().map(|_| "fwd=bypass".to_owned());
-                let notes = Notes { upstream: Some(self.upstream.name.to_string()), tries, cache };
-                (answer, notes)
-            }
-        };
-        let mut response = answer.unwrap_or_else(|failure| answer_of(failure, &self.upstream.name));
-        let status =
-            notes.cache.as_ref().map(|what| HeaderValue::try_from(format!("{}; {what}", self.service)));
-        if let Some(Ok(status)) = status {
-            response.headers_mut().insert(HeaderName::from_static("cache-status"), status);
-        }
-        noted(response, notes)
-    }
-
-    /// The body as it goes on.
-    async fn payload(&self, body: Body) -> Result<Payload, Failure> {
-        let size = body.size_hint();
-        if size.lower() > self.most_body as u64 {
-            return Err(Failure::TooLarge(self.most_body));
-        }
-        if size.exact().is_some_and(|size| size <= HELD) {
-            let whole = axum::body::to_bytes(body, self.most_body).await;
-            let gone = |error: axum::Error| Failure::Unwritable(error.to_string());
-            return whole.map(Payload::Whole).map_err(gone);
-        }
-        let (body, over) = Limited::new(body, self.most_body);
-        Ok(Payload::Stream { body: Mutex::new(Some(body)), most: self.most_body, over })
     }
 }

@@ -9,7 +9,7 @@ use tower::Layer as _;
 
 use super::client::{GrpcClient, GrpcClientLayer};
 use super::user::user_service_client::UserServiceClient;
-use super::user::{CreateUserRequest, GetUserRequest, User};
+use super::user::{CreateUserRequest, GetUserRequest, GetUsersRequest, User};
 use crate::comms::breaker::Breaker;
 use crate::comms::deadline;
 use crate::comms::resilience::{Policy, Retry};
@@ -84,6 +84,23 @@ impl UserGrpcClient {
             let request = Request::new(GetUserRequest { id: id.to_owned() });
             let mut client = self.client.clone();
             deadline::scope(until, async move { Ok(client.get_user(request).await?.into_inner()) })
+        };
+        match &self.retry {
+            Some(retry) => retry.run(Some(until), attempt).await,
+            None => attempt(0).await,
+        }
+    }
+
+    /// Several at once; those who are unknown are left out. Tried again while the service is away.
+    ///
+    /// # Errors
+    /// The call's status: `INVALID_ARGUMENT` where they are too many or an ID is none.
+    pub async fn get_users(&self, ids: &[String]) -> Result<Vec<User>, Status> {
+        let until = deadline::within(self.timeout);
+        let attempt = |_| {
+            let request = Request::new(GetUsersRequest { ids: ids.to_vec() });
+            let mut client = self.client.clone();
+            deadline::scope(until, async move { Ok(client.get_users(request).await?.into_inner().users) })
         };
         match &self.retry {
             Some(retry) => retry.run(Some(until), attempt).await,

@@ -8,6 +8,8 @@
 //! | `span.rs` | the CLIENT span of one try |
 //! | `redact.rs` | URLs without their secrets |
 //! | `server.rs` | [`instrument`]: spans, metrics and correlation ID of the routes one serves |
+//! | `versions.rs` | [`Deprecated`]: an interface that will end says so |
+//! | `validate.rs` | [`RequestSchema`]: requests held against a JSON Schema |
 //! | `problem.rs` | [`Problem`]: answers that say what is wrong, as `application/problem+json` |
 
 mod call;
@@ -18,6 +20,8 @@ pub(in crate::comms) mod redact;
 pub mod server;
 pub(in crate::comms) mod span;
 pub mod transport;
+pub mod validate;
+pub mod versions;
 
 pub use call::Call;
 pub use client::ServiceHttpClient;
@@ -25,3 +29,5 @@ pub use error::{CallError, CallErrorKind};
 pub use problem::Problem;
 pub use server::instrument;
 pub use transport::Transport;
+pub use validate::RequestSchema;
+pub use versions::Deprecated;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
 
@@ -18,13 +18,13 @@ pub struct Problem {
     status: StatusCode,
     detail: String,
     more: Map<String, Value>,
-    headers: HeaderMap,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
     /// A problem whose title is the status's own words; `detail` says what is wrong with this request.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), more: Map::new(), headers: HeaderMap::new() }
+        Self { status, detail: detail.into(), more: Map::new(), headers: Vec::new() }
     }
 
     pub fn status(&self) -> StatusCode {
@@ -41,9 +41,10 @@ impl Problem {
         self
     }
 
-    /// A header of the answer.
+    /// A header of the answer, in place of another of its name.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
+        self.headers.retain(|(known, _)| *known != name);
+        self.headers.push((name, value));
         self
     }
 
@@ -79,7 +80,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = Response::new(Body::from(Value::Object(self.body()).to_string()));
         *response.status_mut() = self.status;
-        *response.headers_mut() = self.headers;
+        response.headers_mut().extend(self.headers);
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         response
     }

@@ -3,59 +3,114 @@
 
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{MatchedPath, Path, State};
 use axum::http::request::Parts as RequestHead;
 use axum::http::{StatusCode, header};
-use axum::routing::post;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use opentelemetry::KeyValue;
 use reqwest::Method;
+use serde_json::Value;
 
 use super::errors::ShopError;
+use super::graphql::{self, Services};
 use crate::comms::breaker::{BreakerConfig, Window};
 use crate::comms::gateway::{Aggregate, CacheRule, ClientLimit, Gateway, Route, Upstream};
-use crate::comms::grpc::UserGrpcClient;
 use crate::comms::http::ServiceHttpClient;
 use crate::comms::resilience::{Policy, Retry, RetryBudget};
 use crate::comms::retry::Backoff;
 use crate::comms::security::Principal;
-use crate::demo::api::{Order, PlaceOrder};
+use crate::demo::api::PlaceOrder;
+use crate::demo::documents;
 use crate::demo::service::{Parts, Shared};
-use crate::demo::shop::ServiceName;
+use crate::demo::shop::{SERVICES, ServiceName};
 use crate::demo::world::note;
-
-#[derive(Clone)]
-struct Shop {
-    users: UserGrpcClient,
-    orders: ServiceHttpClient,
-}
 
 pub fn build(shared: &Shared) -> anyhow::Result<Parts> {
     let settings = &shared.settings;
-    let shop = Shop {
+    let services = Services {
         users: shared.users(Duration::from_secs(2))?,
         orders: shared.client_with(ServiceName::Orders, &settings.orders_url, patient())?,
+        inventory: shared.client_with(ServiceName::Inventory, &settings.inventory_url, thrifty())?,
     };
-    // Placing an order and passing a request on are two ways to the same service: one breaker before it.
-    let orders = shared.upstream(ServiceName::Orders, &settings.orders_url, patient())?;
-    let orders = shop.orders.breaker().cloned().into_iter().fold(orders, Upstream::with_breaker);
-    let stock = shared.upstream(ServiceName::Inventory, &settings.inventory_url, thrifty())?;
-    let gateway = Gateway::new(shared.name())
-        .upstream(orders)
-        .upstream(stock)
-        .route(Route::get("/orders/{id}").to("orders", "/orders/{id}"))
-        .route(Route::get("/catalog").to("inventory", "/products").cached(CATALOG_RULE))
-        .route(Route::get("/catalog/{sku}").to("inventory", "/products/{sku}"))
+    // Asking a service and passing a request on to it are two ways to the same: one breaker before it.
+    let behind = |peer, url: &str, policy, client: &ServiceHttpClient| {
+        let upstream = shared.upstream(peer, url, policy)?;
+        anyhow::Ok(client.breaker().cloned().into_iter().fold(upstream, Upstream::with_breaker))
+    };
+    let orders = behind(ServiceName::Orders, &settings.orders_url, patient(), &services.orders)?;
+    let stock = behind(ServiceName::Inventory, &settings.inventory_url, thrifty(), &services.inventory)?;
+    let gateway = TABLE.iter().fold(
+        Gateway::new(shared.name()).upstream(orders).upstream(stock),
+        |gateway, (pattern, service, target)| {
+            let route = Route::get(pattern).to(service.text(), target);
+            gateway.route(if *pattern == "/catalog" { route.cached(CATALOG_RULE) } else { route })
+        },
+    );
+    let gateway = gateway
         .aggregate(Aggregate::get("/pages/order/{id}").required("order", "orders", "/orders/{id}").optional(
             "catalog",
             "inventory",
             "/products",
         ))
-        .own(Router::new().route("/orders", post(place_order)).with_state(shop))
+        .own(places(&services)?)
+        .own(graphql::routes(services))
         .limit(ClientLimit::new(PER_SECOND, PER_SECOND).by(kind_of_client))
         .most_body(MOST_BODY);
-    let router = shared.instrument(gateway.into_router()?).merge(super::scenarios::door(shared));
+    let router = shared
+        .instrument(gateway.into_router()?)
+        .merge(super::scenarios::door(shared))
+        .merge(documents::routes(document()))
+        .merge(interfaces());
     Ok(Parts { router, consumers: Vec::new() })
+}
+
+/// Reads, and where they go.
+const TABLE: [(&str, ServiceName, &str); 6] = [
+    ("/orders/{id}", ServiceName::Orders, "/orders/{id}"),
+    ("/v1/orders/{id}", ServiceName::Orders, "/v1/orders/{id}"),
+    ("/v2/orders/{id}", ServiceName::Orders, "/v2/orders/{id}"),
+    ("/v2/orders", ServiceName::Orders, "/v2/orders"),
+    ("/catalog", ServiceName::Inventory, "/products"),
+    ("/catalog/{sku}", ServiceName::Inventory, "/products/{sku}"),
+];
+
+/// An order is placed by the gateway itself, which knows who is who.
+fn places(services: &Services) -> anyhow::Result<Router> {
+    let ending = documents::version_1().layer();
+    let first = Router::new().route("/orders", post(place_order)).route("/v1/orders", post(place_order));
+    let all = first.layer(ending).route("/v2/orders", post(place_order));
+    let order = documents::request::<PlaceOrder>()?;
+    Ok(all.layer(order.layer()).with_state(services.clone()))
+}
+
+/// What customers are offered: what the services behind say of it, under the gateway's own paths.
+pub fn document() -> utoipa::openapi::OpenApi {
+    let mut document = super::orders::document();
+    let behind = super::inventory::document();
+    let paths = &behind.paths.paths;
+    for (pattern, service, target) in TABLE {
+        if let Some(item) = paths.get(target).filter(|_| service == ServiceName::Inventory) {
+            document.paths.paths.insert(pattern.to_owned(), item.clone());
+        }
+    }
+    if let (Some(own), Some(theirs)) = (&mut document.components, behind.components) {
+        own.schemas.extend(theirs.schemas);
+    }
+    documents::named(document, ServiceName::Gateway)
+}
+
+/// The interfaces of all services, for people: they cannot reach all of them. `/documents/{service}` is OpenAPI.
+fn interfaces() -> Router {
+    let show = |Path(name): Path<String>| async move {
+        let found = SERVICES
+            .iter()
+            .find(|service| service.text == name)
+            .and_then(|service| super::document(service.name));
+        found.map(Json).ok_or_else(|| ShopError::not_found("a document of such a service"))
+    };
+    let language = || async { ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], graphql::interface()) };
+    Router::new().route("/documents/{name}", get(show)).route("/schema.graphql", get(language))
 }
 
 /// Requests a second that the gateway takes of one kind of client.
@@ -91,16 +146,20 @@ fn patient() -> Policy {
     Policy::with_timeout(Duration::from_secs(8)).breaker(breaker)
 }
 
+/// By the version that was asked for, if any: orders has the same paths.
 async fn place_order(
-    State(shop): State<Shop>,
+    State(services): State<Services>,
+    path: MatchedPath,
     Json(mut order): Json<PlaceOrder>,
-) -> Result<(StatusCode, Json<Order>), ShopError> {
+) -> Result<(StatusCode, Json<Value>), ShopError> {
     note([KeyValue::new("user.id", order.user_id.clone())]);
-    let user = shop.users.get_user(&order.user_id).await?;
+    let user = services.users.get_user(&order.user_id).await?;
     order.email = user.email;
-    let placed: Order =
-        shop.orders.request(Method::POST, "/orders").template("/orders").json(&order).send().await?;
-    note([KeyValue::new("order.id", placed.id.clone())]);
-    tracing::info!(order.id = %placed.id, user.id = %placed.user_id, amount = placed.amount, "order accepted");
+    let path = path.as_str().to_owned();
+    let call = services.orders.request(Method::POST, path.clone()).template(path).json(&order);
+    let placed: Value = call.send().await?;
+    let id = placed["id"].as_str().unwrap_or_default().to_owned();
+    note([KeyValue::new("order.id", id.clone())]);
+    tracing::info!(order.id = %id, user.id = %order.user_id, "order accepted");
     Ok((StatusCode::CREATED, Json(placed)))
 }

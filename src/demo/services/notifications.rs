@@ -1,10 +1,10 @@
-//! Writes to customers when an order was placed and when its payment failed.
+//! Writes to customers when an order was placed, when its payment failed, and when it was cancelled.
 
 use axum::Router;
 use opentelemetry::KeyValue;
 
 use crate::comms::queue::{Failure, Received};
-use crate::demo::api::{OrderPlaced, PaymentResult};
+use crate::demo::api::{OrderCancelled, OrderPlaced, PaymentResult};
 use crate::demo::service::{Parts, Shared, decode};
 use crate::demo::shop::{keys, queues};
 use crate::demo::world::{Outside, step};
@@ -27,6 +27,10 @@ async fn send(shared: &Shared, received: &Received) -> Result<(), Failure> {
         keys::PAYMENT_FAILED => {
             let failed: PaymentResult = decode(received)?;
             ("payment-failed", failed.order_id, failed.email)
+        }
+        keys::ORDER_CANCELLED => {
+            let cancelled: OrderCancelled = decode(received)?;
+            ("order-cancelled", cancelled.order_id, cancelled.email)
         }
         other => return Err(Failure::permanent("unknown_type", format!("no letter for {other}"))),
     };

@@ -169,12 +169,18 @@ fn dashboard(settings: &DemoSettings, gateway: String) -> Told {
         ("--listen", settings.listen.to_string()),
         ("--otlp-grpc", settings.otlp_grpc.to_string()),
         ("--otlp-http", settings.otlp_http.to_string()),
-        ("--scenarios-url", gateway),
+        ("--scenarios-url", gateway.clone()),
         ("--log", settings.log.clone()),
     ];
     let mut arguments = vec!["dashboard".to_owned()];
     arguments.extend(flags.map(|(flag, value)| format!("{flag}={value}")));
     arguments.extend(["--demo", "--end-with-stdin"].map(str::to_owned));
+    // Customers and people at the dashboard reach the gateway alone.
+    let rest = SERVICES.iter().filter(|service| service.speaks.contains("REST"));
+    arguments.extend(rest.map(|service| {
+        let name = service.text;
+        format!("--document={name}={gateway}/documents/{name}")
+    }));
     arguments.extend(settings.dashboard.iter().cloned());
     // Its address may hold a password.
     Told { arguments, variables: vec![("THROUGHLINE_STORE", settings.store.clone())] }
