@@ -22,7 +22,7 @@ async fn a_services_page_leads_to_the_description_of_its_interface() {
         assert_eq!(page.status(), 200);
         let page = page.text().await.expect("text");
         assert_eq!(page.contains("Its interface"), linked, "{service}");
-        let escaped = "href=\"http://127.0.0.1:7080/documents/orders?a=1&#38;b=&#34;2&#34;\"";
+        let escaped = "href=\"http://127.0.0.1:7080/documents/orders?a=1&amp;b=&#34;2&#34;\"";
         assert_eq!(page.contains(escaped), linked, "{service}");
     }
 }
