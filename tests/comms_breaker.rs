@@ -14,7 +14,9 @@ use axum::routing::any;
 use serde_json::Value;
 use throughline::comms::breaker::{BreakerConfig, State as BreakerState, Window};
 use throughline::comms::grpc::user::user_service_server::{UserService, UserServiceServer};
-use throughline::comms::grpc::user::{CreateUserRequest, GetUserRequest, User};
+use throughline::comms::grpc::user::{
+    CreateUserRequest, GetUserRequest, GetUsersRequest, GetUsersResponse, User,
+};
 use throughline::comms::grpc::{UserGrpcClient, is_rejected};
 use throughline::comms::http::{CallError, CallErrorKind, ServiceHttpClient};
 use throughline::comms::resilience::{Policy, Retry};
@@ -260,6 +262,10 @@ impl UserService for Users {
             Code::Ok => Ok(Response::new(User::default())),
             code => Err(Status::new(code, "as told")),
         }
+    }
+
+    async fn get_users(&self, _: Request<GetUsersRequest>) -> Result<Response<GetUsersResponse>, Status> {
+        Err(Status::unimplemented("not here"))
     }
 
     async fn create_user(&self, _: Request<CreateUserRequest>) -> Result<Response<User>, Status> {

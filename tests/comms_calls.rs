@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 use throughline::comms::correlation::{self, CorrelationId};
 use throughline::comms::deadline;
 use throughline::comms::grpc::user::user_service_server::{UserService, UserServiceServer};
-use throughline::comms::grpc::user::{CreateUserRequest, GetUserRequest, User};
+use throughline::comms::grpc::user::{
+    CreateUserRequest, GetUserRequest, GetUsersRequest, GetUsersResponse, User,
+};
 use throughline::comms::grpc::{GrpcServerLayer, UserGrpcClient};
 use throughline::comms::http::{CallErrorKind, ServiceHttpClient, instrument};
 use tonic::service::{LayerExt as _, Routes};
@@ -182,6 +184,10 @@ impl UserService for Users {
         let name = correlation::current().map(|id| id.to_string()).unwrap_or_default();
         let email = left().map(|left| left.to_string()).unwrap_or_default();
         Ok(Response::new(User { id, email, name, role: service.unwrap_or_default() }))
+    }
+
+    async fn get_users(&self, _: Request<GetUsersRequest>) -> Result<Response<GetUsersResponse>, Status> {
+        Err(Status::unimplemented("not here"))
     }
 
     async fn create_user(&self, _: Request<CreateUserRequest>) -> Result<Response<User>, Status> {

@@ -13,7 +13,9 @@ use throughline::comms::correlation::{self, CorrelationId, MAX_LENGTH};
 use throughline::comms::grpc::GrpcServerLayer;
 use throughline::comms::grpc::user::user_service_client::UserServiceClient;
 use throughline::comms::grpc::user::user_service_server::{UserService, UserServiceServer};
-use throughline::comms::grpc::user::{CreateUserRequest, GetUserRequest, User};
+use throughline::comms::grpc::user::{
+    CreateUserRequest, GetUserRequest, GetUsersRequest, GetUsersResponse, User,
+};
 use throughline::comms::http::instrument;
 use throughline::comms::names;
 use throughline::comms::queue::{Broker, Consumer, EmbeddedBroker, Message, QueueSpec, Received};
@@ -120,6 +122,10 @@ struct Users;
 impl UserService for Users {
     async fn get_user(&self, _: Request<GetUserRequest>) -> Result<Response<User>, Status> {
         Ok(Response::new(User { id: current(), ..User::default() }))
+    }
+
+    async fn get_users(&self, _: Request<GetUsersRequest>) -> Result<Response<GetUsersResponse>, Status> {
+        Err(Status::unimplemented("not here"))
     }
 
     async fn create_user(&self, _: Request<CreateUserRequest>) -> Result<Response<User>, Status> {

@@ -8,7 +8,9 @@ use opentelemetry::trace::SpanKind;
 use throughline::comms::correlation::{self, CorrelationId};
 use throughline::comms::deadline;
 use throughline::comms::grpc::user::user_service_server::{SERVICE_NAME, UserService, UserServiceServer};
-use throughline::comms::grpc::user::{CreateUserRequest, DESCRIPTORS, GetUserRequest, User};
+use throughline::comms::grpc::user::{
+    CreateUserRequest, DESCRIPTORS, GetUserRequest, GetUsersRequest, GetUsersResponse, User,
+};
 use throughline::comms::grpc::{GrpcServerLayer, UserGrpcClient, standard};
 use throughline::telemetry::testing::SpanRecorder;
 use tokio_util::sync::CancellationToken;
@@ -46,6 +48,10 @@ impl UserService for Users {
                 Ok(Response::new(User { id, name: left.to_string(), ..User::default() }))
             }
         }
+    }
+
+    async fn get_users(&self, _: Request<GetUsersRequest>) -> Result<Response<GetUsersResponse>, Status> {
+        Err(Status::unimplemented("not here"))
     }
 
     async fn create_user(&self, request: Request<CreateUserRequest>) -> Result<Response<User>, Status> {

@@ -9,6 +9,8 @@ use std::time::Duration;
 use demo_support::{Demo, Receiver};
 use throughline::comms::grpc::UserGrpcClient;
 use throughline::comms::grpc::user::CreateUserRequest;
+use throughline::comms::resilience::Policy;
+use throughline::comms::security::{SigningKey, TokenSource};
 use tonic::Code;
 use tonic::transport::Endpoint;
 use tonic_health::pb::HealthCheckRequest;
@@ -20,9 +22,22 @@ use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 #[tokio::test(flavor = "multi_thread")]
 async fn the_users_service_serves_the_guides_calls_health_and_reflection() {
     let (_receiver, otlp) = Receiver::start().await;
-    let demo = Demo::start(otlp);
+    // Somebody of our own, beside the shop's services.
+    let key = SigningKey::generate("test").expect("a key");
+    let demo = Demo::start_with(otlp, &[format!("--trust-key={}", key.public())]);
     let address = format!("http://{}", demo.services[2]);
-    let users = UserGrpcClient::new(&address, "test", Duration::from_secs(20)).expect("a client");
+    let policy = Policy::with_timeout(Duration::from_secs(20));
+    let source = TokenSource::new(key);
+    let client = |scopes: Option<&[&str]>| {
+        let credentials = scopes.map(|scopes| source.for_audience("users", scopes));
+        UserGrpcClient::secured(&address, "test", policy.clone(), None, credentials).expect("a client")
+    };
+    for (scopes, code) in
+        [(None, Code::Unauthenticated), (Some(&["orders:read"][..]), Code::PermissionDenied)]
+    {
+        assert_eq!(client(scopes).get_user("u-1").await.expect_err("refused").code(), code);
+    }
+    let users = client(Some(&["users:read"]));
     let asked = CreateUserRequest { email: "zoe@example.com".into(), name: "Zoe".into() };
     let made = users.create_user(asked).await.expect("created");
     assert_eq!(users.get_user(&made.id).await.expect("kept"), made);

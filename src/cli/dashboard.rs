@@ -88,6 +88,7 @@ fn settings(args: Args) -> anyhow::Result<Settings> {
         allow_remote: given.allow_remote,
         demo: args.demo,
         scenarios_url: given.scenarios_url,
+        documents: given.documents.into_iter().collect(),
         hands: Brokers::read(&given.rabbitmq_amqp, &given.embedded_broker, &known)?,
         brokers,
         ask_brokers: collect::EVERY,

@@ -2,6 +2,7 @@
 //!
 //! What must not live here: anything that a test could want without a process.
 
+pub mod certs;
 pub mod dashboard;
 pub mod demo;
 pub mod load;
@@ -29,6 +30,7 @@ enum Command {
     Service(Box<service::Args>),
     Load(Box<load::Args>),
     Store(Box<store::Args>),
+    Certs(Box<certs::Args>),
 }
 
 /// Parses the arguments, runs the command and gives the exit code: 0 is success, 2 wrong usage, 1 all else.
@@ -42,6 +44,7 @@ pub fn run() -> ExitCode {
                 Command::Service(args) => service::run(*args).await,
                 Command::Load(args) => load::run(*args).await,
                 Command::Store(args) => store::run(*args).await,
+                Command::Certs(args) => certs::run(&args),
             }
         })
     });

@@ -7,6 +7,8 @@
 //! | [`propagation`] | trace context, baggage and correlation ID into and out of headers |
 //! | [`http`] | a client for the services one calls, and middleware for the routes one serves |
 //! | [`grpc`] | the same for gRPC, and the `UserService` of the demo shop |
+//! | [`gateway`] | the one door to several services: table of routes, limits, cache, aggregation |
+//! | [`security`] | who calls, and what they may do |
 //! | [`queue`] | exchanges, queues and consumers, behind a `Broker` trait: RabbitMQ, or a broker on a file |
 //! | [`retry`] | trying again what failed for a passing reason |
 //! | [`breaker`] | circuit breakers: what is down is not called |
@@ -27,6 +29,8 @@ pub mod correlation;
 #[cfg(feature = "comms")]
 pub mod deadline;
 #[cfg(feature = "comms")]
+pub mod gateway;
+#[cfg(feature = "comms")]
 pub mod grpc;
 #[cfg(feature = "comms")]
 pub mod http;
@@ -38,6 +42,8 @@ pub mod queue;
 pub mod resilience;
 #[cfg(feature = "comms")]
 pub mod retry;
+#[cfg(feature = "comms")]
+pub mod security;
 #[cfg(feature = "comms")]
 pub mod shutdown;
 #[cfg(feature = "comms")]

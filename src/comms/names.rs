@@ -36,6 +36,9 @@ pub const USER_AGENT_ORIGINAL: &str = "user_agent.original";
 pub const HTTP_REQUEST_HEADER_X_SERVICE_NAME: &str = "http.request.header.x-service-name";
 pub const NETWORK_PROTOCOL_VERSION: &str = "network.protocol.version";
 
+/// On the span of a request to an interface that will end: true. Ours.
+pub const API_DEPRECATED: &str = "throughline.api.deprecated";
+
 // Peers and errors, semconv (stable but for the peer's name).
 pub const SERVER_ADDRESS: &str = "server.address";
 pub const SERVER_PORT: &str = "server.port";
@@ -43,6 +46,8 @@ pub const SERVER_PORT: &str = "server.port";
 pub const SERVICE_PEER_NAME: &str = "service.peer.name";
 /// What [`SERVICE_PEER_NAME`] was called before.
 pub const PEER_SERVICE: &str = "peer.service";
+/// Who makes a request, by its token: a service's name; semconv (development).
+pub const ENDUSER_ID: &str = "enduser.id";
 pub const ERROR_TYPE: &str = "error.type";
 pub const EXCEPTION: &str = "exception";
 pub const EXCEPTION_TYPE: &str = "exception.type";

@@ -100,6 +100,19 @@ pub struct ServiceSettings {
     #[arg(long, env = "THROUGHLINE_SCENARIOS", value_name = "FILE", default_value = SCENARIOS)]
     pub scenarios: PathBuf,
 
+    /// Key that the service signs its tokens with, as ISSUER.KID.KEY; the demo makes one at its start
+    #[arg(long, env = "THROUGHLINE_TOKEN_KEY", value_name = "KEY", hide_env_values = true)]
+    pub token_key: Option<String>,
+
+    /// Public keys of those whose tokens the service takes, as ISSUER.KID.KEY,…; without any, anybody may call it
+    #[arg(long, env = "THROUGHLINE_TOKEN_TRUST", value_name = "KEYS")]
+    pub token_trust: Option<String>,
+
+    /// Folder of `throughline certs`: the service is served over mutual TLS (but for the gateway, whose customers have no
+    /// certificates) and shows its own to those it calls, whose addresses begin with https then
+    #[arg(long, env = "THROUGHLINE_SERVICE_CERTS", value_name = "FOLDER")]
+    pub certs: Option<PathBuf>,
+
     /// The version that the service says it is
     #[arg(long, env = "THROUGHLINE_SERVICE_VERSION", value_name = "VERSION", default_value = env!("CARGO_PKG_VERSION"))]
     pub service_version: String,
@@ -247,6 +260,15 @@ pub struct DemoSettings {
     /// File of the scenarios that are switched on, made anew at the start
     #[arg(long, env = "THROUGHLINE_SCENARIOS", value_name = "FILE", default_value = SCENARIOS)]
     pub scenarios: PathBuf,
+
+    /// A further public key, as ISSUER.KID.KEY, whose tokens the services take; may be given several times
+    #[arg(long, env = "THROUGHLINE_TRUST_KEY", value_name = "KEY", value_delimiter = ',')]
+    pub trust_key: Vec<String>,
+
+    /// The services call each other over mutual TLS, with certificates that are made at the start, in the folder certs of
+    /// --shop-data
+    #[arg(long, env = "THROUGHLINE_MTLS")]
+    pub mtls: bool,
 
     #[command(flatten)]
     pub ports: Ports,

@@ -2,6 +2,8 @@
 //!
 //! The only place that reads the environment. What must not live here: anything that acts on a setting.
 
+#[cfg(feature = "demo")]
+pub mod certs;
 #[cfg(feature = "dashboard")]
 pub mod dashboard;
 #[cfg(feature = "demo")]

@@ -6,6 +6,7 @@
 mod descriptors;
 mod door;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -62,6 +63,8 @@ pub struct Settings {
     pub scenarios_url: Option<String>,
     /// Brokers whose messages can be acted on.
     pub hands: Brokers,
+    /// Addresses of descriptions of services' interfaces, by service.
+    pub documents: BTreeMap<String, String>,
     /// Brokers whose queues are asked for, and how often.
     pub brokers: Vec<Broker>,
     pub ask_brokers: Duration,
@@ -168,6 +171,7 @@ impl Dashboard {
                 hosts: settings.hosts,
                 started: super::model::now(),
                 demo: settings.demo,
+                documents: settings.documents,
             }),
             gate: Arc::new(Gate::new(keyring, alone)),
             closing: showing.clone(),

@@ -1,6 +1,7 @@
 //! What the services ask of each other: the bodies of requests and answers. Messages are in [`super::messages`].
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Amounts are in the smallest unit of their currency.
 pub const CURRENCY: &str = "EUR";
@@ -15,14 +16,18 @@ pub mod cards {
 }
 
 /// `POST /orders`, at the gateway and at orders.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct PlaceOrder {
+    #[schema(min_length = 1, max_length = 64)]
     pub user_id: String,
+    #[schema(min_items = 1, max_items = 50)]
     pub items: Vec<Item>,
     #[serde(default = "good_card")]
+    #[schema(max_length = 64)]
     pub card: String,
     /// Filled in by the gateway.
     #[serde(default)]
+    #[schema(max_length = 254)]
     pub email: String,
 }
 
@@ -30,22 +35,34 @@ fn good_card() -> String {
     cards::GOOD.to_owned()
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Item {
+    #[schema(min_length = 1, max_length = 64)]
     pub sku: String,
+    #[schema(minimum = 1, maximum = 1000)]
     pub quantity: u32,
 }
 
 /// What became of an order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OrderStatus {
     Placed,
     Paid,
     PaymentFailed,
+    /// The payment failed and what was reserved is released. In version 1 that is `payment_failed`, as it was.
+    Cancelled,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+impl OrderStatus {
+    /// In the words of version 1.
+    #[must_use]
+    pub fn in_version_1(self) -> Self {
+        if self == Self::Cancelled { Self::PaymentFailed } else { self }
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Order {
     pub id: String,
     pub user_id: String,
@@ -54,35 +71,74 @@ pub struct Order {
     pub currency: String,
 }
 
+/// An amount of money.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Money {
+    /// In the smallest unit of the currency.
+    pub amount: u64,
+    #[schema(min_length = 3, max_length = 3)]
+    pub currency: String,
+}
+
+/// An order in version 2: its amount is one thing, it says when it was placed, and it may be cancelled.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct OrderV2 {
+    pub id: String,
+    pub user_id: String,
+    pub status: OrderStatus,
+    pub total: Money,
+    /// In milliseconds since 1970; none where that is not known any more.
+    pub placed_at_ms: Option<u64>,
+}
+
+impl From<Order> for OrderV2 {
+    fn from(order: Order) -> Self {
+        let id = order.id.strip_prefix("o-").and_then(|id| uuid::Uuid::parse_str(id).ok());
+        let placed = id.and_then(|id| id.get_timestamp()).map(|time| time.to_unix());
+        Self {
+            placed_at_ms: placed.map(|(seconds, nanos)| seconds * 1000 + u64::from(nanos / 1_000_000)),
+            id: order.id,
+            user_id: order.user_id,
+            status: order.status,
+            total: Money { amount: order.amount, currency: order.currency },
+        }
+    }
+}
+
 /// `POST /reservations` at inventory, and `POST /releases` to take it back.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Reserve {
+    #[schema(min_length = 1, max_length = 64)]
     pub order_id: String,
+    #[schema(min_items = 1, max_items = 50)]
     pub items: Vec<Item>,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Reservation {
     pub id: String,
     pub amount: u64,
 }
 
 /// `POST /authorizations` at payments.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Authorize {
+    #[schema(min_length = 1, max_length = 64)]
     pub order_id: String,
+    #[schema(min_length = 1, max_length = 64)]
     pub card: String,
     pub amount: u64,
+    #[schema(min_length = 3, max_length = 3)]
     pub currency: String,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Authorization {
     pub id: String,
 }
 
 /// `POST /v1/authorizations` and `POST /v1/captures` at the bank.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct BankRequest {
     pub order_id: String,
     pub card: String,
@@ -93,13 +149,13 @@ pub struct BankRequest {
 }
 
 /// What the bank answers when it agrees.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct BankAnswer {
     pub id: String,
 }
 
 /// `GET /products` at inventory, `GET /catalog` at the gateway.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Product {
     pub sku: String,
     pub name: String,

@@ -7,9 +7,14 @@
 //! | `payment.captured` | 1 | |
 //! | `payment.failed` | 1 | the reason is one text, `CODE: WORDS` |
 //! | | 2 | the reason has its code apart from its words |
+//! | `stock.release` | 1 | a step of cancelling an order, asked for |
+//! | `stock.released` | 1 | and done |
+//! | `order.cancelled` | 1 | |
 //!
 //! Services send the newest version and handle the newest version; what is still under way in an old one is made new before
 //! a handler sees it.
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -60,6 +65,47 @@ pub struct Reason {
     pub text: String,
 }
 
+impl fmt::Display for Reason {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: {}", self.code, self.text)
+    }
+}
+
+/// `stock.release`: what was reserved for an order that is not to be.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReleaseStock {
+    pub order_id: String,
+    pub items: Vec<Item>,
+}
+
+/// `stock.released`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StockReleased {
+    pub order_id: String,
+}
+
+/// `order.cancelled`: nothing is owed and nothing is reserved any more.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OrderCancelled {
+    pub order_id: String,
+    pub user_id: String,
+    pub email: String,
+    pub reason: String,
+}
+
+/// The newest version of a message of the shop, and the schema of its body.
+pub fn newest(key: &str) -> Option<(u32, Value)> {
+    Some(match key {
+        keys::ORDER_PLACED => (1, order_placed()),
+        keys::PAYMENT_CAPTURED => (1, payment(&[])),
+        keys::PAYMENT_FAILED => (2, payment(&[("reason", reason())])),
+        keys::STOCK_RELEASE => (1, stock_release()),
+        keys::STOCK_RELEASED => (1, object([("order_id", text())])),
+        keys::ORDER_CANCELLED => (1, order_cancelled()),
+        _ => return None,
+    })
+}
+
 /// Every message of the shop with all its versions.
 ///
 /// # Errors
@@ -69,7 +115,10 @@ pub fn contracts() -> anyhow::Result<Contracts> {
         .first(keys::ORDER_PLACED, 1, &order_placed())?
         .first(keys::PAYMENT_CAPTURED, 1, &payment(&[]))?
         .first(keys::PAYMENT_FAILED, 1, &payment(&[("reason", json!({ "type": "string" }))]))?
-        .next(keys::PAYMENT_FAILED, 2, &payment(&[("reason", reason())]), with_code)
+        .next(keys::PAYMENT_FAILED, 2, &payment(&[("reason", reason())]), with_code)?
+        .first(keys::STOCK_RELEASE, 1, &stock_release())?
+        .first(keys::STOCK_RELEASED, 1, &object([("order_id", text())]))?
+        .first(keys::ORDER_CANCELLED, 1, &order_cancelled())
 }
 
 /// Version 1 of `payment.failed` wrote code and words as one text.
@@ -90,21 +139,34 @@ fn payment(own: &[(&'static str, Value)]) -> Value {
     object(common().into_iter().chain(own.iter().cloned()))
 }
 
+fn stock_release() -> Value {
+    object([("order_id", text()), ("items", items())])
+}
+
+fn order_cancelled() -> Value {
+    let any = || json!({ "type": "string" });
+    object([("order_id", text()), ("user_id", text()), ("email", any()), ("reason", any())])
+}
+
 fn reason() -> Value {
     object([("code", text()), ("text", json!({ "type": "string" }))])
 }
 
 /// What all of them have.
 fn common() -> [(&'static str, Value); 6] {
-    let item = object([("sku", text()), ("quantity", json!({ "type": "integer", "minimum": 1 }))]);
     [
         ("order_id", text()),
         ("user_id", text()),
         ("email", json!({ "type": "string" })),
-        ("items", json!({ "type": "array", "minItems": 1, "items": item })),
+        ("items", items()),
         ("amount", json!({ "type": "integer", "minimum": 0 })),
         ("currency", json!({ "type": "string", "pattern": "^[A-Z]{3}$" })),
     ]
+}
+
+fn items() -> Value {
+    let item = object([("sku", text()), ("quantity", json!({ "type": "integer", "minimum": 1 }))]);
+    json!({ "type": "array", "minItems": 1, "items": item })
 }
 
 fn text() -> Value {

@@ -18,7 +18,9 @@
 //! | [`service`] | running one service: telemetry, listening, consuming, ending |
 //! | [`services`] | the eight |
 //! | [`database`] | the services' own state, with outbox and inbox beside it |
+//! | [`documents`] | OpenAPI, AsyncAPI and the schemas of requests |
 //! | [`scenarios`] | failures that can be switched on |
+//! | [`security`] | who may call whom: tokens and certificates |
 //! | [`world`] | what lies outside the shop, simulated: mail relay, databases, time |
 //! | [`load`] | customers |
 //! | [`supervisor`] | starting, watching and ending all of it |
@@ -27,9 +29,11 @@
 
 pub mod api;
 pub mod database;
+pub mod documents;
 pub mod load;
 pub mod messages;
 pub mod scenarios;
+pub mod security;
 pub mod service;
 pub mod services;
 pub mod shop;

@@ -11,15 +11,19 @@ use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::get;
+use axum::serve::ListenerExt as _;
 use futures_util::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::scenarios::{Effect, Switches};
+use super::security::Security;
 use super::shop::{self, ServiceName};
 use super::world::Pace;
 use super::{messages, services};
+use crate::comms::gateway::Upstream;
+use crate::comms::grpc::UserGrpcClient;
 use crate::comms::http::{ServiceHttpClient, instrument};
 use crate::comms::names::SYSTEM_THROUGHLINE;
 use crate::comms::queue::{
@@ -27,6 +31,7 @@ use crate::comms::queue::{
     Received, RetryPolicy, depth, outbox, rabbitmq as amqp,
 };
 use crate::comms::resilience::Policy;
+use crate::comms::security::{AccessLayer, Tls, TlsListener};
 use crate::comms::shutdown;
 use crate::config::demo::{OtlpCompression, ServiceSettings, rabbitmq};
 use crate::telemetry;
@@ -46,6 +51,7 @@ pub struct Shared {
     pub publisher: Publisher,
     pub contracts: Contracts,
     pub scenarios: Switches,
+    pub security: Security,
     pub stop: CancellationToken,
 }
 
@@ -74,7 +80,38 @@ impl Shared {
         url: &str,
         policy: Policy,
     ) -> anyhow::Result<ServiceHttpClient> {
-        Ok(ServiceHttpClient::with_policy(url, self.name(), policy)?.with_peer(peer.text()))
+        let transport = self.security.transport();
+        let client = ServiceHttpClient::with_transport(url, self.name(), policy, transport)?;
+        let credentials = self.security.credentials(self.settings.name, peer);
+        Ok(credentials.into_iter().fold(client.with_peer(peer.text()), ServiceHttpClient::with_credentials))
+    }
+
+    /// Another service of the shop, for a gateway to pass requests on to.
+    ///
+    /// # Errors
+    /// The address is not a URL.
+    pub fn upstream(&self, peer: ServiceName, url: &str, policy: Policy) -> anyhow::Result<Upstream> {
+        let upstream = Upstream::with_policy(peer.text(), url, policy, self.security.transport())?;
+        let credentials = self.security.credentials(self.settings.name, peer);
+        Ok(credentials.into_iter().fold(upstream, Upstream::with_credentials))
+    }
+
+    /// A client for the users service.
+    ///
+    /// # Errors
+    /// The address is not a URI.
+    pub fn users(&self, timeout: Duration) -> anyhow::Result<UserGrpcClient> {
+        let credentials = self.security.credentials(self.settings.name, ServiceName::Users);
+        let (policy, tls) = (Policy::with_timeout(timeout), self.security.tls.as_ref());
+        UserGrpcClient::secured(&self.settings.users_url, self.name(), policy, tls, credentials)
+    }
+
+    /// Lets only those to a router's routes whose token has a scope, where the shop has tokens at all.
+    pub fn guard<S: Clone + Send + Sync + 'static>(&self, router: Router<S>, scope: &str) -> Router<S> {
+        match &self.security.tokens {
+            Some(tokens) => router.layer(AccessLayer::scope(tokens.clone(), scope)),
+            None => router,
+        }
     }
 
     /// A service's routes with spans, metrics and the correlation ID, and with the failures of the scenarios.
@@ -226,6 +263,7 @@ async fn consume_and_serve(
         publisher: Publisher::new(Arc::clone(&broker)),
         contracts: messages::contracts()?,
         scenarios: Switches::of(&settings.scenarios),
+        security: Security::of(&settings)?,
         settings: Arc::new(settings),
         broker,
         stop: stop.clone(),
@@ -236,11 +274,18 @@ async fn consume_and_serve(
         parts.consumers.push(Box::pin(depth::tell(Arc::clone(&shared.broker), stop.clone())));
     }
     tracing::info!(address = %listener.local_addr()?, "{} is listening", shared.name());
-    run_parts(listener, parts, stop).await
+    // Customers have no certificates: the gateway's own door is as it was.
+    let tls = shared.security.tls.clone().filter(|_| shared.settings.name != ServiceName::Gateway);
+    run_parts(listener, parts, tls, stop).await
 }
 
 /// Serves and consumes until `stop`, then lets what is at hand finish. A part that fails ends the others.
-async fn run_parts(listener: TcpListener, parts: Parts, stop: CancellationToken) -> anyhow::Result<()> {
+async fn run_parts(
+    listener: TcpListener,
+    parts: Parts,
+    tls: Option<Tls>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let health = Router::new()
         .route("/livez", get(|| async { "ok" }))
         .route("/readyz", get(|| async { (StatusCode::OK, "ready") }));
@@ -248,7 +293,14 @@ async fn run_parts(listener: TcpListener, parts: Parts, stop: CancellationToken)
     let mut running: JoinSet<anyhow::Result<()>> = JoinSet::new();
     let stopped = stop.clone().cancelled_owned();
     running.spawn(async move {
-        axum::serve(listener, router).with_graceful_shutdown(stopped).await?;
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        match tls {
+            None => axum::serve(listener, service).with_graceful_shutdown(stopped).await?,
+            Some(tls) => {
+                let listener = TlsListener::new(listener, &tls)?.tap_io(|_| ());
+                axum::serve(listener, service).with_graceful_shutdown(stopped).await?;
+            }
+        }
         Ok(())
     });
     for consumer in parts.consumers {

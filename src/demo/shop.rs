@@ -114,6 +114,10 @@ pub mod keys {
     pub const ORDER_PLACED: &str = "order.placed";
     pub const PAYMENT_CAPTURED: &str = "payment.captured";
     pub const PAYMENT_FAILED: &str = "payment.failed";
+    /// Asks inventory to give back what was reserved; a step of cancelling an order.
+    pub const STOCK_RELEASE: &str = "stock.release";
+    pub const STOCK_RELEASED: &str = "stock.released";
+    pub const ORDER_CANCELLED: &str = "order.cancelled";
 }
 
 /// Queues, each named after the service that consumes it and what for.
@@ -124,18 +128,22 @@ pub mod queues {
     pub const NOTIFICATIONS_EMAIL: &str = "notifications.email";
     pub const ANALYTICS_EVENTS: &str = "analytics.events";
     pub const ORDERS_PAYMENTS: &str = "orders.payments";
+    pub const ORDERS_CANCELLING: &str = "orders.cancelling";
     /// The dead letters of all of them.
     pub const DEAD_LETTERS: &str = "orders.dlq";
 }
 
-const BINDINGS: [(&str, &str); 7] = [
+/// Which queue gets the messages of which keys.
+pub const BINDINGS: [(&str, &str); 9] = [
     (queues::PAYMENTS_CHARGE, keys::ORDER_PLACED),
     (queues::INVENTORY_COMMIT, keys::ORDER_PLACED),
-    (queues::INVENTORY_RELEASE, keys::PAYMENT_FAILED),
+    (queues::INVENTORY_RELEASE, keys::STOCK_RELEASE),
     (queues::NOTIFICATIONS_EMAIL, keys::ORDER_PLACED),
     (queues::NOTIFICATIONS_EMAIL, keys::PAYMENT_FAILED),
+    (queues::NOTIFICATIONS_EMAIL, keys::ORDER_CANCELLED),
     (queues::ANALYTICS_EVENTS, "#"),
     (queues::ORDERS_PAYMENTS, "payment.*"),
+    (queues::ORDERS_CANCELLING, keys::STOCK_RELEASED),
 ];
 
 /// Declares exchange, queues and bindings. Every service does so at its start: whichever comes first, no

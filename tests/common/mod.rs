@@ -34,6 +34,7 @@ pub fn settings(folder: &Path) -> Settings {
         allow_remote: false,
         demo: false,
         scenarios_url: None,
+        documents: Default::default(),
         brokers: Vec::new(),
         hands: Default::default(),
         ask_brokers: Duration::from_millis(300),

@@ -179,8 +179,8 @@ impl Demo {
             services.extend(
                 line.split_whitespace()
                     .nth(1)
-                    .filter(|w| w.starts_with("http://127"))
-                    .map(|w| w.trim_start_matches("http://").to_owned()),
+                    .filter(|w| w.starts_with("http://127") || w.starts_with("https://127"))
+                    .and_then(|w| Some(w.split_once("://")?.1.to_owned())),
             );
             if line.contains("Ctrl-C") {
                 break;

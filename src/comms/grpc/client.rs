@@ -19,6 +19,7 @@ use crate::comms::breaker::{Breaker, Permit, Rejected};
 use crate::comms::correlation::{self, CorrelationId};
 use crate::comms::propagation::{self, IntoHeaders};
 use crate::comms::resilience::Transient;
+use crate::comms::security::Credentials;
 use crate::comms::{SCOPE, deadline, names};
 
 /// Whether a call was not made because a breaker is open.
@@ -47,6 +48,7 @@ pub struct GrpcClientLayer {
     address: Uri,
     timeout: Option<Duration>,
     breaker: Option<Breaker>,
+    credentials: Option<Credentials>,
     duration: Histogram<f64>,
 }
 
@@ -59,7 +61,7 @@ impl GrpcClientLayer {
             .with_description("Duration of gRPC calls to other services")
             .build();
         let (service, peer) = (service_name.into(), peer.into());
-        Self { service, peer, address, timeout: None, breaker: None, duration }
+        Self { service, peer, address, timeout: None, breaker: None, credentials: None, duration }
     }
 
     /// Tells the other side how long an answer is waited for, as `grpc-timeout`; less where the task's own deadline is
@@ -72,6 +74,12 @@ impl GrpcClientLayer {
     /// Puts calls behind a breaker. A call that it rejects is answered `UNAVAILABLE` at once; see [`is_rejected`].
     pub fn with_breaker(mut self, breaker: Breaker) -> Self {
         self.breaker = Some(breaker);
+        self
+    }
+
+    /// Says with each call who makes it, by a token. One that cannot be signed is not sent; the call is then refused.
+    pub fn with_credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = Some(credentials);
         self
     }
 
@@ -154,6 +162,9 @@ where
         propagation::inject(&call.context, &id, &mut IntoHeaders(request.headers_mut()));
         if let Ok(name) = HeaderValue::try_from(&*self.layer.service) {
             request.headers_mut().insert(names::X_SERVICE_NAME, name);
+        }
+        if let Some(Err(error)) = self.layer.credentials.as_ref().map(|c| c.put(request.headers_mut())) {
+            tracing::error!("{error:#}");
         }
         if let Err(rejected) = self.layer.acquire(&mut call) {
             call.finish_as(Code::Unavailable, &rejected.to_string(), names::ERROR_BREAKER_OPEN);

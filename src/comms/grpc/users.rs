@@ -9,10 +9,11 @@ use tower::Layer as _;
 
 use super::client::{GrpcClient, GrpcClientLayer};
 use super::user::user_service_client::UserServiceClient;
-use super::user::{CreateUserRequest, GetUserRequest, User};
+use super::user::{CreateUserRequest, GetUserRequest, GetUsersRequest, User};
 use crate::comms::breaker::Breaker;
 use crate::comms::deadline;
 use crate::comms::resilience::{Policy, Retry};
+use crate::comms::security::{Credentials, Tls};
 
 /// The name of the called service.
 const PEER: &str = "users";
@@ -40,15 +41,35 @@ impl UserGrpcClient {
     /// # Errors
     /// As [`Self::new`].
     pub fn with_policy(address: &str, service_name: &str, policy: Policy) -> anyhow::Result<Self> {
+        Self::secured(address, service_name, policy, None, None)
+    }
+
+    /// As [`Self::with_policy`], with a certificate of its own for an address that begins with `https`, and with a token.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn secured(
+        address: &str,
+        service_name: &str,
+        policy: Policy,
+        tls: Option<&Tls>,
+        credentials: Option<Credentials>,
+    ) -> anyhow::Result<Self> {
         let Policy { timeout, retry, breaker } = policy;
         let uri: Uri = address.parse().map_err(|e| anyhow::anyhow!("`{address}` is not a URI: {e}"))?;
-        let channel = Endpoint::from(uri.clone())
-            .connect_timeout(timeout.min(Duration::from_secs(2)))
-            .timeout(timeout)
-            .connect_lazy();
+        let endpoint =
+            Endpoint::from(uri.clone()).connect_timeout(timeout.min(Duration::from_secs(2))).timeout(timeout);
+        let endpoint = match tls {
+            Some(tls) => endpoint.tls_config(tls.grpc())?,
+            None => endpoint,
+        };
+        let channel = endpoint.connect_lazy();
         let mut layer = GrpcClientLayer::new(service_name, PEER, uri).with_timeout(timeout);
         if let Some(config) = breaker {
             layer = layer.with_breaker(Breaker::new(PEER, config).with_peer(PEER));
+        }
+        if let Some(credentials) = credentials {
+            layer = layer.with_credentials(credentials);
         }
         Ok(Self { client: UserServiceClient::new(layer.layer(channel)), timeout, retry })
     }
@@ -63,6 +84,23 @@ impl UserGrpcClient {
             let request = Request::new(GetUserRequest { id: id.to_owned() });
             let mut client = self.client.clone();
             deadline::scope(until, async move { Ok(client.get_user(request).await?.into_inner()) })
+        };
+        match &self.retry {
+            Some(retry) => retry.run(Some(until), attempt).await,
+            None => attempt(0).await,
+        }
+    }
+
+    /// Several at once; those who are unknown are left out. Tried again while the service is away.
+    ///
+    /// # Errors
+    /// The call's status: `INVALID_ARGUMENT` where they are too many or an ID is none.
+    pub async fn get_users(&self, ids: &[String]) -> Result<Vec<User>, Status> {
+        let until = deadline::within(self.timeout);
+        let attempt = |_| {
+            let request = Request::new(GetUsersRequest { ids: ids.to_vec() });
+            let mut client = self.client.clone();
+            deadline::scope(until, async move { Ok(client.get_users(request).await?.into_inner().users) })
         };
         match &self.retry {
             Some(retry) => retry.run(Some(until), attempt).await,

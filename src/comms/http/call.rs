@@ -5,20 +5,21 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use opentelemetry::context::FutureExt as _;
-use opentelemetry::trace::{SpanKind, Status, TraceContextExt as _, Tracer as _};
-use opentelemetry::{Context, KeyValue, global};
+use opentelemetry::trace::{Status, TraceContextExt as _};
+use opentelemetry::{Context, KeyValue};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::client::ServiceHttpClient;
 use super::error::{CallError, CallErrorKind, excerpt};
 use super::redact;
+use super::span::Try;
 use crate::comms::breaker::Outcome;
 use crate::comms::correlation::{self, CorrelationId};
 use crate::comms::propagation::{self, IntoHeaders};
-use crate::comms::{SCOPE, deadline, names};
+use crate::comms::{deadline, names};
 
 /// One call on its way.
 pub struct Call<'a> {
@@ -106,36 +107,8 @@ impl<'a> Call<'a> {
     }
 
     fn start_span(&self, url: &str, id: &CorrelationId, number: u32) -> Context {
-        let mut attributes = vec![
-            KeyValue::new(names::HTTP_REQUEST_METHOD, self.method.to_string()),
-            KeyValue::new(names::URL_FULL, redact::url(url).into_owned()),
-            KeyValue::new(names::CORRELATION_ID, id.as_str().to_owned()),
-        ];
-        if let Ok(url) = Url::parse(url) {
-            if let Some(host) = url.host_str() {
-                attributes.push(KeyValue::new(names::SERVER_ADDRESS, host.to_owned()));
-            }
-            if let Some(port) = url.port_or_known_default() {
-                attributes.push(KeyValue::new(names::SERVER_PORT, i64::from(port)));
-            }
-        }
-        if let Some(peer) = &self.client.peer {
-            attributes.push(KeyValue::new(names::SERVICE_PEER_NAME, peer.to_string()));
-        }
-        if number > 0 {
-            attributes.push(KeyValue::new(names::HTTP_REQUEST_RESEND_COUNT, i64::from(number)));
-        }
-        let name = match &self.template {
-            Some(template) => {
-                attributes.push(KeyValue::new(names::URL_TEMPLATE, template.to_string()));
-                format!("{} {template}", self.method)
-            }
-            None => self.method.to_string(),
-        };
-        let tracer = global::tracer(SCOPE);
-        let span =
-            tracer.build(tracer.span_builder(name).with_kind(SpanKind::Client).with_attributes(attributes));
-        Context::current_with_span(span)
+        let (template, peer) = (self.template.as_deref(), self.client.peer.as_deref());
+        Try { method: &self.method, url, template, peer, id, number }.start()
     }
 
     /// Makes the call if the breaker lets it through, and tells the breaker how it went.
@@ -212,6 +185,9 @@ impl<'a> Call<'a> {
         headers.insert(names::X_REQUEST_TIMEOUT_MS, deadline::header(left));
         if let Some(key) = &self.idempotency_key {
             headers.insert("idempotency-key", HeaderValue::try_from(key.as_str())?);
+        }
+        if let Some(credentials) = &self.client.credentials {
+            credentials.put(&mut headers)?;
         }
         let request = self.client.client.request(self.method.clone(), url).headers(headers).timeout(left);
         let limit = self.client.transport.max_request_body;

@@ -18,6 +18,7 @@ use super::error::CallError;
 use super::transport::Transport;
 use crate::comms::breaker::{Breaker, CountsAsFailure};
 use crate::comms::resilience::{Policy, Retry};
+use crate::comms::security::Credentials;
 use crate::comms::{SCOPE, names};
 
 /// The timeout of a call unless another is set.
@@ -35,6 +36,7 @@ pub struct ServiceHttpClient {
     pub(super) breaker: Option<Breaker>,
     pub(super) is_failure: fn(&CallError) -> bool,
     pub(super) retry: Option<Retry>,
+    pub(super) credentials: Option<Credentials>,
     pub(super) duration: Histogram<f64>,
 }
 
@@ -76,8 +78,6 @@ impl ServiceHttpClient {
         let Policy { timeout, retry, breaker } = policy;
         let url = Url::parse(base_url).map_err(|e| anyhow::anyhow!("`{base_url}` is not a URL: {e}"))?;
         anyhow::ensure!(matches!(url.scheme(), "http" | "https"), "`{base_url}` is not an http or https URL");
-        // The process may have installed a provider already; that one is kept.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let mut headers = HeaderMap::new();
         headers.insert(names::X_SERVICE_NAME, HeaderValue::try_from(service_name)?);
         let client = transport.client(timeout, headers)?;
@@ -97,6 +97,7 @@ impl ServiceHttpClient {
             breaker,
             is_failure: CallError::counts_as_failure,
             retry,
+            credentials: None,
             duration,
         })
     }
@@ -112,6 +113,12 @@ impl ServiceHttpClient {
     /// Puts the client behind a breaker that it shares with others.
     pub fn with_breaker(mut self, breaker: Breaker) -> Self {
         self.breaker = Some(breaker);
+        self
+    }
+
+    /// Says with each call who makes it, by a token.
+    pub fn with_credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = Some(credentials);
         self
     }
 

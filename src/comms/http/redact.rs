@@ -30,7 +30,7 @@ const PARTS: [&str; 13] = [
 const NAMES: [&str; 8] = ["sig", "key", "auth", "code", "pass", "pwd", "pin", "otp"];
 
 /// A URL with user name, password and the secrets in its query replaced.
-pub(super) fn url(raw: &str) -> Cow<'_, str> {
+pub(in crate::comms) fn url(raw: &str) -> Cow<'_, str> {
     let authority = raw.find("://").map_or(0, |at| at + 3);
     let end = raw[authority..].find(['/', '?', '#']).map_or(raw.len(), |at| authority + at);
     let user = raw[authority..end].rfind('@').map(|at| authority + at);
@@ -55,7 +55,7 @@ pub(super) fn url(raw: &str) -> Cow<'_, str> {
 }
 
 /// A query with the values of secrets replaced. A fragment that follows it is kept.
-pub(super) fn query(raw: &str) -> Cow<'_, str> {
+pub(in crate::comms) fn query(raw: &str) -> Cow<'_, str> {
     let (pairs, fragment) = raw.split_at(raw.find('#').unwrap_or(raw.len()));
     if !pairs.split('&').any(is_secret) {
         return Cow::Borrowed(raw);

@@ -4,9 +4,10 @@ use std::future::Future;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::task::{Context as Poller, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
+use moka::Expiry;
 use opentelemetry::trace::TraceContextExt as _;
 use opentelemetry::{Context, KeyValue};
 use tower::{Layer, Service};
@@ -31,6 +32,38 @@ impl Default for CacheConfig {
     }
 }
 
+/// How long each answer is good, where that is the answer's own to say, and how much room it takes.
+#[derive(Debug)]
+pub struct Lifetimes<V> {
+    /// As [`CacheConfig::fresh_for`]; an answer of zero is given to nobody but those who wait for it.
+    pub fresh_for: fn(&V) -> Duration,
+    /// As [`CacheConfig::stale_for`].
+    pub stale_for: fn(&V) -> Duration,
+    /// In the unit of the most that is kept.
+    pub weight: fn(&V) -> u32,
+}
+
+impl<V> Clone for Lifetimes<V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<V> Copy for Lifetimes<V> {}
+
+/// A lifetime as moka asks for it: whoever writes a value anew begins it anew.
+struct Own<V>(fn(&V) -> Duration);
+
+impl<K, V> Expiry<K, V> for Own<V> {
+    fn expire_after_create(&self, _: &K, value: &V, _: Instant) -> Option<Duration> {
+        Some((self.0)(value))
+    }
+
+    fn expire_after_update(&self, _: &K, value: &V, _: Instant, _: Option<Duration>) -> Option<Duration> {
+        Some((self.0)(value))
+    }
+}
+
 /// A cache; clones are the same one.
 #[derive(Clone, Debug)]
 pub struct Cache<K, V>
@@ -51,6 +84,23 @@ where
         let keeping =
             |time| moka::future::Cache::builder().max_capacity(config.most).time_to_live(time).build();
         Self { fresh: keeping(config.fresh_for), stale: keeping(config.stale_for.max(config.fresh_for)) }
+    }
+
+    /// A cache of answers that say themselves how long they are good; `most` is the weight of all of them.
+    pub fn with_lifetimes(most: u64, lifetimes: Lifetimes<V>) -> Self {
+        let keeping = |time| {
+            moka::future::Cache::builder()
+                .max_capacity(most)
+                .weigher(move |_, value| (lifetimes.weight)(value))
+                .expire_after(Own(time))
+                .build()
+        };
+        Self { fresh: keeping(lifetimes.fresh_for), stale: keeping(lifetimes.stale_for) }
+    }
+
+    /// The answer for a key that came last, fresh or old, if it is still kept.
+    pub async fn kept(&self, key: &K) -> Option<V> {
+        self.stale.get(key).await
     }
 
     /// The answer for a key: a fresh one, or what `ask` gives, or an old one where that fails. While one caller asks,

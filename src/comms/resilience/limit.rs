@@ -7,7 +7,9 @@ use std::task::{Context as Poller, Poll};
 
 use futures_util::future::BoxFuture;
 use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::middleware::StateInformationMiddleware;
+use governor::state::keyed::DefaultKeyedStateStore;
+use governor::{Quota, RateLimiter};
 use tower::{Layer, Service};
 
 use super::refused::Refused;
@@ -17,9 +19,11 @@ const MOST_KEYS: usize = 10_000;
 
 /// So many calls a second; clones share the count. `K` tells callers apart.
 pub struct RateLimit<K: Hash + Eq + Clone = ()> {
-    limiter: Arc<DefaultKeyedRateLimiter<K>>,
+    limiter: Arc<Limiter<K>>,
     clock: DefaultClock,
 }
+
+type Limiter<K> = RateLimiter<K, DefaultKeyedStateStore<K>, DefaultClock, StateInformationMiddleware>;
 
 impl<K: Hash + Eq + Clone> Clone for RateLimit<K> {
     fn clone(&self) -> Self {
@@ -45,7 +49,10 @@ impl<K: Hash + Eq + Clone> RateLimit<K> {
     pub fn of_each(per_second: u32, burst: u32) -> Self {
         let at_least_one = |number: u32| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::per_second(at_least_one(per_second)).allow_burst(at_least_one(burst));
-        Self { limiter: Arc::new(RateLimiter::keyed(quota)), clock: DefaultClock::default() }
+        Self {
+            limiter: Arc::new(RateLimiter::keyed(quota).with_middleware()),
+            clock: DefaultClock::default(),
+        }
     }
 
     /// Counts a call.
@@ -53,10 +60,18 @@ impl<K: Hash + Eq + Clone> RateLimit<K> {
     /// # Errors
     /// [`Refused::Limited`], with the time until the next is allowed.
     pub fn check(&self, key: &K) -> Result<(), Refused> {
+        self.take(key).map(drop)
+    }
+
+    /// Counts a call, and gives how many more are allowed at once.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub fn take(&self, key: &K) -> Result<u32, Refused> {
         if self.limiter.len() > MOST_KEYS {
             self.limiter.retain_recent();
         }
-        self.limiter.check_key(key).map_err(|not_until| {
+        self.limiter.check_key(key).map(|left| left.remaining_burst_capacity()).map_err(|not_until| {
             let retry_after = not_until.wait_time_from(self.clock.now());
             Refused::Limited { retry_after }.noted()
         })

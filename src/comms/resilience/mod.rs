@@ -55,7 +55,7 @@ pub mod timeout;
 
 pub use breaker::{BreakerLayer, Classify, Errors, HttpStatus};
 pub use bulkhead::{Bulkhead, BulkheadLayer};
-pub use cache::{Cache, CacheConfig, CacheLayer};
+pub use cache::{Cache, CacheConfig, CacheLayer, Lifetimes};
 pub use limit::{RateLimit, RateLimitLayer};
 pub use policy::Policy;
 pub use refused::Refused;

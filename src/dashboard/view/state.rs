@@ -1,5 +1,6 @@
 //! What the pages stand on: the store's reader, the receivers' counters, and a few settings.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -69,6 +70,8 @@ pub struct PageSettings {
     pub started: Nanos,
     /// Whether this is `throughline demo`.
     pub demo: bool,
+    /// Addresses of descriptions of services' interfaces, by service.
+    pub documents: BTreeMap<String, String>,
 }
 
 /// Sends a test trace.

@@ -48,6 +48,11 @@ pub enum Effect {
         after: Duration,
         status: u16,
     },
+    /// The bank declines a share of what it is to charge, although it has authorized it (`bank`).
+    Decline {
+        /// From 0 to 1.
+        share: f64,
+    },
     /// Each message of a queue takes so much longer (`Shared::consumer`).
     SlowConsumer { queue: &'static str, by: Duration },
     /// With a share of the messages of a key comes another that nobody can read (`Shared::publish`).
@@ -153,6 +158,17 @@ pub static SCENARIOS: &[Scenario] = &[
         lasts: seconds(60),
         effects: &[Effect::Poison { key: keys::ORDER_PLACED, share: 0.2 }],
     },
+    Scenario {
+        name: "late-decline",
+        title: "Late decline",
+        does: "The bank authorizes every card and declines it when it is charged, after the order was accepted. Each such order \
+               is taken back: its stock is released, then it is cancelled and the customer told.",
+        look: "A story of such an order: payment.failed, stock.release, stock.released, order.cancelled. Queues: \
+               `orders.cancelling`.",
+        page: "/map?node=orders.cancelling",
+        lasts: seconds(60),
+        effects: &[Effect::Decline { share: 1.0 }],
+    },
 ];
 
 /// The scenario of that name.
@@ -178,7 +194,10 @@ mod tests {
             assert!(!scenario.effects.is_empty() && !scenario.lasts.is_zero(), "{}", scenario.name);
             assert_eq!(named(scenario.name).map(|found| found.title), Some(scenario.title));
             for effect in scenario.effects {
-                if let Effect::Fault { share, .. } | Effect::Poison { share, .. } = effect {
+                if let Effect::Fault { share, .. }
+                | Effect::Poison { share, .. }
+                | Effect::Decline { share } = effect
+                {
                     assert!((0.0..=1.0).contains(share), "{}", scenario.name);
                 }
             }

@@ -90,6 +90,12 @@ impl Switches {
         })
     }
 
+    /// Whether the bank declines whatever it is to charge.
+    pub fn declines(&self) -> bool {
+        let share = |effect| if let Effect::Decline { share } = effect { Some(share) } else { None };
+        self.effects().into_iter().find_map(share).is_some_and(rand::random_bool)
+    }
+
     /// How much longer a message of a queue is to take.
     pub fn delay(&self, of: &str) -> Duration {
         let delay = |effect| match effect {

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use axum::extract::State;
 use axum::routing::get;
 use axum::{Json, Router};
 use opentelemetry::KeyValue;
+use utoipa::OpenApi;
 
 use crate::comms::queue::{Failure, Received};
+use crate::demo::documents;
 use crate::demo::service::{Parts, Shared};
-use crate::demo::shop::queues;
+use crate::demo::shop::{ServiceName, queues};
 use crate::demo::world::{Pace, step};
 
 type Counts = Arc<Mutex<BTreeMap<String, u64>>>;
@@ -21,9 +24,24 @@ pub fn build(shared: &Shared) -> Parts {
         let counted = Arc::clone(&counted);
         async move { count(pace, &counted, &received).await }
     });
-    let show = move || async move { Json(counts.lock().unwrap_or_else(PoisonError::into_inner).clone()) };
-    let router = Router::new().route("/counts", get(show));
-    Parts { router: shared.instrument(router), consumers: vec![events] }
+    let router = Router::new().route("/counts", get(show)).with_state(counts);
+    let router = shared.instrument(router).merge(documents::routes(document()));
+    Parts { router, consumers: vec![events] }
+}
+
+/// How often each type of message came
+#[utoipa::path(get, path = "/counts", responses((status = 200, body = BTreeMap<String, u64>)))]
+async fn show(State(counts): State<Counts>) -> Json<BTreeMap<String, u64>> {
+    Json(counts.lock().unwrap_or_else(PoisonError::into_inner).clone())
+}
+
+/// What the service offers, for who calls it.
+#[derive(OpenApi)]
+#[openapi(paths(show))]
+struct Document;
+
+pub fn document() -> utoipa::openapi::OpenApi {
+    documents::named(Document::openapi(), ServiceName::Analytics)
 }
 
 async fn count(pace: Pace, counts: &Counts, received: &Received) -> Result<(), Failure> {

@@ -9,10 +9,13 @@ use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Json, Router};
 use opentelemetry::KeyValue;
+use utoipa::OpenApi;
 
 use super::errors::ShopError;
 use crate::demo::api::{BankAnswer, BankRequest, cards};
+use crate::demo::documents;
 use crate::demo::service::{Parts, Shared};
+use crate::demo::shop::ServiceName;
 use crate::demo::world::note;
 
 pub fn build(shared: &Shared) -> Parts {
@@ -20,9 +23,26 @@ pub fn build(shared: &Shared) -> Parts {
         .route("/v1/authorizations", post(authorize))
         .route("/v1/captures", post(capture))
         .with_state(shared.clone());
-    Parts { router: shared.instrument(router), consumers: Vec::new() }
+    let router = shared.instrument(router).merge(documents::routes(document()));
+    Parts { router, consumers: Vec::new() }
 }
 
+/// What the bank offers, for who calls it.
+#[derive(OpenApi)]
+#[openapi(paths(authorize, capture))]
+struct Document;
+
+pub fn document() -> utoipa::openapi::OpenApi {
+    // The bank has one version, and it does not end.
+    let mut document = documents::named(Document::openapi(), ServiceName::Bank);
+    for item in document.paths.paths.values_mut() {
+        item.post.iter_mut().for_each(|one| one.deprecated = None);
+    }
+    document
+}
+
+/// Hold an amount
+#[utoipa::path(post, path = "/v1/authorizations", request_body = BankRequest, responses((status = 201, body = BankAnswer)))]
 async fn authorize(
     State(shared): State<Shared>,
     Json(request): Json<BankRequest>,
@@ -32,13 +52,18 @@ async fn authorize(
     agreed("hold")
 }
 
+/// Take an amount
+#[utoipa::path(
+    post, path = "/v1/captures", request_body = BankRequest,
+    responses((status = 201, body = BankAnswer), (status = 402, description = "declined")),
+)]
 async fn capture(
     State(shared): State<Shared>,
     Json(request): Json<BankRequest>,
 ) -> Result<(StatusCode, Json<BankAnswer>), ShopError> {
     about(&request);
     match request.card.as_str() {
-        cards::DECLINED => {
+        card if card == cards::DECLINED || shared.scenarios.declines() => {
             shared.pace.pause(120..300).await;
             Err(ShopError::new(StatusCode::PAYMENT_REQUIRED, "do_not_honor"))
         }

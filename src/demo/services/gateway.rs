@@ -1,66 +1,131 @@
-//! The door for customers. It knows who is who and passes on what they want.
+//! The door for customers, on the toolkit's gateway: reads are passed on by its table, an order is placed by a handler of its
+//! own that knows who is who.
 
 use std::time::Duration;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{MatchedPath, Path, State};
+use axum::http::request::Parts as RequestHead;
 use axum::http::{StatusCode, header};
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use opentelemetry::KeyValue;
 use reqwest::Method;
+use serde_json::Value;
 
 use super::errors::ShopError;
+use super::graphql::{self, Services};
 use crate::comms::breaker::{BreakerConfig, Window};
-use crate::comms::grpc::UserGrpcClient;
+use crate::comms::gateway::{Aggregate, CacheRule, ClientLimit, Gateway, Route, Upstream};
 use crate::comms::http::ServiceHttpClient;
-use crate::comms::resilience::{Policy, RateLimit, Retry, RetryBudget};
+use crate::comms::resilience::{Policy, Retry, RetryBudget};
 use crate::comms::retry::Backoff;
-use crate::demo::api::{Order, PlaceOrder, Product};
+use crate::comms::security::Principal;
+use crate::demo::api::PlaceOrder;
+use crate::demo::documents;
 use crate::demo::service::{Parts, Shared};
-use crate::demo::shop::ServiceName;
+use crate::demo::shop::{SERVICES, ServiceName};
 use crate::demo::world::note;
-
-#[derive(Clone)]
-struct Gateway {
-    users: UserGrpcClient,
-    orders: ServiceHttpClient,
-    inventory: ServiceHttpClient,
-}
 
 pub fn build(shared: &Shared) -> anyhow::Result<Parts> {
     let settings = &shared.settings;
-    let gateway = Gateway {
-        users: UserGrpcClient::new(&settings.users_url, shared.name(), Duration::from_secs(2))?,
+    let services = Services {
+        users: shared.users(Duration::from_secs(2))?,
         orders: shared.client_with(ServiceName::Orders, &settings.orders_url, patient())?,
         inventory: shared.client_with(ServiceName::Inventory, &settings.inventory_url, thrifty())?,
     };
-    let router = Router::new()
-        .route("/orders", post(place_order))
-        .route("/orders/{id}", get(show_order))
-        .route("/catalog", get(catalog))
-        .route("/catalog/{sku}", get(product))
-        .with_state(gateway);
-    let limit = RateLimit::of_each(PER_SECOND, PER_SECOND);
-    let router = router.layer(middleware::from_fn_with_state(limit, within_limit));
-    let router = shared.instrument(router).merge(super::scenarios::door(shared));
+    // Asking a service and passing a request on to it are two ways to the same: one breaker before it.
+    let behind = |peer, url: &str, policy, client: &ServiceHttpClient| {
+        let upstream = shared.upstream(peer, url, policy)?;
+        anyhow::Ok(client.breaker().cloned().into_iter().fold(upstream, Upstream::with_breaker))
+    };
+    let orders = behind(ServiceName::Orders, &settings.orders_url, patient(), &services.orders)?;
+    let stock = behind(ServiceName::Inventory, &settings.inventory_url, thrifty(), &services.inventory)?;
+    let gateway = TABLE.iter().fold(
+        Gateway::new(shared.name()).upstream(orders).upstream(stock),
+        |gateway, (pattern, service, target)| {
+            let route = Route::get(pattern).to(service.text(), target);
+            gateway.route(if *pattern == "/catalog" { route.cached(CATALOG_RULE) } else { route })
+        },
+    );
+    let gateway = gateway
+        .aggregate(Aggregate::get("/pages/order/{id}").required("order", "orders", "/orders/{id}").optional(
+            "catalog",
+            "inventory",
+            "/products",
+        ))
+        .own(places(&services)?)
+        .own(graphql::routes(services))
+        .limit(ClientLimit::new(PER_SECOND, PER_SECOND).by(kind_of_client))
+        .most_body(MOST_BODY);
+    let router = shared
+        .instrument(gateway.into_router()?)
+        .merge(super::scenarios::door(shared))
+        .merge(documents::routes(document()))
+        .merge(interfaces());
     Ok(Parts { router, consumers: Vec::new() })
+}
+
+/// Reads, and where they go.
+const TABLE: [(&str, ServiceName, &str); 6] = [
+    ("/orders/{id}", ServiceName::Orders, "/orders/{id}"),
+    ("/v1/orders/{id}", ServiceName::Orders, "/v1/orders/{id}"),
+    ("/v2/orders/{id}", ServiceName::Orders, "/v2/orders/{id}"),
+    ("/v2/orders", ServiceName::Orders, "/v2/orders"),
+    ("/catalog", ServiceName::Inventory, "/products"),
+    ("/catalog/{sku}", ServiceName::Inventory, "/products/{sku}"),
+];
+
+/// An order is placed by the gateway itself, which knows who is who.
+fn places(services: &Services) -> anyhow::Result<Router> {
+    let ending = documents::version_1().layer();
+    let first = Router::new().route("/orders", post(place_order)).route("/v1/orders", post(place_order));
+    let all = first.layer(ending).route("/v2/orders", post(place_order));
+    let order = documents::request::<PlaceOrder>()?;
+    Ok(all.layer(order.layer()).with_state(services.clone()))
+}
+
+/// What customers are offered: what the services behind say of it, under the gateway's own paths.
+pub fn document() -> utoipa::openapi::OpenApi {
+    let mut document = super::orders::document();
+    let behind = super::inventory::document();
+    let paths = &behind.paths.paths;
+    for (pattern, service, target) in TABLE {
+        if let Some(item) = paths.get(target).filter(|_| service == ServiceName::Inventory) {
+            document.paths.paths.insert(pattern.to_owned(), item.clone());
+        }
+    }
+    if let (Some(own), Some(theirs)) = (&mut document.components, behind.components) {
+        own.schemas.extend(theirs.schemas);
+    }
+    documents::named(document, ServiceName::Gateway)
+}
+
+/// The interfaces of all services, for people: they cannot reach all of them. `/documents/{service}` is OpenAPI.
+fn interfaces() -> Router {
+    let show = |Path(name): Path<String>| async move {
+        let found = SERVICES
+            .iter()
+            .find(|service| service.text == name)
+            .and_then(|service| super::document(service.name));
+        found.map(Json).ok_or_else(|| ShopError::not_found("a document of such a service"))
+    };
+    let language = || async { ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], graphql::interface()) };
+    Router::new().route("/documents/{name}", get(show)).route("/schema.graphql", get(language))
 }
 
 /// Requests a second that the gateway takes of one kind of client.
 const PER_SECOND: u32 = 60;
+/// An order is short, in bytes.
+const MOST_BODY: usize = 64 << 10;
 
-/// Who asks for more than their share is told when to come again. Clients are told apart by what they say they are, as the
-/// demo's customers have no other name.
-async fn within_limit(State(limit): State<RateLimit<String>>, request: Request, next: Next) -> Response {
-    let agent = request.headers().get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
-    // Any text may be sent; a long one is not to be kept.
-    let client: String = agent.unwrap_or_default().chars().take(64).collect();
-    match limit.check(&client) {
-        Ok(()) => next.run(request).await,
-        Err(refused) => ShopError::from(refused).into_response(),
-    }
+/// Inventory says for how long its products hold; ten seconds longer where it fails.
+const CATALOG_RULE: CacheRule =
+    CacheRule { fresh_for: Duration::ZERO, stale_if_error: Duration::from_secs(10), most_body: 256 << 10 };
+
+/// Clients are told apart by what they say they are, as the demo's customers have no other name and all one address.
+fn kind_of_client(request: &RequestHead, _: Option<&Principal>) -> String {
+    let agent = request.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+    agent.unwrap_or_default().to_owned()
 }
 
 /// The catalog is what most customers look at: when it fails, trying again must not double its load.
@@ -81,53 +146,20 @@ fn patient() -> Policy {
     Policy::with_timeout(Duration::from_secs(8)).breaker(breaker)
 }
 
+/// By the version that was asked for, if any: orders has the same paths.
 async fn place_order(
-    State(gateway): State<Gateway>,
+    State(services): State<Services>,
+    path: MatchedPath,
     Json(mut order): Json<PlaceOrder>,
-) -> Result<(StatusCode, Json<Order>), ShopError> {
+) -> Result<(StatusCode, Json<Value>), ShopError> {
     note([KeyValue::new("user.id", order.user_id.clone())]);
-    let user = gateway.users.get_user(&order.user_id).await?;
+    let user = services.users.get_user(&order.user_id).await?;
     order.email = user.email;
-    let placed: Order =
-        gateway.orders.request(Method::POST, "/orders").template("/orders").json(&order).send().await?;
-    note([KeyValue::new("order.id", placed.id.clone())]);
-    tracing::info!(order.id = %placed.id, user.id = %placed.user_id, amount = placed.amount, "order accepted");
-    Ok((StatusCode::CREATED, Json(placed)))
-}
-
-async fn show_order(
-    State(gateway): State<Gateway>,
-    Path(id): Path<String>,
-) -> Result<Json<Order>, ShopError> {
+    let path = path.as_str().to_owned();
+    let call = services.orders.request(Method::POST, path.clone()).template(path).json(&order);
+    let placed: Value = call.send().await?;
+    let id = placed["id"].as_str().unwrap_or_default().to_owned();
     note([KeyValue::new("order.id", id.clone())]);
-    let path = format!("/orders/{}", path_segment(&id)?);
-    read(&gateway.orders, &path, "/orders/{id}").await.map(Json)
-}
-
-async fn catalog(State(gateway): State<Gateway>) -> Result<Json<Vec<Product>>, ShopError> {
-    read(&gateway.inventory, "/products", "/products").await.map(Json)
-}
-
-async fn product(
-    State(gateway): State<Gateway>,
-    Path(sku): Path<String>,
-) -> Result<Json<Product>, ShopError> {
-    let path = format!("/products/{}", path_segment(&sku)?);
-    read(&gateway.inventory, &path, "/products/{sku}").await.map(Json)
-}
-
-/// A read; the client tries again what fails for a passing reason.
-async fn read<T: serde::de::DeserializeOwned>(
-    service: &ServiceHttpClient,
-    path: &str,
-    template: &'static str,
-) -> Result<T, ShopError> {
-    Ok(service.request(Method::GET, path).template(template).send().await?)
-}
-
-/// IDs become part of a path; whatever is not one must not choose another route.
-fn path_segment(id: &str) -> Result<&str, ShopError> {
-    let valid =
-        !id.is_empty() && id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    valid.then_some(id).ok_or_else(|| ShopError::not_found("such a thing"))
+    tracing::info!(order.id = %id, user.id = %order.user_id, "order accepted");
+    Ok((StatusCode::CREATED, Json(placed)))
 }

@@ -4,18 +4,22 @@
 use std::collections::BTreeMap;
 
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderName, StatusCode, header};
+use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use opentelemetry::KeyValue;
+use utoipa::OpenApi;
 
 use super::errors::ShopError;
 use crate::comms::queue::{Failure, Received};
 use crate::demo::api::{Item, Product, Reservation, Reserve};
 use crate::demo::database::stock::{NotTaken, Stock};
-use crate::demo::messages::{OrderPlaced, PaymentFailed};
+use crate::demo::documents::{self, Problem};
+use crate::demo::messages::{OrderPlaced, ReleaseStock, StockReleased};
+use crate::demo::security::scopes;
 use crate::demo::service::{Parts, Shared, decode};
-use crate::demo::shop::queues;
+use crate::demo::shop::{self, ServiceName, keys, queues};
 use crate::demo::world::{note, query, step};
 
 /// SKU, name, price in cents. The last is sold out for good.
@@ -48,15 +52,33 @@ pub async fn build(shared: &Shared) -> anyhow::Result<Parts> {
         let inventory = releaser.clone();
         async move { inventory.release(&received).await }
     });
-    let router = Router::new()
-        .route("/reservations", post(reserve))
-        .route("/releases", post(give_back))
-        .route("/products", get(products))
-        .route("/products/{sku}", get(product))
-        .with_state(inventory);
-    Ok(Parts { router: shared.instrument(router), consumers: vec![commit, release] })
+    let writes = Router::new().route("/reservations", post(reserve)).route("/releases", post(give_back));
+    let writes = writes.layer(documents::request::<Reserve>()?.layer());
+    let reads = Router::new().route("/products", get(products)).route("/products/{sku}", get(product));
+    let router = shared.guard(writes, scopes::STOCK_WRITE).merge(shared.guard(reads, scopes::STOCK_READ));
+    let router = router.with_state(inventory);
+    let router = shared.instrument(router).merge(documents::routes(document()));
+    Ok(Parts { router, consumers: vec![commit, release] })
 }
 
+/// What the service offers, for who calls it.
+#[derive(OpenApi)]
+#[openapi(paths(reserve, give_back, products, product), components(schemas(Problem)))]
+struct Document;
+
+pub fn document() -> utoipa::openapi::OpenApi {
+    documents::named(Document::openapi(), ServiceName::Inventory)
+}
+
+/// Reserve stock for an order, all of it or none
+#[utoipa::path(
+    post, path = "/reservations", request_body = Reserve,
+    responses(
+        (status = 201, body = Reservation),
+        (status = 409, description = "out of stock"),
+        (status = 422, description = "the request does not fit", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
 async fn reserve(
     State(inventory): State<Inventory>,
     Json(request): Json<Reserve>,
@@ -70,7 +92,8 @@ async fn reserve(
     Ok((StatusCode::CREATED, Json(Reservation { id, amount })))
 }
 
-/// What was reserved for an order that is not to be.
+/// Give back what was reserved for an order that is not to be
+#[utoipa::path(post, path = "/releases", request_body = Reserve, responses((status = 204)))]
 async fn give_back(
     State(inventory): State<Inventory>,
     Json(request): Json<Reserve>,
@@ -82,14 +105,25 @@ async fn give_back(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn products(State(inventory): State<Inventory>) -> Result<Json<Vec<Product>>, ShopError> {
+/// A second old is good enough for a page of products: what is left is asked for when it is ordered.
+const HOLDS: [(HeaderName, &str); 1] = [(header::CACHE_CONTROL, "max-age=1")];
+
+/// All products
+#[utoipa::path(get, path = "/products", responses((status = 200, body = [Product])))]
+async fn products(State(inventory): State<Inventory>) -> Result<impl IntoResponse, ShopError> {
     // Now and then the page is not in the cache.
     let takes = if rand::random_range(0..20) == 0 { 500..1100 } else { 5..40 };
     query(inventory.shared.pace, "SELECT", "products", takes).await;
     let stock = inventory.stock.all().await?;
-    Ok(Json(CATALOG.iter().map(|entry| product_of(entry, &stock)).collect()))
+    let all: Vec<Product> = CATALOG.iter().map(|entry| product_of(entry, &stock)).collect();
+    Ok((HOLDS, Json(all)))
 }
 
+/// One product
+#[utoipa::path(
+    get, path = "/products/{sku}", params(("sku" = String, Path)),
+    responses((status = 200, body = Product), (status = 404, description = "there is no such product")),
+)]
 async fn product(
     State(inventory): State<Inventory>,
     Path(sku): Path<String>,
@@ -133,15 +167,24 @@ impl Inventory {
         Ok(())
     }
 
+    /// A step of cancelling an order. Done twice it is told twice, under one ID, and changes the stock once.
     async fn release(&self, received: &Received) -> Result<(), Failure> {
-        let failed = decode::<PaymentFailed>(received)?.payment;
-        let attributes = vec![KeyValue::new("order.id", failed.order_id.clone())];
+        if received.message.kind != keys::STOCK_RELEASE {
+            // A queue of an older build is bound to more than this.
+            tracing::debug!(kind = %received.message.kind, "not asked for anything");
+            return Ok(());
+        }
+        let release: ReleaseStock = decode(received)?;
+        let attributes = vec![KeyValue::new("order.id", release.order_id.clone())];
         step("release stock", attributes, async {
             query(self.shared.pace, "UPDATE", "stock", 3..20).await;
-            self.stock.put_back(received, &failed.items).await
+            self.stock.put_back(received, &release.items).await
         })
         .await?;
-        tracing::info!(order.id = %failed.order_id, "stock released");
-        Ok(())
+        tracing::info!(order.id = %release.order_id, "stock released");
+        let released = StockReleased { order_id: release.order_id };
+        let message = self.shared.message(keys::STOCK_RELEASED, &released)?;
+        let told = self.shared.publisher.publish(shop::EXCHANGE, keys::STOCK_RELEASED, message).await;
+        told.map_err(|error| Failure::transient("broker_unavailable", error.to_string()))
     }
 }

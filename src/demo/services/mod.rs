@@ -4,6 +4,7 @@ mod analytics;
 mod bank;
 mod errors;
 mod gateway;
+mod graphql;
 mod inventory;
 mod notifications;
 mod orders;
@@ -22,6 +23,20 @@ use super::shop::ServiceName;
 /// The answer of a service that fails because it is meant to.
 pub fn failed(status: StatusCode) -> Response {
     ShopError::new(status, "it fails at the moment").into_response()
+}
+
+/// The interface of a service with REST, as OpenAPI.
+pub fn document(of: ServiceName) -> Option<utoipa::openapi::OpenApi> {
+    match of {
+        ServiceName::Gateway => Some(gateway::document()),
+        ServiceName::Orders => Some(orders::document()),
+        ServiceName::Payments => Some(payments::document()),
+        ServiceName::Inventory => Some(inventory::document()),
+        ServiceName::Analytics => Some(analytics::document()),
+        ServiceName::Bank => Some(bank::document()),
+        // gRPC, with reflection, and messages alone.
+        ServiceName::Users | ServiceName::Notifications => None,
+    }
 }
 
 /// The parts of the service that the settings name.

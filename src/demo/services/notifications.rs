@@ -1,10 +1,10 @@
-//! Writes to customers when an order was placed and when its payment failed.
+//! Writes to customers when an order was placed, when its payment failed, and when it was cancelled.
 
 use axum::Router;
 use opentelemetry::KeyValue;
 
 use crate::comms::queue::{Failure, Received};
-use crate::demo::messages::{OrderPlaced, PaymentFailed};
+use crate::demo::messages::{OrderCancelled, OrderPlaced, PaymentFailed};
 use crate::demo::service::{Parts, Shared, decode};
 use crate::demo::shop::{keys, queues};
 use crate::demo::world::{Outside, step};
@@ -27,6 +27,10 @@ async fn send(shared: &Shared, received: &Received) -> Result<(), Failure> {
         keys::PAYMENT_FAILED => {
             let failed = decode::<PaymentFailed>(received)?.payment;
             ("payment-failed", failed.order_id, failed.email)
+        }
+        keys::ORDER_CANCELLED => {
+            let cancelled: OrderCancelled = decode(received)?;
+            ("order-cancelled", cancelled.order_id, cancelled.email)
         }
         other => return Err(Failure::permanent("unknown_type", format!("no letter for {other}"))),
     };

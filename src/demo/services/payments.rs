@@ -8,6 +8,7 @@ use axum::routing::post;
 use axum::{Json, Router};
 use opentelemetry::KeyValue;
 use reqwest::Method;
+use utoipa::OpenApi;
 
 use super::errors::{ShopError, told};
 use crate::comms::http::{CallError, CallErrorKind, ServiceHttpClient};
@@ -15,7 +16,9 @@ use crate::comms::queue::{Failure, Received};
 use crate::comms::resilience::Policy;
 use crate::demo::api::{Authorization, Authorize, BankAnswer, BankRequest};
 use crate::demo::database::ledger::Ledger;
+use crate::demo::documents;
 use crate::demo::messages::{OrderPlaced, Payment, PaymentFailed, Reason};
+use crate::demo::security::scopes;
 use crate::demo::service::{Parts, Shared, decode};
 use crate::demo::shop::{ServiceName, keys, queues};
 use crate::demo::world::{note, query};
@@ -44,9 +47,25 @@ pub async fn build(shared: &Shared) -> anyhow::Result<Parts> {
     });
     let relay = shared.relay(relay);
     let router = Router::new().route("/authorizations", post(authorize)).with_state(payments);
-    Ok(Parts { router: shared.instrument(router), consumers: vec![charge, relay] })
+    let router = router.layer(documents::request::<Authorize>()?.layer());
+    let router = shared.instrument(shared.guard(router, scopes::PAYMENTS_WRITE));
+    Ok(Parts { router: router.merge(documents::routes(document())), consumers: vec![charge, relay] })
 }
 
+/// What the service offers, for who calls it.
+#[derive(OpenApi)]
+#[openapi(paths(authorize))]
+struct Document;
+
+pub fn document() -> utoipa::openapi::OpenApi {
+    documents::named(Document::openapi(), ServiceName::Payments)
+}
+
+/// Authorize a card for an order
+#[utoipa::path(
+    post, path = "/authorizations", request_body = Authorize,
+    responses((status = 201, body = Authorization), (status = 402, description = "the bank declines")),
+)]
 async fn authorize(
     State(payments): State<Payments>,
     Json(request): Json<Authorize>,

@@ -8,13 +8,19 @@ use tonic::service::{LayerExt as _, Routes};
 use tonic::{Request, Response, Status};
 
 use crate::comms::grpc::user::user_service_server::{SERVICE_NAME, UserService, UserServiceServer};
-use crate::comms::grpc::user::{CreateUserRequest, DESCRIPTORS, GetUserRequest, User};
+use crate::comms::grpc::user::{
+    CreateUserRequest, DESCRIPTORS, GetUserRequest, GetUsersRequest, GetUsersResponse, User,
+};
 use crate::comms::grpc::{GrpcServerLayer, standard};
+use crate::comms::security::AccessLayer;
+use crate::demo::security::scopes;
 use crate::demo::service::{Parts, Shared};
 use crate::demo::world::{Pace, note, query};
 
 /// No more are taken: this is a demo.
 const MOST: usize = 10_000;
+/// Users that are asked for at once.
+const AT_ONCE: usize = 100;
 
 const FIRST_NAMES: [&str; 10] =
     ["Ada", "Bela", "Chidi", "Dunja", "Emre", "Freya", "Goran", "Hana", "Ines", "Jonas"];
@@ -33,8 +39,16 @@ pub async fn build(shared: &Shared) -> anyhow::Result<Parts> {
     });
     let users = Users { pace: shared.pace, known: Mutex::new(known.collect()) };
     let service = UserServiceServer::from_arc(Arc::new(users));
-    let layered = GrpcServerLayer::new(shared.name()).named_layer(service);
-    let routes = standard::reflection(Routes::new(layered), &[DESCRIPTORS, standard::HEALTH_DESCRIPTORS])?;
+    let layer = GrpcServerLayer::new(shared.name());
+    // The span around the guard, so that a refusal is seen.
+    let routes = match &shared.security.tokens {
+        Some(tokens) => {
+            let guard = AccessLayer::scope(tokens.clone(), scopes::USERS_READ);
+            Routes::new(layer.named_layer(guard.named_layer(service)))
+        }
+        None => Routes::new(layer.named_layer(service)),
+    };
+    let routes = standard::reflection(routes, &[DESCRIPTORS, standard::HEALTH_DESCRIPTORS])?;
     let (routes, health) = standard::health(routes, &[SERVICE_NAME]).await;
     let stop = shared.stop.clone();
     let told = Box::pin(async move {
@@ -58,6 +72,20 @@ impl UserService for Users {
             tracing::warn!(user.id = %id, "unknown user");
             Status::not_found("User not found")
         })
+    }
+
+    async fn get_users(
+        &self,
+        request: Request<GetUsersRequest>,
+    ) -> Result<Response<GetUsersResponse>, Status> {
+        let ids = request.into_inner().ids;
+        if ids.len() > AT_ONCE || ids.iter().any(|id| !(1..=64).contains(&id.len())) {
+            return Err(Status::invalid_argument(format!("at most {AT_ONCE} IDs of 1 to 64 bytes")));
+        }
+        query(self.pace, "SELECT", "users", 3..15).await;
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let users = ids.iter().filter_map(|id| known.get(id).cloned()).collect();
+        Ok(Response::new(GetUsersResponse { users }))
     }
 
     async fn create_user(&self, request: Request<CreateUserRequest>) -> Result<Response<User>, Status> {

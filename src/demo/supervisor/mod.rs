@@ -109,7 +109,7 @@ impl Running {
 async fn start(plan: &Plan, running: &mut Running) -> anyhow::Result<()> {
     if let Some(told) = &plan.dashboard {
         let mut process = Process::start("dashboard", told.clone())?;
-        if let Err(error) = process.ready(&plan.dashboard_ready_url()).await {
+        if let Err(error) = process.ready(&plan.dashboard_ready_url(), None).await {
             process.end().await;
             return Err(error);
         }
@@ -121,7 +121,7 @@ async fn start(plan: &Plan, running: &mut Running) -> anyhow::Result<()> {
     }
     let waits = processes.iter_mut().map(|(name, process)| {
         let url = format!("{}/readyz", plan.url(*name));
-        async move { process.ready(&url).await }
+        async move { process.ready(&url, plan.tls.as_ref()).await }
     });
     // The first that fails is the one to tell of; the others need not be waited for.
     if let Err(error) = futures_util::future::try_join_all(waits).await {
@@ -146,6 +146,9 @@ fn announce(plan: &Plan, settings: &DemoSettings, switches: &Switches) -> std::i
         writeln!(out, "  {:<14} {url:<24} {:<15} {}", service.text, service.speaks, service.does)?;
     }
     writeln!(out)?;
+    if plan.tls.is_some() {
+        writeln!(out, "The services call each other over mutual TLS; the gateway's door is plain.")?;
+    }
     if plan.rabbitmq().is_some() {
         writeln!(out, "Messages go over RabbitMQ.")?;
     }

@@ -2,12 +2,17 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
 use super::process::Told;
+use crate::comms::security::{Authority, PublicKey, SigningKey, Tls};
 use crate::config::demo::{DemoSettings, rabbitmq};
 use crate::demo::shop::{self, SERVICES, ServiceName};
+
+/// The demo's certificates are made anew at each start.
+const DAYS: u32 = 30;
 
 /// Who listens where, and what each child is told.
 pub(super) struct Plan {
@@ -15,6 +20,10 @@ pub(super) struct Plan {
     services: HashMap<ServiceName, SocketAddr>,
     /// What the dashboard is told; nothing when there is to be no dashboard.
     pub dashboard: Option<Told>,
+    /// What each service signs its tokens with.
+    keys: HashMap<ServiceName, SigningKey>,
+    /// The supervisor's own certificate, where the services have some.
+    pub tls: Option<Tls>,
 }
 
 impl Plan {
@@ -45,7 +54,13 @@ impl Plan {
             services.insert(service.name, bound);
         }
         drop(held);
-        let mut plan = Self { settings, services, dashboard: None };
+        for key in &settings.trust_key {
+            PublicKey::read(key).context("--trust-key (THROUGHLINE_TRUST_KEY)")?;
+        }
+        let keys = SERVICES.iter().map(|service| Ok((service.name, SigningKey::generate(service.text)?)));
+        let keys = keys.collect::<anyhow::Result<_>>()?;
+        let tls = settings.mtls.then(|| certificates(&certs(&settings))).transpose()?;
+        let mut plan = Self { settings, services, dashboard: None, keys, tls };
         if !plan.settings.no_dashboard {
             plan.dashboard = Some(dashboard(&plan.settings, plan.url(ServiceName::Gateway)));
         }
@@ -56,7 +71,9 @@ impl Plan {
     pub fn url(&self, name: ServiceName) -> String {
         let address = self.services.get(&name).copied();
         let address = address.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, name.port())));
-        format!("http://{address}")
+        // Customers have no certificates.
+        let tls = self.tls.is_some() && name != ServiceName::Gateway;
+        format!("{}://{address}", if tls { "https" } else { "http" })
     }
 
     pub fn dashboard_url(&self) -> String {
@@ -80,7 +97,8 @@ impl Plan {
     /// What a service is told; as another version than its own, where one is named.
     pub fn service(&self, name: ServiceName, version: Option<&str>) -> Told {
         let behaviour = &self.settings.behaviour;
-        let listen = self.url(name).trim_start_matches("http://").to_owned();
+        let url = self.url(name);
+        let listen = url.split_once("://").map_or(url.as_str(), |(_, address)| address).to_owned();
         let mut arguments = vec!["service".to_owned(), name.text().to_owned()];
         let flags = [
             ("--listen", listen),
@@ -105,10 +123,46 @@ impl Plan {
         let ca = self.settings.rabbitmq_ca.as_ref();
         arguments.extend(ca.map(|file| format!("--rabbitmq-ca={}", file.display())));
         arguments.push("--end-with-stdin".to_owned());
+        if self.tls.is_some() {
+            arguments.push(format!("--certs={}", certs(&self.settings).display()));
+        }
         // Its address may hold a password. An empty one keeps a service from what its environment says.
         let broker = self.rabbitmq().unwrap_or_default().to_owned();
-        Told { arguments, variables: vec![("THROUGHLINE_RABBITMQ", broker)] }
+        let own = self.keys.get(&name).map(SigningKey::to_secret_text).unwrap_or_default();
+        let keys = self.keys.values().map(|key| key.public().to_string());
+        let trusted = keys.chain(self.settings.trust_key.iter().cloned()).collect::<Vec<_>>().join(",");
+        let variables = vec![
+            ("THROUGHLINE_RABBITMQ", broker),
+            ("THROUGHLINE_TOKEN_KEY", own),
+            ("THROUGHLINE_TOKEN_TRUST", trusted),
+        ];
+        Told { arguments, variables }
     }
+}
+
+/// Where the demo keeps the certificates of its services.
+fn certs(settings: &DemoSettings) -> PathBuf {
+    settings.shop_data.join("certs")
+}
+
+/// Certificates for all services, in place of those of the last start, and the supervisor's own.
+fn certificates(folder: &Path) -> anyhow::Result<Tls> {
+    const SUPERVISOR: &str = "supervisor";
+    let names: Vec<String> =
+        SERVICES.iter().map(|service| service.text).chain([SUPERVISOR]).map(str::to_owned).collect();
+    // By name, so that nothing else is lost that somebody put there.
+    for name in names.iter().map(String::as_str).chain(["ca"]) {
+        for ending in ["pem", "key"] {
+            match std::fs::remove_file(folder.join(format!("{name}.{ending}"))) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("cannot renew {}", folder.display()));
+                }
+                _ => {}
+            }
+        }
+    }
+    Authority::new(DAYS)?.write(folder, &names, &[])?;
+    Tls::load(folder, SUPERVISOR)
 }
 
 /// What the dashboard is told; the gateway is where scenarios are switched.
@@ -117,7 +171,7 @@ fn dashboard(settings: &DemoSettings, gateway: String) -> Told {
         ("--listen", settings.listen.to_string()),
         ("--otlp-grpc", settings.otlp_grpc.to_string()),
         ("--otlp-http", settings.otlp_http.to_string()),
-        ("--scenarios-url", gateway),
+        ("--scenarios-url", gateway.clone()),
         ("--log", settings.log.clone()),
     ];
     let mut arguments = vec!["dashboard".to_owned()];
@@ -128,6 +182,12 @@ fn dashboard(settings: &DemoSettings, gateway: String) -> Told {
     }
     arguments.extend(flags.map(|(flag, value)| format!("{flag}={value}")));
     arguments.extend(["--demo", "--end-with-stdin"].map(str::to_owned));
+    // Customers and people at the dashboard reach the gateway alone.
+    let rest = SERVICES.iter().filter(|service| service.speaks.contains("REST"));
+    arguments.extend(rest.map(|service| {
+        let name = service.text;
+        format!("--document={name}={gateway}/documents/{name}")
+    }));
     arguments.extend(settings.dashboard.iter().cloned());
     // Addresses may hold a password.
     let mut variables = vec![("THROUGHLINE_STORE", settings.store.clone())];

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{say, token};
 use crate::comms::retry::Backoff;
+use crate::comms::security::Tls;
 
 /// How long a child may take to be ready.
 const START: Duration = Duration::from_secs(30);
@@ -59,12 +60,17 @@ impl Process {
         Ok(Self { name, told, child, lifeline })
     }
 
-    /// Waits until `url` answers with success.
+    /// Waits until `url` answers with success; a certificate is shown where it asks for one.
     ///
     /// # Errors
     /// The child ended, or took too long.
-    pub async fn ready(&mut self, url: &str) -> anyhow::Result<()> {
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).no_proxy().build()?;
+    pub async fn ready(&mut self, url: &str, tls: Option<&Tls>) -> anyhow::Result<()> {
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).no_proxy();
+        let client = match tls {
+            Some(tls) => client.tls_backend_preconfigured(tls.client_config()?),
+            None => client,
+        };
+        let client = client.build()?;
         let answers = async {
             let mut interval = tokio::time::interval(Duration::from_millis(25));
             loop {

@@ -59,6 +59,8 @@ struct ServicePage {
     /// Breakers in it, and those of others that guard it: the gravest first.
     breakers: Vec<Row>,
     more_breakers: usize,
+    /// Where its interface is described.
+    document: Option<String>,
 }
 
 /// Handler of `GET /services/{name}`.
@@ -71,7 +73,8 @@ pub async fn show(State(state): State<PageState>, Path(name): Path<String>, visi
     let around = breakers::around(&all, &service.name);
     let more_breakers = around.len().saturating_sub(BREAKERS);
     let breakers = around.iter().take(BREAKERS).map(|one| breakers::row(&frame, one)).collect();
-    page(&ServicePage { frame, service, figures, wanted, breakers, more_breakers })
+    let document = state.settings.documents.get(&name).cloned();
+    page(&ServicePage { frame, service, figures, wanted, breakers, more_breakers, document })
 }
 
 /// Reads what is wanted of the operations, and refuses what no service's name can be.

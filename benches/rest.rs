@@ -1,0 +1,174 @@
+//! What the toolkit costs over axum and reqwest alone: a REST call by its client to its server, and a request through its
+//! gateway.
+//!
+//! `cargo bench --bench rest`. Each way is a client and what it calls in this one process, over loopback; tracing, metrics and
+//! their export are on, into a sink in this process too. The ways take turns in rounds, and the median of the rounds counts. CPU is
+//! that of the process, client, server, export and sink together.
+//!
+//! Calls go one by one and from several senders side by side. The handler does what a service does at the least (a small order
+//! in, a small order out), so that the share is that of the worst case.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::routing::post;
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use throughline::comms::gateway::{ClientLimit, Gateway, Route, Upstream};
+use throughline::comms::http::{ServiceHttpClient, instrument};
+use throughline::telemetry;
+
+const CALLS: u32 = 4_000;
+const SENDERS: u32 = 16;
+
+/// Wall and CPU time for a call, in microseconds.
+#[derive(Clone, Copy)]
+struct Cost {
+    wall: f64,
+    cpu: f64,
+}
+
+/// CPU seconds of this process so far.
+fn cpu_s() -> f64 {
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let nanos = tasks.filter_map(|task| {
+        let used = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        used.split(' ').next()?.parse::<f64>().ok()
+    });
+    nanos.sum::<f64>() / 1e9
+}
+
+/// Makes calls by so many senders at the same time.
+async fn measured<F: Future<Output = ()>>(senders: u32, one: impl Fn() -> F) -> Cost {
+    let next = AtomicU32::new(0);
+    let (one, next) = (&one, &next);
+    let sender = async move || {
+        while next.fetch_add(1, Ordering::Relaxed) < CALLS {
+            one().await;
+        }
+    };
+    let (cpu, wall) = (cpu_s(), Instant::now());
+    futures_util::future::join_all((0..senders).map(|_| sender())).await;
+    let each = 1e6 / f64::from(CALLS);
+    Cost { wall: wall.elapsed().as_secs_f64() * each, cpu: (cpu_s() - cpu) * each }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+async fn serve(router: Router) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let service = router.into_make_service_with_connect_info::<std::net::SocketAddr>();
+    tokio::spawn(async move { axum::serve(listener, service).await });
+    format!("http://{address}")
+}
+
+fn routes() -> Router {
+    let place = async |Json(mut order): Json<Value>| {
+        order["status"] = "placed".into();
+        Json(order)
+    };
+    Router::new().route("/orders", post(place))
+}
+
+fn order() -> Value {
+    json!({ "user_id": "u-7", "items": [{ "sku": "lamp-brass", "quantity": 2 }], "amount": 12_800 })
+}
+
+/// The ways, by name.
+struct Ways {
+    bare: (reqwest::Client, String),
+    ours: ServiceHttpClient,
+    /// A bare client, through the gateway, to the bare service.
+    through: (reqwest::Client, String),
+}
+
+impl Ways {
+    async fn new() -> Self {
+        let plain = serve(routes()).await;
+        let ours = serve(instrument(routes(), "orders")).await;
+        let gateway = Gateway::new("gateway")
+            .upstream(Upstream::new("orders", &plain).expect("an upstream"))
+            .route(Route::post("/orders").to("orders", "/orders"))
+            .limit(ClientLimit::new(10_000_000, 10_000_000));
+        let door = serve(instrument(gateway.into_router().expect("a router"), "gateway")).await;
+        let client = || {
+            reqwest::Client::builder().timeout(Duration::from_secs(5)).no_proxy().build().expect("a client")
+        };
+        Self {
+            bare: (client(), format!("{plain}/orders")),
+            ours: ServiceHttpClient::new(&ours, "bench").expect("a client").with_peer("orders"),
+            through: (client(), format!("{door}/orders")),
+        }
+    }
+
+    async fn bare((client, url): &(reqwest::Client, String)) {
+        let answer = client.post(url).json(&order()).send().await.expect("an answer");
+        let answer: Value = answer.error_for_status().expect("200").json().await.expect("JSON");
+        assert_eq!(answer["status"], "placed");
+    }
+
+    async fn ours(&self) {
+        let answer: Value = self.ours.post("/orders", &order()).await.expect("an answer");
+        assert_eq!(answer["status"], "placed");
+    }
+}
+
+/// A receiver of OTLP that takes everything.
+async fn sink() -> String {
+    serve(Router::new().fallback(async |_: axum::body::Bytes| "")).await
+}
+
+#[tokio::main]
+async fn main() {
+    // `cargo test` runs benches too, to see that they build; measuring is for `cargo bench`.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return;
+    }
+    let guard = telemetry::init(&telemetry::Settings {
+        service_name: "bench".into(),
+        service_version: "1".into(),
+        service_namespace: None,
+        otlp_endpoint: Some(sink().await),
+        otlp_protocol: telemetry::Protocol::Http,
+        otlp_gzip: false,
+        log_format: telemetry::LogFormat::Text,
+        log_filter: "warn".into(),
+    })
+    .expect("telemetry");
+    let rounds: usize = std::env::var("BENCH_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(9);
+    let ways = Ways::new().await;
+    for senders in [1, SENDERS] {
+        let mut costs: [Vec<Cost>; 3] = Default::default();
+        for round in 0..=rounds {
+            let turn = [
+                measured(senders, || Ways::bare(&ways.bare)).await,
+                measured(senders, || ways.ours()).await,
+                measured(senders, || Ways::bare(&ways.through)).await,
+            ];
+            // The first round warms up.
+            if round > 0 {
+                costs.iter_mut().zip(turn).for_each(|(costs, cost)| costs.push(cost));
+            }
+        }
+        let of = |at: usize, part: fn(&Cost) -> f64| median(costs[at].iter().map(part));
+        let (bare_wall, bare_cpu) = (of(0, |c| c.wall), of(0, |c| c.cpu));
+        println!(
+            "{senders} at a time: bare axum and reqwest {bare_wall:>6.1} µs a call, CPU {bare_cpu:>6.1} µs"
+        );
+        for (at, name) in [(1, "toolkit's client and server"), (2, "bare, through the gateway")] {
+            let (wall, cpu) = (of(at, |c| c.wall), of(at, |c| c.cpu));
+            println!(
+                "  {name:<28} {wall:>6.1} µs a call ({:>+5.1} %), CPU {cpu:>6.1} µs ({:>+5.1} %, {:>+5.1} µs)",
+                (wall / bare_wall - 1.0) * 100.0,
+                (cpu / bare_cpu - 1.0) * 100.0,
+                cpu - bare_cpu,
+            );
+        }
+    }
+    guard.shutdown().await;
+}
