@@ -83,18 +83,17 @@ await run({
     await page.context().close();
   },
 
-  async 'the page follows a redrive by itself, and it is stopped by a button'() {
+  async 'the page follows a redrive to its end by itself'() {
     const page = await open(browser, base);
     await look(page);
     await page.getByLabel('all in orders.dlq').check();
     await page.locator('input[name=rate]').fill('1');
     await page.getByRole('button', { name: 'Redrive', exact: true }).click();
     await page.locator('h1', { hasText: 'Redriving from orders.dlq' }).waitFor();
+    await page.getByRole('button', { name: 'Stop after this batch' }).waitFor();
     await page.evaluate(() => { window.marked = true; });
-    await page.locator('h1', { hasText: /[1-9]\d* messages? sent so far/ }).waitFor();
+    await page.locator('h1', { hasText: /(was|were)\ssent/ }).waitFor({ timeout: 60_000 });
     assert.ok(await page.evaluate(() => window.marked), 'without a reload');
-    await page.getByRole('button', { name: 'Stop after this batch' }).click();
-    await page.locator('h1', { hasText: 'Stopped:' }).waitFor();
     clean(page);
     await page.context().close();
   },
