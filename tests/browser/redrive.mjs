@@ -13,8 +13,13 @@ const seen = {};
 
 /** From the list of queues to what a look into orders.dlq has shown. */
 async function look(page) {
-  await visit(page, `${base}/queues`);
-  await page.getByRole('link', { name: 'orders.dlq' }).first().click();
+  const queue = page.getByRole('link', { name: 'orders.dlq' }).first();
+  const deadline = Date.now() + 60_000;
+  do {
+    assert.ok(Date.now() < deadline, 'nobody told of orders.dlq within a minute');
+    await visit(page, `${base}/queues`);
+  } while (await queue.count() === 0);
+  await queue.click();
   await page.getByRole('link', { name: 'Peek and redrive…' }).click();
   await page.locator('h1', { hasText: 'orders.dlq' }).waitFor();
   await page.getByRole('button', { name: 'Look into the queue' }).click();
