@@ -96,7 +96,7 @@ async fn a_dead_letter_is_edited_and_redriven_from_the_pages() {
     .await;
     let shots = root().join("target/screenshots");
     std::fs::create_dir_all(&shots).expect("a folder for screenshots");
-    verdict(script("redrive.mjs", &pages, &shots), 180);
+    verdict(script("redrive.mjs", &pages, &shots), 300);
     assert_eq!(demo.terminate(30), Some(0), "{}", demo.output());
 }
 
