@@ -215,11 +215,12 @@ mod tests {
     #[test]
     fn every_message_has_a_sender_and_a_queue_and_a_schema_that_can_be_used() {
         let document = asyncapi();
-        for Told { key, by, schema, .. } in MESSAGES {
+        for Told { key, by, .. } in MESSAGES {
             assert!(document["operations"].get(format!("{}.sends.{key}", by.text())).is_some(), "{key}");
             let receives = document["operations"].as_object().expect("operations").keys();
             assert!(receives.clone().any(|name| name.ends_with(&format!(".receives.{key}"))), "{key}");
-            RequestSchema::new(&schema()).expect(key);
+            let (_, schema) = messages::newest(key).expect(key);
+            RequestSchema::new(&schema).expect(key);
         }
         let mut found = Vec::new();
         references(&document["operations"], &mut found);
