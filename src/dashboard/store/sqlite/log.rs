@@ -19,6 +19,8 @@ use super::Writer;
 
 /// Bytes written to the log after which it is written back.
 const DUE: u64 = 8 << 20;
+/// Bytes that it may hold before commits wait for the disk to come after.
+const MOST: u64 = 48 << 20;
 /// Pages left of it for which the writer may be held up, 2 MB.
 const FEW: i64 = 512;
 /// Times that it is tried with the writer going on, until so few are left.
@@ -34,6 +36,9 @@ pub(super) struct Log {
 struct Due {
     written: AtomicU64,
     enough: Notify,
+    /// Bytes written since it was written back last.
+    held: AtomicU64,
+    done: Notify,
 }
 
 impl Log {
@@ -47,8 +52,22 @@ impl Log {
         Self { due, _task: AbortOnDropHandle::new(task) }
     }
 
+    /// Waits while it holds too much: on a disk that is slower than what comes it would grow without end. To be called
+    /// before the writer is taken, which writing back needs too.
+    pub async fn room(&self) {
+        loop {
+            // From here on it hears of it, whether it waits already or not.
+            let done = self.due.done.notified();
+            if self.due.held.load(Ordering::Relaxed) < MOST {
+                return;
+            }
+            done.await;
+        }
+    }
+
     /// So many bytes went into it, roughly.
     pub fn wrote(&self, bytes: usize) {
+        self.due.held.fetch_add(bytes as u64, Ordering::Relaxed);
         if self.due.written.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64 >= DUE {
             self.due.enough.notify_one();
         }
@@ -63,6 +82,8 @@ async fn write_back(mut connection: SqliteConnection, writer: Arc<Mutex<Writer>>
             // It is tried again when more has come. Where the disk is full a commit will say so.
             tracing::debug!(%error, "the log could not be written back");
         }
+        due.held.store(0, Ordering::Relaxed);
+        due.done.notify_waiters();
     }
 }
 
@@ -83,4 +104,28 @@ async fn checkpoint(connection: &mut SqliteConnection, mode: &'static str) -> Re
     let statement = AssertSqlSafe(format!("PRAGMA wal_checkpoint({mode})"));
     let (_, pages, done): (i64, i64, i64) = sqlx::query_as(statement).fetch_one(connection).await?;
     Ok(pages - done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Sqlite;
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_log_stays_short_however_much_comes_and_commits_wait_for_it_at_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.db");
+        let store = Sqlite::open(&file).await.unwrap();
+        for _ in 0..160 {
+            store.write_blocks(vec![vec![7; 1 << 20]]).await.unwrap();
+        }
+        let log = std::fs::metadata(folder.path().join("a.db-wal")).unwrap().len();
+        assert!(log < 2 * MOST, "{log} bytes");
+        // While it cannot be written back, who would write more than it may hold waits.
+        let held = store.writer.lock().await;
+        store.log.wrote(MOST as usize);
+        assert!(tokio::time::timeout(Duration::from_millis(50), store.log.room()).await.is_err());
+        drop(held);
+        tokio::time::timeout(Duration::from_secs(20), store.log.room()).await.unwrap();
+    }
 }

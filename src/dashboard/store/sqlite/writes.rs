@@ -30,6 +30,7 @@ const VACUUM_MOST: u32 = 2_048;
 impl Sqlite {
     /// One statement, hence one transaction and one way to the thread that SQLite works in.
     pub(super) async fn write_blocks(&self, blocks: Vec<Vec<u8>>) -> Result<u64, sqlx::Error> {
+        self.log.room().await;
         let mut writer = self.writer.lock().await;
         let first = writer.next_block;
         let ids = (first..).step_by(STEP as usize);
@@ -45,6 +46,7 @@ impl Sqlite {
         let meta = &seal.run.meta;
         let blocks = seal.blocks.iter().map(|(_, data)| data.len() + PAGE).sum::<usize>();
         let bytes = bytes_of(&seal.run.pages) + bytes_of(&seal.run.chunks) + blocks;
+        self.log.room().await;
         let mut writer = self.writer.lock().await;
         let mut tx = writer.connection.begin_with("BEGIN IMMEDIATE").await?;
         let mut blocks = seal.blocks;
