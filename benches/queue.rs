@@ -1,6 +1,6 @@
 //! What the toolkit costs over its bare client on a real RabbitMQ: publishing one by one and side by side, and one consumer.
 //!
-//! `cargo bench --bench queue`. Tracing, metrics and their export are on; the receiver is a sink in this process. Bare and
+//! `cargo bench --bench queue`, with `-- ROUNDS` for another number of rounds. Tracing, metrics and their export are on; the receiver is a sink in this process. Bare and
 //! ours take turns in the same run, and the median of the rounds counts. CPU is that of this process, export and sink
 //! included, and not the server's.
 
@@ -68,9 +68,10 @@ fn told(what: &str, bare: &[Cost], ours: &[Cost]) {
     let (bare_wall, ours_wall) = (of(bare, |c| c.wall), of(ours, |c| c.wall));
     let (bare_cpu, ours_cpu) = (of(bare, |c| c.cpu), of(ours, |c| c.cpu));
     println!(
-        "{what:<22} bare {bare_wall:>7.1} µs, ours {ours_wall:>7.1} µs a message: {:>+6.1} %; {:>7.0} messages/s; CPU {bare_cpu:>5.1} → {ours_cpu:>5.1} µs",
+        "{what:<22} bare {bare_wall:>7.1} µs, ours {ours_wall:>7.1} µs a message: {:>+6.1} %; {:>7.0} messages/s; CPU {bare_cpu:>5.1} → {ours_cpu:>5.1} µs, {:>+6.1} %",
         (ours_wall / bare_wall - 1.0) * 100.0,
         1e6 / ours_wall,
+        (ours_cpu / bare_cpu - 1.0) * 100.0,
     );
 }
 
@@ -201,7 +202,8 @@ async fn main() {
     let (bare, publisher) = (Bare::new(&host).await, Publisher::new(Arc::clone(&broker)));
 
     let (mut one, mut many) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
-    for round in 0..=ROUNDS {
+    let rounds = std::env::args().skip(1).find_map(|number| number.parse().ok()).unwrap_or(ROUNDS);
+    for round in 0..=rounds {
         let bare_one = measured(ONE_BY_ONE, async {
             for n in 0..ONE_BY_ONE {
                 bare.publish(n).await;
@@ -228,7 +230,7 @@ async fn main() {
     told(&format!("publish, {SENDERS} at once"), &many.0, &many.1);
 
     let mut consumed = (Vec::new(), Vec::new());
-    for _ in 0..3 {
+    for _ in 0..rounds.min(3) {
         // There is more than enough in the queue for the first of them.
         for ours in [false, true] {
             let there = broker.queues().await.expect("queues")[0].ready;
