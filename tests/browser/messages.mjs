@@ -23,7 +23,8 @@ await run({
   async 'every page fits every width, light and dark, without an error'() {
     for (const colorScheme of ['light', 'dark']) {
       const page = await open(browser, base, { colorScheme });
-      await fits(page, base, folder, pages, colorScheme, { fullPage: true });
+      await still(page);
+      await fits(page, base, folder, pages, colorScheme);
       clean(page);
       await page.context().close();
     }
