@@ -31,6 +31,13 @@ async fn connect(server: &Server, patience: Duration) -> Arc<dyn Broker> {
     Arc::new(RabbitMqBroker::connect(settings).await.expect("the broker is there"))
 }
 
+/// One that waits for nothing.
+async fn hasty(server: &Server) -> Arc<dyn Broker> {
+    let (patience, settling) = (Duration::from_secs(1), Duration::ZERO);
+    let settings = Settings { patience, settling, ..Settings::new(&server.url("/"), "faults") };
+    Arc::new(RabbitMqBroker::connect(settings).await.expect("the broker is there"))
+}
+
 async fn declare(broker: &dyn Broker) {
     broker.declare_exchange("orders").await.expect("exchange");
     broker.declare_queue(&QueueSpec::durable("dead")).await.expect("queue");
@@ -234,7 +241,7 @@ async fn in_an_outage_senders_are_told_in_time_and_consumers_go_on_afterwards() 
 async fn one_that_hangs_is_noticed_and_one_that_lost_everything_is_set_up_again() {
     let _alone = ALONE.lock().await;
     let server = Server::own().await;
-    let hasty = connect(&server, Duration::from_secs(1)).await;
+    let hasty = hasty(&server).await;
     let broker = connect(&server, PATIENT).await;
     declare(hasty.as_ref()).await;
     declare(broker.as_ref()).await;

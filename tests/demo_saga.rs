@@ -118,8 +118,11 @@ async fn a_cancellation_goes_on_after_a_crash_and_happens_once() {
     signal("-CONT");
     wait_until_cancelled(&demo, &order).await;
     assert_eq!(in_stock(&demo).await, before, "given back, and once");
-    let spans = receiver.spans("test-saga-2", |spans| count(spans, "send orders:order.cancelled") == 1).await;
-    assert!(count(&spans, "process inventory.release") >= 1);
+    // Each service sends its spans when it likes.
+    let all = |spans: &[_]| {
+        count(spans, "send orders:order.cancelled") == 1 && count(spans, "process inventory.release") >= 1
+    };
+    receiver.spans("test-saga-2", all).await;
 }
 
 /// While orders starts again the gateway has no answer.
