@@ -75,6 +75,35 @@ async fn observer(server: &Server) {
     ask(server, reqwest::Method::PUT, "/api/permissions/%2F/observer", nothing).await;
 }
 
+/// Binds the queue, takes from it without acknowledging, and looks at its page.
+async fn who_leads_into_a_queue_and_who_takes_from_it_is_told(rabbit: &Server, server: &Running, one: &str) {
+    for (exchange, key, arguments) in [
+        ("amq.topic", "work.#", json!({})),
+        ("amq.headers", "", json!({ "x-match": "any", "size": "<größe>" })),
+    ] {
+        let path = format!("/api/bindings/%2F/e/{exchange}/q/work%2Fgr%C3%B6%C3%9Fe");
+        ask(rabbit, reqwest::Method::POST, &path, json!({ "routing_key": key, "arguments": arguments }))
+            .await;
+    }
+    let connection =
+        lapin::Connection::connect(&rabbit.url("/"), Default::default()).await.expect("connected");
+    let channel = connection.create_channel().await.expect("a channel");
+    channel.basic_qos(1, Default::default()).await.expect("a prefetch");
+    let queue = "work/größe".into();
+    let consumer = channel.basic_consume(queue, "packer".into(), Default::default(), Default::default());
+    let consumer = consumer.await.expect("a consumer");
+    let html = eventually("the page tells of bindings and of the consumer", 60, async || {
+        let (_, html) = page(server, one).await;
+        (html.contains("packer") && html.contains("amq.topic")).then_some(html)
+    })
+    .await;
+    for shown in ["work.#", "amq.headers", "size=&lt;größe&gt;", "prefetch 1 · acknowledges · guest"] {
+        assert!(html.contains(shown), "{shown} in {}", &html[html.find("What leads").unwrap_or(0)..]);
+    }
+    drop(consumer);
+    connection.close(200, "done".into()).await.expect("closed");
+}
+
 #[tokio::test]
 async fn a_rabbitmq_is_watched_by_a_user_that_may_only_look_through_its_end_and_back() {
     let rabbit: Arc<Server> = Server::own().await;
@@ -127,6 +156,10 @@ async fn a_rabbitmq_is_watched_by_a_user_that_may_only_look_through_its_end_and_
     let (status, html) = page(&server, one).await;
     assert_eq!(status, 200);
     assert!(html.contains("x-max-length") && html.contains("buried"));
+    assert!(html.contains("No exchange; messages come by the default one"), "nothing is bound to it");
+    assert!(html.contains("Nobody takes from it now"));
+
+    who_leads_into_a_queue_and_who_takes_from_it_is_told(&rabbit, &server, one).await;
 
     // More comes, rates are told; one is deleted. A total has to be known before it can be seen to grow.
     until(&server, "what came in is known over two steps", |list| {

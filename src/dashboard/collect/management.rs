@@ -38,6 +38,8 @@ pub enum Refusal {
     Other,
     #[error("its answer is larger than 32 MiB")]
     TooLarge,
+    #[error("it does not know the queue any more")]
+    NoQueue,
 }
 
 /// A binding: source, virtual host, queue, key.
@@ -58,15 +60,7 @@ pub struct Management {
 
 impl Management {
     pub fn new(broker: Broker) -> Self {
-        // An error says that somebody else has chosen already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder()
-            .timeout(TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()
-            .unwrap_or_default();
-        Self { broker, client, bindings: Vec::new(), answers: 0 }
+        Self { broker, client: client(), bindings: Vec::new(), answers: 0 }
     }
 
     /// All queues with their figures.
@@ -95,21 +89,39 @@ impl Management {
     /// As [`Management::queues`].
     pub(super) async fn get(&self, path: &str) -> Result<Vec<Value>, Refusal> {
         let url = self.broker.at(path).ok_or(Refusal::Other)?;
-        let mut answer = self.client.get(url).send().await.map_err(refusal)?;
-        match answer.status().as_u16() {
-            200 => {}
-            401 | 403 => return Err(Refusal::Login(self.broker.user().to_owned())),
-            status => return Err(Refusal::Status(status)),
-        }
-        let mut body = Vec::new();
-        while let Some(part) = answer.chunk().await.map_err(refusal)? {
-            if body.len() + part.len() > MOST_BYTES {
-                return Err(Refusal::TooLarge);
-            }
-            body.extend_from_slice(&part);
-        }
-        serde_json::from_slice(&body).map_err(|_| Refusal::Other)
+        let answer = fetch(&self.client, &self.broker, url).await?;
+        serde_json::from_slice(&answer).map_err(|_| Refusal::Other)
     }
+}
+
+/// A client that follows nobody and waits no longer than [`TIMEOUT`].
+pub(super) fn client() -> reqwest::Client {
+    // An error says that somebody else has chosen already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder().timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none());
+    client.no_proxy().build().unwrap_or_default()
+}
+
+/// The body of an answer.
+pub(super) async fn fetch(
+    client: &reqwest::Client,
+    broker: &Broker,
+    url: reqwest::Url,
+) -> Result<Vec<u8>, Refusal> {
+    let mut answer = client.get(url).send().await.map_err(refusal)?;
+    match answer.status().as_u16() {
+        200 => {}
+        401 | 403 => return Err(Refusal::Login(broker.user().to_owned())),
+        status => return Err(Refusal::Status(status)),
+    }
+    let mut body = Vec::new();
+    while let Some(part) = answer.chunk().await.map_err(refusal)? {
+        if body.len() + part.len() > MOST_BYTES {
+            return Err(Refusal::TooLarge);
+        }
+        body.extend_from_slice(&part);
+    }
+    Ok(body)
 }
 
 /// The innermost cause alone: what stands around it names the address.

@@ -1,7 +1,7 @@
 //! Asks brokers how their queues do, where nobody sends it: RabbitMQ's management interface, every few seconds.
 //!
 //! * [`address`]: a broker in the settings; [`management`]: the interface, its answers and its refusals;
-//!   [`points`]: figures as samples.
+//!   [`points`]: figures as samples; [`detail`]: one queue, while somebody looks at it.
 //! * [`tap`]: sees the messages that are published, and keeps them.
 //!
 //! What is asked of the interface only reads, so a user with the tag `monitoring` and no permissions is enough. Figures go into the store by
@@ -11,6 +11,7 @@
 //! What must not live here: what figures mean, HTML.
 
 pub mod address;
+pub mod detail;
 pub mod management;
 pub mod points;
 pub mod tap;
@@ -22,9 +23,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::model::messages::TapStatus;
 use super::model::now;
-use super::model::queues::{BrokerStatus, QueueFacts};
+use super::model::queues::{BrokerStatus, QueueDetail, QueueFacts};
 use super::store::Ingest;
 pub use address::{Address, Broker, WrongAddress};
+use detail::Clerk;
 use management::Management;
 pub use tap::{Tap, TapSettings};
 
@@ -35,22 +37,26 @@ pub const MOST_QUEUES: usize = 1_000;
 
 /// What each broker told last; cheap to read.
 #[derive(Debug, Default)]
-pub struct Board(Mutex<Vec<Arc<BrokerStatus>>>, Mutex<Vec<TapStatus>>);
+pub struct Board {
+    brokers: Mutex<Vec<Arc<BrokerStatus>>>,
+    taps: Mutex<Vec<TapStatus>>,
+    clerks: Mutex<Vec<Arc<Clerk>>>,
+}
 
 impl Board {
     /// Of all brokers, in the order of the settings.
     pub fn brokers(&self) -> Vec<Arc<BrokerStatus>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.brokers.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How taps do, in the order in which they began.
     pub fn taps(&self) -> Vec<TapStatus> {
-        self.1.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.taps.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Puts up how a tap does.
     pub fn put_tap(&self, status: TapStatus) {
-        let mut all = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.taps.lock().unwrap_or_else(PoisonError::into_inner);
         match all.iter_mut().find(|known| known.source == status.source) {
             Some(known) => *known = status,
             None => all.push(status),
@@ -59,12 +65,26 @@ impl Board {
 
     /// Puts up what is known of a broker, in place of what was known before.
     pub fn put(&self, status: BrokerStatus) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.brokers.lock().unwrap_or_else(PoisonError::into_inner);
         let status = Arc::new(status);
         match all.iter_mut().find(|known| known.name == status.name) {
             Some(known) => *known = status,
             None => all.push(status),
         }
+    }
+
+    /// What a broker says of one queue now; `None` where it is none that is asked. The error is for a person.
+    pub async fn detail(
+        &self,
+        broker: &str,
+        virtual_host: &str,
+        name: &str,
+    ) -> Option<Result<Arc<QueueDetail>, String>> {
+        let clerk = {
+            let clerks = self.clerks.lock().unwrap_or_else(PoisonError::into_inner);
+            clerks.iter().find(|clerk| clerk.broker() == broker)?.clone()
+        };
+        Some(clerk.detail(virtual_host, name).await.map_err(|refusal| refusal.to_string()))
     }
 }
 
@@ -85,6 +105,8 @@ pub async fn watch(
         queues: Vec::new(),
     };
     board.put(status.clone());
+    let clerk = Arc::new(Clerk::new(broker.clone()));
+    board.clerks.lock().unwrap_or_else(PoisonError::into_inner).push(clerk);
     let mut management = Management::new(broker);
     loop {
         let answer = tokio::select! {

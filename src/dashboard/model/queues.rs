@@ -75,3 +75,44 @@ pub struct QueueFacts {
     pub delivered: Option<u64>,
     pub acknowledged: Option<u64>,
 }
+
+/// What a broker says of one queue beyond its figures, asked while somebody looks at it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct QueueDetail {
+    /// When it was asked.
+    pub asked: Nanos,
+    /// When the message at its head was published, where the publisher said so and the queue's type tells.
+    pub head: Option<Nanos>,
+    /// At most [`MOST_LISTED`], and how many there are.
+    pub consumers: Vec<Consumer>,
+    pub all_consumers: usize,
+    /// Bindings that lead into it, without that of the default exchange; at most [`MOST_LISTED`], and how many there are.
+    pub bindings: Vec<Bound>,
+    pub all_bindings: usize,
+}
+
+/// Consumers and bindings of one queue that are told.
+pub const MOST_LISTED: usize = 50;
+
+/// Who takes from a queue.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Consumer {
+    pub tag: String,
+    /// Name of the channel, with the connection's address.
+    pub channel: Option<String>,
+    pub user: Option<String>,
+    /// Messages that it takes before it has to acknowledge one; 0 is without limit.
+    pub prefetch: Option<u64>,
+    /// Whether it acknowledges what it takes.
+    pub acknowledges: Option<bool>,
+    pub active: Option<bool>,
+}
+
+/// A binding into a queue.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Bound {
+    pub exchange: String,
+    pub key: String,
+    /// Of a headers exchange: what has to fit, as text.
+    pub arguments: Vec<(String, String)>,
+}

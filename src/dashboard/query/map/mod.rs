@@ -2,11 +2,13 @@
 //!
 //! * [`place`]: what stands on it. * [`build`]: nodes and edges out of calls. * [`narrow`](mod@narrow): the part of it
 //!   that a page shows. * [`finding`]: the sentence above it. * [`guard`]: the breakers of its edges.
+//! * [`depth`]: what waits in its queues.
 //!
 //! What must not live here: positions, colours, words in HTML. What other sources say of a node (the depth of a queue) is
 //! joined by [`Place`] where a page is made.
 
 mod build;
+pub mod depth;
 mod finding;
 pub mod guard;
 pub mod narrow;
@@ -17,6 +19,7 @@ use crate::dashboard::store::{
     Histogram, OperationRates, Rates, Reader, StatusFilter, StoreError, TraceFilter, TracePage, Way,
 };
 
+pub use depth::Depths;
 pub use finding::Finding;
 pub use guard::Guards;
 pub use narrow::{Kinds, Narrow, Shown};

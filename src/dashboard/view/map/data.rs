@@ -8,14 +8,17 @@ use super::super::breakers;
 use super::super::error::PageError;
 use super::super::visit::Visit;
 use super::PageState;
-use crate::dashboard::query::map::{Edge, Guards, Map, Node, Place, share};
+use super::queues;
+use crate::dashboard::query::map::{Depths, Edge, Guards, Map, Node, Place, share};
+use crate::dashboard::query::queues::Queue;
 use crate::dashboard::store::{Histogram, Rates};
 
 /// Handler of `GET /api/map`.
 ///
 /// `last`, or `from` and `to`, are as on the pages, and so are `focus`, `find`, `show` and `failing`. Rates are per
 /// second, shares from 0 to 1, times decimal strings of nanoseconds, durations nanoseconds; `null` is unknown. An edge has
-/// the breakers that guard it, the gravest first, as `GET /api/breakers` has them.
+/// the breakers that guard it, the gravest first, as `GET /api/breakers` has them; a queue has what waits in it where that
+/// is known.
 pub async fn show(State(state): State<PageState>, visit: Visit) -> Result<Json<Value>, PageError> {
     let map = super::of(&state, &visit).await?;
     let asked = super::read(&visit, &map)?;
@@ -24,18 +27,19 @@ pub async fn show(State(state): State<PageState>, visit: Visit) -> Result<Json<V
         return Err(PageError::missing("Not on the map", what));
     }
     let guards = Guards::of(&map, breakers::of(&state, &visit).await?);
+    let depths = Depths::of(&map, &queues::of(&state, &visit).await?.queues);
     let shown = map.narrowed(&asked.narrow);
     Ok(Json(json!({
         "from": map.from.to_string(),
         "to": map.to.to_string(),
-        "nodes": shown.nodes.iter().map(|index| node(&map, &map.nodes[*index])).collect::<Vec<_>>(),
+        "nodes": shown.nodes.iter().map(|index| node(&map, &map.nodes[*index], depths.at(*index))).collect::<Vec<_>>(),
         "edges": shown.edges.iter().map(|index| edge(&map, &guards, *index)).collect::<Vec<_>>(),
         "nodesLeftOut": shown.nodes_left,
         "edgesLeftOut": shown.edges_left,
     })))
 }
 
-fn node(map: &Map, node: &Node) -> Value {
+fn node(map: &Map, node: &Node, queue: Option<&Queue>) -> Value {
     let mut out = rates(&node.rates, map.seconds());
     out["id"] = json!(node.place.id());
     out["kind"] = json!(kind(&node.place));
@@ -45,6 +49,15 @@ fn node(map: &Map, node: &Node) -> Value {
     }
     if let Some(waited) = waits(&node.waited) {
         out["inQueue"] = waited;
+    }
+    if let Some(queue) = queue {
+        out["queue"] = json!({
+            "broker": queue.key.broker,
+            "vhost": queue.key.virtual_host,
+            "name": queue.key.name,
+            "ready": queue.ready,
+            "verdict": queue.verdict.code(),
+        });
     }
     out
 }

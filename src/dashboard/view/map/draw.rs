@@ -1,7 +1,6 @@
 //! The map as SVG: nodes in shapes of their own, edges in width and colour of what goes along them.
 //!
-//! What stands below a node's name and beside an edge is made in [`below`] and [`beside`], the depth of a queue belongs into
-//! [`below`]; the marks of breakers on edges are those of [`marks`](super::marks).
+//! What stands below a node's name, the depth of a queue too, and beside an edge is made in [`below`] and [`beside`]; the marks of breakers on edges are those of [`marks`](super::marks).
 
 use std::collections::HashSet;
 use std::fmt::Write;
@@ -9,7 +8,10 @@ use std::fmt::Write;
 use super::labels::Labels;
 use super::layout::{self, Laid, Route, Size, Tie};
 use super::marks::{self, Mark};
-use crate::dashboard::query::map::{BAD, Edge, EdgeKind, Guards, Map, Node, Place, SICK, Shown, share};
+use crate::dashboard::query::map::{
+    BAD, Depths, Edge, EdgeKind, Guards, Map, Node, Place, SICK, Shown, share,
+};
+use crate::dashboard::query::queues::{Queue, Verdict};
 use crate::dashboard::store::Rates;
 use crate::dashboard::view::escape::{Html, escaped};
 use crate::dashboard::view::format;
@@ -33,7 +35,7 @@ pub enum Chosen {
 /// Draws the shown part of a map; `timed` says whether durations stand beside edges.
 pub fn draw(
     frame: &Frame,
-    (map, guards): (&Map, &Guards),
+    (map, guards, depths): (&Map, &Guards, &Depths),
     shown: &Shown,
     (timed, chosen): (Option<bool>, Option<Chosen>),
 ) -> Html {
@@ -74,7 +76,7 @@ pub fn draw(
     }
     for (at, index) in shown.nodes.iter().enumerate() {
         let on = chosen == Some(Chosen::Node(*index));
-        node(&mut out, frame, map, (*index, on), (laid.nodes[at], sizes[at]));
+        node(&mut out, frame, (map, depths), (*index, on), (laid.nodes[at], sizes[at]));
     }
     out.push_str("</svg>");
     askama::filters::Safe(out)
@@ -105,7 +107,7 @@ fn size(place: &Place) -> Size {
 }
 
 /// The line below a node's name: text and whether it is `e`rror or `w`arning.
-fn below(map: &Map, node: &Node) -> (String, &'static str) {
+fn below(map: &Map, node: &Node, queue: Option<&Queue>) -> (String, &'static str) {
     let rate = || format::often(node.rates.count as f64 / map.seconds());
     match &node.place {
         Place::Service(_) => {
@@ -117,11 +119,31 @@ fn below(map: &Map, node: &Node) -> (String, &'static str) {
             };
             (format!("{} · {}", rate(), format::percent(failing)), class)
         }
+        Place::Queue(_) if queue.is_some_and(|queue| queue.ready.is_some()) => {
+            let (text, level) = queue.map(waiting).unwrap_or_default();
+            match (level, node.waited.quantile(0.95)) {
+                ("", Some(waited)) => (format!("{text} · waits {}", format::duration(waited)), ""),
+                _ => (text, level),
+            }
+        }
         Place::Queue(_) => match node.waited.quantile(0.95) {
             Some(waited) => (format!("{} · waits {}", rate(), format::duration(waited)), ""),
             None => (format!("{} · {}", rate(), node.place.kind()), ""),
         },
         place => (format::shortened(place.kind(), NAME), ""),
+    }
+}
+
+/// How many messages wait in a queue, and what is to be said of that.
+fn waiting(queue: &Queue) -> (String, &'static str) {
+    let ready = format::count(queue.ready.unwrap_or(0.0).max(0.0).round() as u64);
+    match queue.verdict {
+        Verdict::Growing { .. } => (format!("{ready} ready, growing"), "w"),
+        Verdict::NoConsumer { .. } => (format!("{ready} ready, no consumer"), "w"),
+        Verdict::DeadLetters => (format!("{ready} dead"), "e"),
+        Verdict::Draining { .. } => (format!("{ready} ready, draining"), ""),
+        Verdict::Silent | Verdict::Gone => (format!("{ready} ready, long ago"), ""),
+        _ => (format!("{ready} ready"), ""),
     }
 }
 
@@ -214,14 +236,14 @@ fn short(name: &str) -> String {
 fn node(
     out: &mut String,
     frame: &Frame,
-    map: &Map,
+    (map, depths): (&Map, &Depths),
     (index, on): (usize, bool),
     ((x, y), size): ((f64, f64), Size),
 ) {
     let node = &map.nodes[index];
     let place = &node.place;
     let href = frame.here(&[("node", Some(&place.id())), ("caller", None), ("callee", None)]);
-    let (text, level) = below(map, node);
+    let (text, level) = below(map, node, depths.at(index));
     let kind = match place {
         Place::Service(name) => format!("svc {}", frame.slot(name)),
         Place::Exchange(_) => "ex".to_owned(),

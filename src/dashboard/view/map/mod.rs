@@ -25,10 +25,13 @@ use super::escape::Html;
 use super::format;
 use super::frame::{Frame, Nav};
 use super::html::{PageResult, page};
+use super::queues;
 use super::visit::Visit;
 use crate::dashboard::query::kept::Period;
 use crate::dashboard::query::map::narrow::{MAX_EDGES, MAX_NODES};
-use crate::dashboard::query::map::{BAD, Edge, Finding, Guards, Kinds, Map, Narrow, Place, Shown, share};
+use crate::dashboard::query::map::{
+    BAD, Depths, Edge, Finding, Guards, Kinds, Map, Narrow, Place, Shown, share,
+};
 
 pub use data::show as show_data;
 
@@ -77,10 +80,11 @@ pub async fn show(State(state): State<PageState>, visit: Visit) -> PageResult {
     }
     let Asked { narrow, chosen, missing, timed } = asked;
     let guards = Guards::of(&map, breakers::of(&state, &visit).await?);
+    let depths = Depths::of(&map, &queues::of(&state, &visit).await?.queues);
     let shown = map.narrowed(&narrow);
     let frame = visit.frame(Nav::Map, "Map").live();
     let panel = match chosen {
-        Some(chosen) => Some(panel::panel(&frame, &state, (&map, &guards), chosen).await?),
+        Some(chosen) => Some(panel::panel(&frame, &state, (&map, &guards, &depths), chosen).await?),
         None => None,
     };
     let limit = if visit.params.on("all") { ALL_ROWS } else { ROWS };
@@ -88,8 +92,8 @@ pub async fn show(State(state): State<PageState>, visit: Visit) -> PageResult {
     let mut rows = map.worst_first(&listed);
     let more_rows = rows.len().saturating_sub(limit);
     rows.truncate(limit);
-    let drawing =
-        (!shown.nodes.is_empty()).then(|| draw::draw(&frame, (&map, &guards), &shown, (timed, chosen)));
+    let drawing = (!shown.nodes.is_empty())
+        .then(|| draw::draw(&frame, (&map, &guards, &depths), &shown, (timed, chosen)));
     let finding = map.finding(&shown.edges);
     page(&MapPage {
         frame,

@@ -2,7 +2,8 @@
 
 use super::draw::Chosen;
 use crate::dashboard::model::TraceSummary;
-use crate::dashboard::query::map::{Details, EdgeKind, Guards, Map, Place, share};
+use crate::dashboard::query::map::{Depths, Details, EdgeKind, Guards, Map, Place, share};
+use crate::dashboard::query::queues::{Queue, Verdict};
 use crate::dashboard::store::{Histogram, OTHERS, Rates};
 use crate::dashboard::view::PageState;
 use crate::dashboard::view::breakers::{self, Row};
@@ -11,6 +12,7 @@ use crate::dashboard::view::error::PageError;
 use crate::dashboard::view::escape::{Html, escaped};
 use crate::dashboard::view::format;
 use crate::dashboard::view::frame::Frame;
+use crate::dashboard::view::queues::words;
 
 /// The panel.
 pub struct Panel {
@@ -23,6 +25,8 @@ pub struct Panel {
     /// Where its neighbours alone are shown, and, of a service, its page.
     pub focus: Option<String>,
     pub service: Option<String>,
+    /// The page of a queue.
+    pub queue: Option<String>,
     /// One sentence.
     pub says: String,
     /// Name and figure.
@@ -84,12 +88,15 @@ pub fn duration(frame: &Frame, ns: Option<u64>) -> Html {
 pub async fn panel(
     frame: &Frame,
     state: &PageState,
-    (map, guards): (&Map, &Guards),
+    (map, guards, depths): (&Map, &Guards, &Depths),
     chosen: Chosen,
 ) -> Result<Panel, PageError> {
     let reader = &*state.reader;
     Ok(match chosen {
-        Chosen::Node(node) => of_node(frame, map, node, map.node_details(reader, node).await?),
+        Chosen::Node(node) => {
+            let panel = of_node(frame, map, node, map.node_details(reader, node).await?);
+            with_depth(frame, panel, depths.at(node))
+        }
         Chosen::Edge(edge) => {
             let panel = of_edge(frame, map, edge, map.edge_details(reader, edge).await?);
             Panel { breakers: guards.on(edge).map(|one| breakers::row(frame, one)).collect(), ..panel }
@@ -118,6 +125,19 @@ fn of_node(frame: &Frame, map: &Map, index: usize, details: Details) -> Panel {
     panel.focus = Some(frame.here(&[("focus", Some(&node.place.id())), ("find", None)]));
     panel.service = node.place.as_service().map(|name| frame.service_link(name));
     (panel.title, panel.says, panel.facts) = (title, says, facts);
+    panel
+}
+
+/// The panel of a queue of which it is known what waits in it.
+fn with_depth(frame: &Frame, mut panel: Panel, queue: Option<&Queue>) -> Panel {
+    let Some(queue) = queue else { return panel };
+    panel.facts.insert(0, ("Ready", words::count(queue.ready)));
+    panel.facts.insert(1, ("Consumers", words::count(queue.consumers)));
+    panel.says = format!("It is {}.", words::verdict(queue, frame)).replace("It is no ", "It has no ");
+    if let Verdict::DeadLetters = queue.verdict {
+        panel.says = format!("It holds {}.", words::verdict(queue, frame));
+    }
+    panel.queue = Some(frame.queue_link(&queue.key));
     panel
 }
 
@@ -168,6 +188,7 @@ fn base(frame: &Frame, map: &Map, details: Details, service: Option<&str>) -> Pa
         close: frame.here(&[("node", None), ("caller", None), ("callee", None)]),
         focus: None,
         service: None,
+        queue: None,
         says: String::new(),
         facts: Vec::new(),
         breakers: Vec::new(),

@@ -1,9 +1,10 @@
 //! Queues: `/queues`, one of them at `/queues/one`, and the same as JSON under `/api/queues`.
 //!
-//! * [`one`]: the page of one queue; [`json`]: for programs; [`words`]: verdicts and figures as text.
+//! * [`one`]: the page of one queue; [`detail`]: what its broker says of it now; [`json`]: for programs; [`words`]: verdicts and figures as text.
 //!
 //! A queue's names may hold anything, slashes too, so its address has them as parameters.
 
+mod detail;
 pub mod json;
 pub mod one;
 pub mod words;

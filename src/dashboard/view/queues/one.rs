@@ -3,6 +3,7 @@
 use askama::Template;
 use axum::extract::State as From;
 
+use super::detail::{self, Detail};
 use super::{Banner, banners, of, words};
 use crate::dashboard::model::Nanos;
 use crate::dashboard::query::language;
@@ -28,6 +29,7 @@ struct OnePage {
     queue: Queue,
     one: One,
     banners: Vec<Banner>,
+    detail: Detail,
     depth: Option<Html>,
     rates: Option<Html>,
     consumers: Option<Html>,
@@ -82,10 +84,20 @@ pub async fn show(From(state): From<PageState>, visit: Visit) -> PageResult {
     let frame = visit.frame(Nav::Queues, words::shown(&queue.key)).live();
     let mut banners = banners(&frame, &listed);
     banners.retain(|banner| banner.name == format::shortened(&queue.key.broker, 60));
-    page(&draw(frame, queue, one, banners, (listed.from, listed.to)))
+    // A queue that is gone is not known there any more.
+    let detail = match queue.verdict {
+        Verdict::Gone => Detail::NotAsked,
+        _ => detail::of(&state.board, &queue.key).await,
+    };
+    page(&draw(frame, (queue, one, detail), banners, (listed.from, listed.to)))
 }
 
-fn draw(frame: Frame, queue: Queue, one: One, banners: Vec<Banner>, range: (Nanos, Nanos)) -> OnePage {
+fn draw(
+    frame: Frame,
+    (queue, one, detail): (Queue, One, Detail),
+    banners: Vec<Banner>,
+    range: (Nanos, Nanos),
+) -> OnePage {
     let told = |values: &[Option<f64>]| values.iter().any(Option::is_some);
     let draw = |label, lines: &[(&[Option<f64>], &str)], unit| {
         let lines: Vec<_> = lines.iter().copied().filter(|(values, _)| told(values)).collect();
@@ -111,6 +123,7 @@ fn draw(frame: Frame, queue: Queue, one: One, banners: Vec<Banner>, range: (Nano
         settings: settings(&queue),
         traces: traces(&frame, &queue, &one),
         banners,
+        detail,
         queue,
         one,
         frame,
