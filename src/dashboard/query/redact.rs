@@ -75,6 +75,11 @@ pub fn field_is_secret(key: &str) -> bool {
     whole_is_secret(&folded) || SECRET_FIELDS.contains(&last) || last.ends_with("_token")
 }
 
+/// The value of a field of a message, such as a header, as it may be shown, and whether anything was masked.
+pub fn field(key: &str, text: &str) -> (String, bool) {
+    if field_is_secret(key) { (MASK.to_owned(), true) } else { shown(key, text) }
+}
+
 /// Lower case, words apart by `_`.
 fn snake(key: &str) -> String {
     let mut out = String::with_capacity(key.len() + 4);

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::asked::{Asked, USUAL_LIMIT};
-use super::{header_text, one, sent_of, tap_name};
+use super::{one, sent_of, tap_name};
 use crate::dashboard::model::Message;
 use crate::dashboard::model::messages::{Seen, TapStatus};
 use crate::dashboard::query::messages::body::{self as reading, Schemas, Sent};
@@ -146,7 +146,7 @@ fn of_tap(tap: &TapStatus) -> Value {
 
 fn headers(message: &Message) -> serde_json::Map<String, Value> {
     let shown = |(name, value): &(String, crate::dashboard::model::Value)| {
-        let (text, masked) = header_text(name, value);
+        let (text, masked) = redact::field(name, &value.to_text());
         (name.clone(), if masked { Value::String(text) } else { value.to_json() })
     };
     message.headers.iter().map(shown).collect()

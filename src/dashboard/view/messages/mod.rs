@@ -25,7 +25,7 @@ use crate::dashboard::model::messages::{Seen, TapStatus};
 use crate::dashboard::model::{Message, Nanos};
 use crate::dashboard::query::messages::body::{Schemas, Sent};
 use crate::dashboard::query::messages::{self as query, deaths};
-use crate::dashboard::query::{queues, redact};
+use crate::dashboard::query::queues;
 use crate::dashboard::store::{LogCounts, LogFilter, LogPage};
 use asked::Asked;
 
@@ -288,14 +288,6 @@ pub async fn new_rows(From(state): From<PageState>, visit: Visit) -> PageResult 
         (counts.total(), !counts.complete)
     };
     NEWS.row(&visit, count, more)
-}
-
-/// A header as it may be shown, and whether it was masked.
-fn header_text(name: &str, value: &crate::dashboard::model::Value) -> (String, bool) {
-    match redact::field_is_secret(name) {
-        true => (redact::MASK.to_owned(), true),
-        false => redact::shown(name, &value.to_text()),
-    }
 }
 
 impl Frame {

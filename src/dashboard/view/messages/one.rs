@@ -4,7 +4,7 @@ use askama::Template;
 use axum::extract::{Path, State as From};
 
 use super::body::{self, Drawn};
-use super::{exchange, header_text, missing, sent_of};
+use super::{exchange, missing, sent_of};
 use crate::dashboard::model::messages::Message;
 use crate::dashboard::model::{Nanos, Value};
 use crate::dashboard::query::messages::body::event::Event;
@@ -305,7 +305,7 @@ fn properties(frame: &Frame, message: &Message) -> Vec<Pair> {
 
 fn headers(message: &Message) -> Vec<Pair> {
     let pair = |(key, value): &(String, Value)| {
-        let (text, masked) = header_text(key, value);
+        let (text, masked) = redact::field(key, &value.to_text());
         Pair { key: format::shortened(key, 120), text: format::shortened(&text, VALUE), masked, href: None }
     };
     message.headers.iter().map(pair).collect()

@@ -62,7 +62,7 @@ pub fn body_of(letter: &Letter, reveal: bool) -> Body {
 /// What may be shown of headers, or of properties.
 pub fn pairs<'a>(all: impl Iterator<Item = (&'a str, String)>, reveal: bool) -> Vec<Pair> {
     let pair = |(name, value): (&str, String)| {
-        let (value, masked) = if reveal { (value, false) } else { redact::shown(name, &value) };
+        let (value, masked) = if reveal { (value, false) } else { redact::field(name, &value) };
         Pair { name: format::shortened(name, 255), value: format::shortened(&value, MOST_VALUE), masked }
     };
     all.map(pair).collect()
@@ -285,5 +285,19 @@ impl MessagePage {
 
     fn died_at(&self, death: &Death) -> Html {
         self.frame.time_short(&death.at.unwrap_or(0).saturating_mul(1_000_000_000))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_that_hold_what_is_a_persons_are_masked_until_they_are_revealed() {
+        let headers = [("x-session-token", "t-1"), ("customer.email", "a@b.example"), ("x-tenant", "eu")];
+        let all = || headers.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        let masked: Vec<bool> = pairs(all(), false).iter().map(|pair| pair.masked).collect();
+        assert_eq!(masked, [true, true, false]);
+        assert!(pairs(all(), true).iter().all(|pair| !pair.masked));
     }
 }
