@@ -4,8 +4,7 @@
 
 use axum::Json;
 use axum::extract::{Path, State as From};
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::asked::{Asked, USUAL_LIMIT};
@@ -18,6 +17,7 @@ use crate::dashboard::query::messages::way::{self, End, Mark, Stop, Who};
 use crate::dashboard::query::redact;
 use crate::dashboard::store::{LogFilter, LogPage};
 use crate::dashboard::view::PageState;
+use crate::dashboard::view::download::{file, no_formula, quoted};
 use crate::dashboard::view::error::PageError;
 use crate::dashboard::view::logs::write_cursor;
 use crate::dashboard::view::visit::Visit;
@@ -113,20 +113,9 @@ pub async fn csv(From(state): From<PageState>, visit: Visit) -> Result<Response,
     Ok(file("messages.csv", "text/csv; charset=utf-8", out))
 }
 
-/// A cell of a table (RFC 4180). What a spreadsheet would take for a formula gets a quote before it.
+/// A cell of a table.
 fn cell(text: &str) -> String {
-    let is_formula =
-        text.trim_start().starts_with(['=', '+', '-', '@']) || text.starts_with(['\t', '\r', '\n']);
-    let guard = if is_formula { "'" } else { "" };
-    format!("\"{guard}{}\"", text.replace('"', "\"\"").replace('\0', "\u{2400}"))
-}
-
-fn file(name: &str, kind: &'static str, content: String) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, kind.to_owned()),
-        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")),
-    ];
-    (headers, content).into_response()
+    quoted(&no_formula(text))
 }
 
 fn of_tap(tap: &TapStatus) -> Value {

@@ -1,8 +1,7 @@
 //! The messages of a look as JSON and as CSV, their secrets masked.
 
 use axum::extract::State;
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
@@ -13,6 +12,7 @@ use crate::dashboard::keys::Role;
 use crate::dashboard::operate::kept::Peeked;
 use crate::dashboard::operate::letter::{Letter, text_of};
 use crate::dashboard::view::PageState;
+use crate::dashboard::view::download::{file, no_formula, quoted};
 use crate::dashboard::view::error::PageError;
 use crate::dashboard::view::visit::Visit;
 
@@ -42,7 +42,7 @@ pub async fn json(
     let peeked =
         peek_of(&visit).and_then(|peek| state.desk.kept.find(peek, &place)).ok_or_else(message::forgotten)?;
     let text = serde_json::to_string_pretty(&of(&peeked, false)).map_err(|_| PageError::Internal)?;
-    Ok(download("application/json", &format!("messages-{}.json", peeked.id), text))
+    Ok(file(&format!("messages-{}.json", peeked.id), "application/json", text))
 }
 
 /// Handler of `GET …/messages.csv?peek=`.
@@ -56,15 +56,7 @@ pub async fn csv(State(state): State<PageState>, visit: Visit, At(place): At) ->
         out.push_str(&fields.join(","));
         out.push_str("\r\n");
     }
-    Ok(download("text/csv; charset=utf-8", &format!("messages-{}.csv", peeked.id), out))
-}
-
-fn download(kind: &str, name: &str, text: String) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, kind.to_owned()),
-        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")),
-    ];
-    (headers, text).into_response()
+    Ok(file(&format!("messages-{}.csv", peeked.id), "text/csv; charset=utf-8", out))
 }
 
 fn row(number: u64, letter: &Letter) -> [String; 12] {
@@ -86,16 +78,10 @@ fn row(number: u64, letter: &Letter) -> [String; 12] {
     ]
 }
 
-/// A field of CSV (RFC 4180). One that a spreadsheet would take for a formula gets a quote in front
-/// (<https://owasp.org/www-community/attacks/CSV_Injection>).
+/// A field, in quotes where it needs them.
 fn cell(text: &str) -> String {
-    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    let text = if formula { format!("'{text}") } else { text.to_owned() };
-    if text.contains(['"', ',', '\n', '\r', '\'']) {
-        format!("\"{}\"", text.replace('"', "\"\""))
-    } else {
-        text
-    }
+    let text = no_formula(text);
+    if text.contains(['"', ',', '\n', '\r', '\'']) { quoted(&text) } else { text }
 }
 
 fn masked_headers(letter: &Letter, reveal: bool) -> Map<String, Value> {
@@ -162,6 +148,7 @@ mod tests {
             ("@x", "\"'@x\""),
             ("\tx", "\"'\tx\""),
             ("two\nlines", "\"two\nlines\""),
+            (" =1", "\"' =1\""),
         ] {
             assert_eq!(cell(text), written, "{text:?}");
         }
