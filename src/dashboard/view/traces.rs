@@ -203,14 +203,7 @@ fn read(visit: &Visit) -> Result<Asked, PageError> {
     filter.dots = true;
     filter.from = Some(visit.range.from);
     filter.to = Some(visit.range.to);
-    filter.after = match params.text("after") {
-        None => None,
-        Some(text) => Some(read_cursor(text, filter.order).ok_or_else(|| {
-            PageError::bad(
-                "“after” is not a place in this list: it was changed on the way. Begin at the first page.",
-            )
-        })?),
-    };
+    filter.after = params.after(|text| read_cursor(text, filter.order))?;
     Ok(Asked { filter, query, form, bad_query })
 }
 

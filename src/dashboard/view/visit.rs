@@ -15,6 +15,10 @@ use crate::dashboard::query::prose::Prose;
 pub struct Params(pub Vec<(String, String)>);
 
 impl Params {
+    /// Longest text that is looked for, in bytes, and most pairs of one key.
+    pub const MAX_TEXT: usize = 1_000;
+    const MOST_PAIRS: usize = 8;
+
     /// Reads the query of `uri`. What is not percent-encoded UTF-8 is refused.
     pub fn read(uri: &Uri) -> Result<Self, PageError> {
         let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri)
@@ -34,6 +38,53 @@ impl Params {
     /// The first value of `key`, trimmed, unless that is empty.
     pub fn text(&self, key: &str) -> Option<&str> {
         self.get(key).map(str::trim).filter(|text| !text.is_empty())
+    }
+
+    /// As [`Self::text`], of so many bytes at most.
+    pub fn text_within(&self, key: &str, most: usize) -> Result<Option<String>, PageError> {
+        match self.text(key) {
+            Some(text) if text.len() > most => {
+                Err(PageError::bad(format!("“{key}” is longer than {} bytes.", format::count(most as u64))))
+            }
+            text => Ok(text.map(str::to_owned)),
+        }
+    }
+
+    /// `key=name=value`, any number of times up to [`Self::MOST_PAIRS`]; `means` says in an error what it is:
+    /// `a name and a value such as x-tenant=eu`.
+    pub fn pairs(&self, key: &str, means: &str) -> Result<Vec<(String, String)>, PageError> {
+        let mut found = Vec::new();
+        for (_, text) in self.0.iter().filter(|(known, value)| known == key && !value.is_empty()) {
+            let pair = text.split_once('=').map(|(name, value)| (name.trim(), value));
+            let Some((name, value)) = pair.filter(|(name, _)| !name.is_empty()) else {
+                return Err(PageError::bad(format!(
+                    "“{key}” is {means}, not “{}”.",
+                    format::shortened(text, 40)
+                )));
+            };
+            if text.len() > Self::MAX_TEXT || found.len() >= Self::MOST_PAIRS {
+                return Err(PageError::bad(format!(
+                    "“{key}” is given more than {} times, or longer than {} bytes.",
+                    Self::MOST_PAIRS,
+                    format::count(Self::MAX_TEXT as u64)
+                )));
+            }
+            found.push((name.to_owned(), value.to_owned()));
+        }
+        Ok(found)
+    }
+
+    /// These without one value of a key, at the first page of the list.
+    pub fn without(&self, key: &str, value: &str) -> Self {
+        let mut params = self.with(&[("after", None)]);
+        params.0.retain(|(known, given)| known != key || given != value);
+        params
+    }
+
+    /// The place in a list after which it goes on, where the address has one.
+    pub fn after<T>(&self, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, PageError> {
+        let lost = "“after” is not a place in this list: it was changed on the way. Begin at the first page.";
+        self.text("after").map(|text| read(text).ok_or_else(|| PageError::bad(lost))).transpose()
     }
 
     /// Whether a switch such as `errors=1` is on.

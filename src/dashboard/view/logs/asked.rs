@@ -9,39 +9,21 @@ use crate::dashboard::view::visit::{Params, Visit};
 
 /// Rows of a page where the address does not say.
 pub const USUAL_LIMIT: usize = 50;
-/// Longest text that is looked for, and longest attribute, in bytes.
-const MAX_TEXT: usize = 1_000;
-/// Most attributes asked for at once.
-const MAX_ATTRIBUTES: usize = 8;
-
 /// Reads the filter; an error names the field that cannot be read.
 pub fn read(visit: &Visit, usual_limit: usize) -> Result<LogFilter, PageError> {
     let params = &visit.params;
-    let text = |key: &str, most: usize| match params.text(key) {
-        Some(text) if text.len() > most => {
-            Err(PageError::bad(format!("“{key}” is longer than {} bytes.", format::count(most as u64))))
-        }
-        text => Ok(text.map(str::to_owned)),
-    };
     Ok(LogFilter {
         kind: LogKind::Logs,
         from: Some(visit.range.from),
         to: Some(visit.range.to),
-        service: text("service", MAX_TEXT)?,
+        service: params.text_within("service", Params::MAX_TEXT)?,
         least_severity: severity(params)?.map_or(0, Severity::least),
         trace: trace(params)?,
-        correlation: text("correlation", correlation::MAX_LEN)?,
-        attributes: attributes(params)?,
-        text: text("text", MAX_TEXT)?,
+        correlation: params.text_within("correlation", correlation::MAX_LEN)?,
+        attributes: params.pairs("attr", "a key and a value such as order.id=42")?,
+        text: params.text_within("text", Params::MAX_TEXT)?,
         limit: params.number("limit", 1..=LogFilter::MAX_LIMIT, usual_limit)?,
-        after: match params.text("after") {
-            None => None,
-            Some(text) => Some(read_cursor(text).ok_or_else(|| {
-                PageError::bad(
-                    "“after” is not a place in this list: it was changed on the way. Begin at the first page.",
-                )
-            })?),
-        },
+        after: params.after(read_cursor)?,
     })
 }
 
@@ -66,29 +48,6 @@ fn trace(params: &Params) -> Result<Option<TraceId>, PageError> {
             format::shortened(text, 40)
         ))
     })
-}
-
-/// `attr=key=value`, any number of times.
-fn attributes(params: &Params) -> Result<Vec<(String, String)>, PageError> {
-    let mut found = Vec::new();
-    let given = params.0.iter().filter(|(key, value)| key == "attr" && !value.is_empty());
-    for (_, text) in given {
-        let pair = text.split_once('=').map(|(key, value)| (key.trim(), value));
-        let Some((key, value)) = pair.filter(|(key, _)| !key.is_empty()) else {
-            return Err(PageError::bad(format!(
-                "“attr” is a key and a value such as order.id=42, not “{}”.",
-                format::shortened(text, 40)
-            )));
-        };
-        if text.len() > MAX_TEXT || found.len() >= MAX_ATTRIBUTES {
-            return Err(PageError::bad(format!(
-                "“attr” is given more than {MAX_ATTRIBUTES} times, or longer than {} bytes.",
-                format::count(MAX_TEXT as u64)
-            )));
-        }
-        found.push((key.to_owned(), value.to_owned()));
-    }
-    Ok(found)
 }
 
 /// A cursor as text, with a check so that a changed one is noticed.

@@ -10,11 +10,11 @@ use std::collections::{HashMap, HashSet};
 
 use askama::Template;
 use axum::extract::State;
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 
 use super::bars;
 use super::connect;
+use super::download::file;
 use super::error::PageError;
 use super::escape::Html;
 use super::frame::{Frame, Nav};
@@ -104,14 +104,9 @@ fn draw(
 ) -> ListPage {
     let rows = row::rows(&frame, &found.rows, stories);
     let visit = &frame.visit;
-    let without = |pair: &str| {
-        let mut params = visit.params.with(&[("after", None)]);
-        params.0.retain(|(key, value)| key != "attr" || value != pair);
-        format!("/logs{}", params.write())
-    };
     let attributes = filter.attributes.iter().map(|(key, value)| {
         let pair = format!("{key}={value}");
-        let to = without(&pair);
+        let to = format!("/logs{}", visit.params.without("attr", &pair).write());
         (pair, format!("{} = {}", format::shortened(key, 60), format::shortened(value, 60)), to)
     });
     let newest = found.rows.first().map_or(visit.range.from, |row| row.time);
@@ -252,9 +247,5 @@ pub async fn download(State(state): State<PageState>, visit: Visit) -> Result<Re
         lines.push_str(&export::otlp_log(&row.log).to_string());
         lines.push('\n');
     }
-    let headers = [
-        (header::CONTENT_TYPE, "application/x-ndjson"),
-        (header::CONTENT_DISPOSITION, "attachment; filename=\"logs.otlp.jsonl\""),
-    ];
-    Ok((headers, lines).into_response())
+    Ok(file("logs.otlp.jsonl", "application/x-ndjson", lines))
 }

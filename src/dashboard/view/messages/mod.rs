@@ -94,14 +94,9 @@ fn draw(frame: Frame, asked: Asked, filter: &LogFilter, counts: LogCounts, found
     let state = frame.visit.state.clone();
     let visit = &frame.visit;
     let messages: Vec<Message> = found.rows.iter().filter_map(|row| Message::of(&row.log)).collect();
-    let without = |pair: &str| {
-        let mut params = visit.params.with(&[("after", None)]);
-        params.0.retain(|(key, value)| key != "header" || value != pair);
-        format!("/messages{}", params.write())
-    };
     let headers = asked.headers.iter().map(|(key, value)| {
         let pair = format!("{key}={value}");
-        let to = without(&pair);
+        let to = format!("/messages{}", visit.params.without("header", &pair).write());
         (pair, format!("{} = {}", format::shortened(key, 60), format::shortened(value, 60)), to)
     });
     let newest = found.rows.first().map_or(visit.range.from, |row| row.time);
