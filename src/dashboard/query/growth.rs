@@ -73,8 +73,7 @@ fn appears(series: &Series, first: &Sample, found: &[Series], from: Nanos) -> bo
             && (&other.identity.instance, &other.identity.scope)
                 == (&series.identity.instance, &series.identity.scope)
     };
-    // Heard of in an export before: not only in the one that lies nearest. Micrometer stamps each series of one export by
-    // itself, some milliseconds apart.
+    // Heard of in an export before: not only in the one that lies nearest.
     let heard = |other: &Series| {
         let times: Vec<Nanos> = other.before.iter().chain(&other.samples).map(|sample| sample.time).collect();
         let nearest = times.iter().min_by_key(|time| time.abs_diff(first.time));
@@ -83,8 +82,9 @@ fn appears(series: &Series, first: &Sample, found: &[Series], from: Nanos) -> bo
     first.start >= from.max(1) || found.iter().filter(same_process).any(heard)
 }
 
-/// Times of one export lie within this; exports may lie closer together.
-const ONE_EXPORT: Nanos = 500_000_000;
+/// Times of one export lie within this: Micrometer stamps each series of one by itself, some milliseconds apart. Exports may
+/// lie closer together, and none tells a series twice.
+pub const ONE_EXPORT: Nanos = 500_000_000;
 
 #[cfg(test)]
 mod tests {

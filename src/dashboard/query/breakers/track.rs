@@ -6,12 +6,10 @@ use super::order::Moves;
 use super::signal::{self, Says, Signal};
 use super::{Key, Known, Outcome, State, Stretch};
 use crate::dashboard::model::{Nanos, Sample};
-use crate::dashboard::query::growth;
+use crate::dashboard::query::growth::{self, ONE_EXPORT};
 use crate::dashboard::store::Series;
 
 const S: Nanos = 1_000_000_000;
-/// Micrometer stamps each series of one export by itself, some milliseconds apart. No export tells a series twice.
-const ONE_EXPORT: Nanos = 500_000_000;
 /// Export intervals without a word after which the state is unknown.
 const SILENT: u64 = 3;
 /// Assumed of who was heard once: what SDKs export at if they are not told.
