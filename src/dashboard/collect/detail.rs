@@ -17,6 +17,8 @@ use crate::dashboard::model::queues::{Bound, Consumer, MOST_LISTED, QueueDetail}
 
 /// How long an answer serves everybody.
 const KEPT: Duration = Duration::from_secs(5);
+/// A page does not wait longer. That there was no answer serves everybody too.
+const PATIENCE: Duration = Duration::from_millis(1_500);
 /// Queues whose answers are kept.
 const MOST_KEPT: usize = 64;
 /// Queues of one broker asked for at the same time.
@@ -61,11 +63,13 @@ impl Clerk {
         {
             return told.clone();
         }
-        let told = match self.room.acquire().await {
-            Ok(_turn) => self.ask(virtual_host, name).await.map(Arc::new),
+        let asking = async {
             // Nobody closes it.
-            Err(_) => Err(Refusal::Other),
+            let _turn = self.room.acquire().await.map_err(|_| Refusal::Other)?;
+            self.ask(virtual_host, name).await.map(Arc::new)
         };
+        let told = tokio::time::timeout(PATIENCE, asking).await;
+        let told = told.unwrap_or(Err(Refusal::TooSlow(PATIENCE)));
         *kept = Some((Instant::now(), told.clone()));
         told
     }
@@ -178,5 +182,26 @@ mod tests {
         assert!(clerk.kept.lock().unwrap().len() <= MOST_KEPT);
         let why = clerk.detail("/", "q").await.unwrap_err();
         assert!(matches!(why, Refusal::Away(_)), "{why}");
+    }
+
+    #[tokio::test]
+    async fn a_broker_that_hangs_is_asked_once_for_all_who_look() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("hangs=http://{}", listener.local_addr().unwrap());
+        let asked = Arc::new(std::sync::atomic::AtomicU32::new(0));
+        let counted = asked.clone();
+        tokio::spawn(async move {
+            let mut held = Vec::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                held.push(stream);
+            }
+        });
+        let address: super::super::Address = address.parse().unwrap();
+        let clerk = Clerk::new(Broker::read(&[address]).unwrap().remove(0));
+        for _ in 0..3 {
+            assert_eq!(clerk.detail("/", "q").await, Err(Refusal::TooSlow(PATIENCE)));
+        }
+        assert_eq!(asked.load(std::sync::atomic::Ordering::SeqCst), 1);
     }
 }

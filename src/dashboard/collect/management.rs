@@ -26,8 +26,8 @@ const COLUMNS: &str = "name,vhost,type,node,state,durable,exclusive,auto_delete,
 pub enum Refusal {
     #[error("it cannot be reached: {0}")]
     Away(String),
-    #[error("it did not answer within 4 s")]
-    TooSlow,
+    #[error("it did not answer within {0:?}")]
+    TooSlow(Duration),
     #[error("it refuses the login of “{0}”: the password is wrong, or the user lacks the tag “monitoring”")]
     Login(String),
     #[error(
@@ -127,7 +127,7 @@ pub(super) async fn fetch(
 /// The innermost cause alone: what stands around it names the address.
 fn refusal(error: reqwest::Error) -> Refusal {
     if error.is_timeout() {
-        return Refusal::TooSlow;
+        return Refusal::TooSlow(TIMEOUT);
     }
     let error = error.without_url();
     let mut cause: &dyn std::error::Error = &error;

@@ -183,7 +183,7 @@ mod tests {
         tell(&mut status, Ok((0..1_002).map(queue).collect()));
         assert_eq!((status.queues.len(), status.left_out), (MOST_QUEUES, 2));
         assert_eq!(status.queues[0].name, "q1001", "who holds messages is never left out for who holds none");
-        tell(&mut status, Err(Refusal::TooSlow));
+        tell(&mut status, Err(Refusal::TooSlow(Duration::from_secs(4))));
         let (_, since) = status.failing.clone().expect("it fails");
         tell(&mut status, Err(Refusal::Login("monitor".into())));
         let (why, still) = status.failing.clone().expect("it fails");

@@ -1,16 +1,12 @@
 //! What the broker says of one queue while its page is open: the age of its head, who takes from it, and what leads into it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::dashboard::collect::Board;
 use crate::dashboard::model::Nanos;
 use crate::dashboard::model::queues::{Consumer, QueueDetail};
 use crate::dashboard::query::queues::Key;
 use crate::dashboard::view::format;
-
-/// A page does not wait longer for a broker.
-const PATIENCE: Duration = Duration::from_millis(1_500);
 
 /// What a page shows of it.
 pub enum Detail {
@@ -23,12 +19,10 @@ pub enum Detail {
 
 /// Asks the queue's broker.
 pub async fn of(board: &Board, key: &Key) -> Detail {
-    let asked = board.detail(&key.broker, &key.virtual_host, &key.name);
-    match tokio::time::timeout(PATIENCE, asked).await {
-        Ok(None) => Detail::NotAsked,
-        Ok(Some(Ok(detail))) => Detail::Told(detail),
-        Ok(Some(Err(why))) => Detail::Untold(why),
-        Err(_) => Detail::Untold(format!("it did not answer within {PATIENCE:?}")),
+    match board.detail(&key.broker, &key.virtual_host, &key.name).await {
+        None => Detail::NotAsked,
+        Some(Ok(detail)) => Detail::Told(detail),
+        Some(Err(why)) => Detail::Untold(why),
     }
 }
 
