@@ -7,7 +7,6 @@ use std::time::Duration;
 use crate::dashboard::collect::Address;
 use crate::dashboard::collect::tap::Exchange;
 use crate::dashboard::keys::Key;
-use crate::dashboard::operate;
 use crate::dashboard::store::Location;
 
 /// Where the dashboard listens, what it keeps, whom it lets in.
@@ -178,11 +177,11 @@ pub struct DashboardSettings {
         value_delimiter = ',',
         hide_env_values = true
     )]
-    pub rabbitmq_amqp: Vec<operate::Address>,
+    pub rabbitmq_amqp: Vec<Address>,
 
     /// File of the toolkit's embedded broker whose messages can be acted on: [NAME=]sqlite://FILE; the demo sets it
     #[arg(long, env = "THROUGHLINE_EMBEDDED_BROKER", value_name = "URL", value_delimiter = ',')]
-    pub embedded_broker: Vec<operate::Address>,
+    pub embedded_broker: Vec<Address>,
 
     /// Where a service's interface is described, linked from its page: SERVICE=URL, such as
     /// orders=https://docs.example/orders; may be repeated

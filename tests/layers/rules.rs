@@ -36,6 +36,8 @@ pub const LAYERS: &[Layer] = &[
         room: "dashboard::operate",
         may_use: &[
             "dashboard::model",
+            // Brokers are written in the settings in one way.
+            "dashboard::collect::address",
             "dashboard::keys::Visitor",
             "dashboard::store::AuditLog",
             "dashboard::store::StoreError",

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use throughline::comms::correlation::CorrelationId;
 use throughline::comms::queue::message::Message;
 use throughline::comms::queue::{Broker, EmbeddedBroker, QueueSpec};
-use throughline::dashboard::operate::{Address, Brokers};
+use throughline::dashboard::collect::Address;
+use throughline::dashboard::operate::Brokers;
 
 use super::common::Running;
 use super::support::{audit, ended, post, text};

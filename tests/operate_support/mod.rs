@@ -11,7 +11,8 @@ use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use reqwest::Method;
 use serde_json::{Value, json};
 use throughline::dashboard::collect;
-use throughline::dashboard::operate::{Address, Brokers};
+use throughline::dashboard::collect::Address;
+use throughline::dashboard::operate::Brokers;
 use throughline::dashboard::serve::Settings;
 
 use super::common::rabbitmq::Server;

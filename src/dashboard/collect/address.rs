@@ -19,9 +19,21 @@ impl FromStr for Address {
 }
 
 impl Address {
-    pub(super) fn text(&self) -> &str {
-        &self.0
+    /// Name, where there is one, and address of `NAME=SCHEME://…`; `None` without a scheme.
+    pub fn named(&self) -> Option<(Option<&str>, &str)> {
+        let scheme = self.0.find("://")?;
+        Some(match self.0[..scheme].rsplit_once('=') {
+            Some((name, _)) => {
+                (Some(name.trim()).filter(|name| !name.is_empty()), self.0[name.len() + 1..].trim())
+            }
+            None => (None, &self.0),
+        })
     }
+}
+
+/// The file of `sqlite://FILE?…`.
+pub fn file_of(url: &str) -> Option<&str> {
+    url.strip_prefix("sqlite://")?.split('?').next().filter(|file| !file.is_empty())
 }
 
 impl fmt::Debug for Address {
@@ -66,7 +78,7 @@ impl Broker {
     pub fn read(addresses: &[Address]) -> Result<Vec<Self>, WrongAddress> {
         let mut brokers: Vec<Self> = Vec::new();
         for (number, address) in (1..).zip(addresses) {
-            let broker = Self::one(&address.0).ok_or(WrongAddress::Form(number))?;
+            let broker = Self::one(address).ok_or(WrongAddress::Form(number))?;
             if brokers.iter().any(|known| known.name == broker.name) {
                 return Err(WrongAddress::Twice(broker.name));
             }
@@ -75,13 +87,9 @@ impl Broker {
         Ok(brokers)
     }
 
-    fn one(text: &str) -> Option<Self> {
-        let scheme = text.find("://")?;
-        let (name, url) = match text[..scheme].rsplit_once('=') {
-            Some((name, _)) => (Some(name.trim()), &text[name.len() + 1..]),
-            None => (None, text),
-        };
-        let mut url = Url::parse(url.trim()).ok()?;
+    fn one(address: &Address) -> Option<Self> {
+        let (name, url) = address.named()?;
+        let mut url = Url::parse(url).ok()?;
         let host = url.host_str()?.to_owned();
         if !matches!(url.scheme(), "http" | "https") || url.query().is_some() || url.fragment().is_some() {
             return None;
@@ -90,7 +98,7 @@ impl Broker {
             url.set_path(&format!("{}/", url.path()));
         }
         let own = || format!("{host}:{}", url.port_or_known_default().unwrap_or(15_672));
-        let name = name.filter(|name| !name.is_empty()).map_or_else(own, str::to_owned);
+        let name = name.map_or_else(own, str::to_owned);
         Some(Self { name, url })
     }
 

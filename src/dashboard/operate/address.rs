@@ -2,10 +2,8 @@
 //!
 //! A broker's address comes from here alone, never from a request.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use lapin::uri::{AMQPScheme, AMQPUri};
@@ -15,24 +13,7 @@ use super::Hands;
 use super::amqp::Amqp;
 use super::embedded::Embedded;
 use crate::comms::names;
-
-/// What was written in the settings. Its text may hold a password, so it is neither shown nor part of an error.
-#[derive(Clone)]
-pub struct Address(String);
-
-impl FromStr for Address {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(Self(text.trim().to_owned()))
-    }
-}
-
-impl fmt::Debug for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Address(…)")
-    }
-}
+use crate::dashboard::collect::address::{Address, file_of};
 
 /// Why a setting is no address; without its text, which may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -88,13 +69,11 @@ impl Brokers {
         let mut all: Vec<Arc<dyn Hands>> = Vec::new();
         for (number, address) in (1..).zip(amqp) {
             let known = if amqp.len() == 1 && known.len() == 1 { Only(&known[0]) } else { Of(known) };
-            all.push(Arc::new(over_amqp(number, &address.0, known)?));
+            all.push(Arc::new(over_amqp(number, address, known)?));
         }
         for address in embedded {
-            let (name, url) = split(&address.0);
-            let path = url.strip_prefix("sqlite://").map(|path| path.split('?').next().unwrap_or(path));
-            let path =
-                path.filter(|path| !path.is_empty() && *path != ":memory:").ok_or(WrongAddress::File)?;
+            let (name, url) = address.named().ok_or(WrongAddress::File)?;
+            let path = file_of(url).filter(|path| *path != ":memory:").ok_or(WrongAddress::File)?;
             let name = name.unwrap_or(names::SYSTEM_THROUGHLINE).to_owned();
             all.push(Arc::new(Embedded::new(name, PathBuf::from(path))));
         }
@@ -114,17 +93,8 @@ enum Candidates<'a> {
 }
 use Candidates::{Of, Only};
 
-/// Name and address of `NAME=SCHEME://…`.
-fn split(text: &str) -> (Option<&str>, &str) {
-    let scheme = text.find("://").unwrap_or(0);
-    match text[..scheme].rsplit_once('=') {
-        Some((name, _)) => (Some(name.trim()).filter(|name| !name.is_empty()), text[name.len() + 1..].trim()),
-        None => (None, text),
-    }
-}
-
-fn over_amqp(number: usize, text: &str, known: Candidates<'_>) -> Result<Amqp, WrongAddress> {
-    let (name, url) = split(text);
+fn over_amqp(number: usize, address: &Address, known: Candidates<'_>) -> Result<Amqp, WrongAddress> {
+    let (name, url) = address.named().ok_or(WrongAddress::Form(number))?;
     let read = Url::parse(url).ok().filter(|url| url.host_str().is_some_and(|host| !host.is_empty()));
     let read = read.ok_or(WrongAddress::Form(number))?;
     let mut uri: AMQPUri = url.parse().map_err(|_| WrongAddress::Form(number))?;

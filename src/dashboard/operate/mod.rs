@@ -23,7 +23,7 @@ mod run;
 
 use async_trait::async_trait;
 
-pub use address::{Address, Brokers, WrongAddress};
+pub use address::{Brokers, WrongAddress};
 pub use desk::Desk;
 use letter::Letter;
 use order::{Copy, Nature};

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use lapin::uri::{AMQPScheme, AMQPUri};
 
-use super::super::address::{Address, Broker};
+use super::super::address::{Address, Broker, file_of};
 use crate::comms::names;
 use crate::dashboard::model::messages::Source;
 
@@ -57,7 +57,7 @@ impl Tap {
     pub fn read(addresses: &[Address]) -> Result<Vec<Self>, WrongTap> {
         let mut taps: Vec<Self> = Vec::new();
         for (number, address) in (1..).zip(addresses) {
-            let tap = Self::one(address.text(), number)?;
+            let tap = Self::one(address, number)?;
             let same = |known: &Self| {
                 let (a, b) = (known.source(), tap.source());
                 a.broker == b.broker && a.virtual_host == b.virtual_host
@@ -70,19 +70,10 @@ impl Tap {
         Ok(taps)
     }
 
-    fn one(text: &str, number: usize) -> Result<Self, WrongTap> {
-        let scheme = text.find("://").ok_or(WrongTap::Form(number))?;
-        let (name, url) = match text[..scheme].rsplit_once('=') {
-            Some((name, _)) => (name.trim(), text[name.len() + 1..].trim()),
-            None => ("", text.trim()),
-        };
-        if let Some(file) = url.strip_prefix("sqlite://") {
-            let file = file.split('?').next().unwrap_or_default();
-            if file.is_empty() {
-                return Err(WrongTap::Form(number));
-            }
-            let own = || names::SYSTEM_THROUGHLINE.to_owned();
-            let name = Some(name).filter(|name| !name.is_empty()).map_or_else(own, str::to_owned);
+    fn one(address: &Address, number: usize) -> Result<Self, WrongTap> {
+        let (name, url) = address.named().ok_or(WrongTap::Form(number))?;
+        if file_of(url).is_some() {
+            let name = name.unwrap_or(names::SYSTEM_THROUGHLINE).to_owned();
             return Ok(Self { name, way: Way::Embedded(url.to_owned()) });
         }
         let mut uri = AMQPUri::from_str(url).map_err(|_| WrongTap::Form(number))?;
@@ -91,7 +82,7 @@ impl Tap {
         }
         uri.query.heartbeat.get_or_insert(HEARTBEAT);
         let own = || format!("{}:{}", uri.authority.host, uri.authority.port);
-        let name = Some(name).filter(|name| !name.is_empty()).map_or_else(own, str::to_owned);
+        let name = name.map_or_else(own, str::to_owned);
         Ok(Self { name, way: Way::RabbitMq(Box::new(uri)) })
     }
 
@@ -107,7 +98,7 @@ impl Tap {
             Way::Embedded(url) => Source {
                 broker: self.name.clone(),
                 system: names::SYSTEM_THROUGHLINE.to_owned(),
-                server: url.trim_start_matches("sqlite://").split('?').next().unwrap_or_default().to_owned(),
+                server: file_of(url).unwrap_or_default().to_owned(),
                 virtual_host: String::new(),
             },
         }
