@@ -119,6 +119,7 @@ pub const OWNED: &[Owned] = &[
         rooms: &[
             "dashboard::store::sqlite",
             "dashboard::store::postgres",
+            "dashboard::store::audit_rows",
             "dashboard::collect::tap::embedded",
             "comms::queue::embedded",
             "dashboard::operate::embedded",

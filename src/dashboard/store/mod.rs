@@ -20,6 +20,7 @@
 //! What must not live here: layout, words for a person, wire answers.
 
 mod audit;
+mod audit_rows;
 mod backend;
 mod block;
 pub mod check;

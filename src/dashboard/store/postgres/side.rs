@@ -6,6 +6,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::super::StoreError;
+use super::super::audit_rows;
 use super::super::series::chunk::NewChunk;
 use super::super::side::{
     AUDIT_AT_ONCE, Before, Count, Key, Marks, RUN_COLUMNS, RUN_NUMBERS, Rows, RunRow, SAMPLES_AT_ONCE,
@@ -299,14 +300,16 @@ impl Side for PostgresSide {
     }
 
     async fn audit_after(&mut self, after: u64) -> Result<Vec<Audited>, StoreError> {
-        let statement =
-            format!("SELECT {} FROM throughline.audit WHERE id > $1 ORDER BY id LIMIT $2", audit::COLUMNS);
+        let statement = format!(
+            "SELECT {} FROM throughline.audit WHERE id > $1 ORDER BY id LIMIT $2",
+            audit_rows::COLUMNS
+        );
         let rows = sqlx::query(AssertSqlSafe(statement))
             .bind(after as i64)
             .bind(AUDIT_AT_ONCE)
             .fetch_all(&mut self.connection)
             .await;
-        let read = rows.and_then(|rows| rows.iter().map(audit::read).collect());
+        let read = rows.and_then(|rows| rows.iter().map(audit_rows::read).collect());
         read.map_err(|error| self.error(error))
     }
 

@@ -1,14 +1,12 @@
 //! The audit's rows: written, ended, read, removed.
 
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use sqlx::{QueryBuilder, Row};
+use sqlx::QueryBuilder;
+use sqlx::sqlite::SqliteConnection;
 
+use super::super::audit_rows;
 use super::Sqlite;
 use crate::dashboard::model::Nanos;
-use crate::dashboard::model::audit::{Action, AuditFilter, Audited, Ending, Intent};
-
-pub(super) const COLUMNS: &str =
-    "id, at, action, role, who, session, broker, vhost, queue, detail, ended, done, messages, outcome";
+use crate::dashboard::model::audit::{AuditFilter, Audited, Ending, Intent};
 
 impl Sqlite {
     pub(super) async fn write_intent(&self, intent: Intent) -> Result<u64, sqlx::Error> {
@@ -31,39 +29,13 @@ impl Sqlite {
     }
 
     pub(super) async fn read_audit(&self, filter: &AuditFilter) -> Result<Vec<Audited>, sqlx::Error> {
-        let mut query = QueryBuilder::<sqlx::Sqlite>::new(format!("SELECT {COLUMNS} FROM audit WHERE true"));
-        if filter.from > 0 {
-            query.push(" AND at >= ").push_bind(filter.from as i64);
-        }
-        if filter.to > 0 {
-            query.push(" AND at < ").push_bind(filter.to as i64);
-        }
-        if let Some(before) = filter.before {
-            query.push(" AND id < ").push_bind(before as i64);
-        }
-        for (column, wanted) in [
-            ("action", filter.action.map(|action| action.name().to_owned())),
-            ("broker", filter.broker.clone()),
-            ("vhost", filter.virtual_host.clone()),
-        ] {
-            if let Some(wanted) = wanted {
-                query.push(format!(" AND {column} = ")).push_bind(wanted);
-            }
-        }
-        for (column, part) in [("who", &filter.who), ("queue", &filter.queue)] {
-            if let Some(part) = part {
-                query
-                    .push(format!(" AND instr(lower({column}), "))
-                    .push_bind(part.to_lowercase())
-                    .push(") > 0");
-            }
-        }
-        if filter.only_trouble {
-            query.push(" AND (done IS NULL OR done = 0)");
-        }
-        query.push(" ORDER BY id DESC LIMIT ").push_bind(filter.most as i64);
+        let mut query = QueryBuilder::<sqlx::Sqlite>::new(format!(
+            "SELECT {} FROM audit WHERE true",
+            audit_rows::COLUMNS
+        ));
+        audit_rows::choose(&mut query, filter, "instr");
         let rows = query.build().fetch_all(&mut *self.readers.one().await).await?;
-        rows.iter().map(read).collect()
+        rows.iter().map(audit_rows::read).collect()
     }
 
     pub(super) async fn delete_audit(&self, before: Nanos) -> Result<u64, sqlx::Error> {
@@ -97,32 +69,4 @@ pub(super) async fn insert(connection: &mut SqliteConnection, row: &Audited) -> 
     .execute(connection)
     .await?;
     Ok(done.last_insert_rowid() as u64)
-}
-
-pub(super) fn read(row: &SqliteRow) -> Result<Audited, sqlx::Error> {
-    let number = |column: usize| row.try_get::<i64, _>(column).map(|number| number as u64);
-    let action: String = row.try_get(2)?;
-    let action =
-        Action::named(&action).ok_or_else(|| sqlx::Error::Decode(format!("action {action:?}").into()))?;
-    let intent = Intent {
-        at: number(1)?,
-        action,
-        role: row.try_get(3)?,
-        who: row.try_get(4)?,
-        session: row.try_get(5)?,
-        broker: row.try_get(6)?,
-        virtual_host: row.try_get(7)?,
-        queue: row.try_get(8)?,
-        detail: row.try_get(9)?,
-    };
-    let ending = match row.try_get::<Option<i64>, _>(10)? {
-        None => None,
-        Some(at) => Some(Ending {
-            at: at as u64,
-            is_done: row.try_get(11)?,
-            messages: number(12)?,
-            outcome: row.try_get(13)?,
-        }),
-    };
-    Ok(Audited { id: number(0)?, intent, ending })
 }

@@ -7,6 +7,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, QueryBuilder, Row};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::super::audit_rows;
 use super::super::series::chunk::NewChunk;
 use super::super::side::{
     AUDIT_AT_ONCE, Before, Count, Key, Marks, RUN_COLUMNS, RUN_NUMBERS, Rows, RunRow, SAMPLES_AT_ONCE,
@@ -230,13 +231,13 @@ impl Side for SqliteSide {
     }
 
     async fn audit_after(&mut self, after: u64) -> Result<Vec<Audited>, StoreError> {
-        let statement = format!("SELECT {} FROM audit WHERE id > ? ORDER BY id LIMIT ?", audit::COLUMNS);
+        let statement = format!("SELECT {} FROM audit WHERE id > ? ORDER BY id LIMIT ?", audit_rows::COLUMNS);
         let rows = sqlx::query(sqlx::AssertSqlSafe(statement))
             .bind(after as i64)
             .bind(AUDIT_AT_ONCE)
             .fetch_all(self.connection())
             .await;
-        let read = rows.and_then(|rows| rows.iter().map(audit::read).collect());
+        let read = rows.and_then(|rows| rows.iter().map(audit_rows::read).collect());
         read.map_err(|error| self.0.error(error))
     }
 
