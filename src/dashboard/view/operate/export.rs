@@ -11,6 +11,7 @@ use super::{At, peek_of};
 use crate::dashboard::keys::Role;
 use crate::dashboard::operate::kept::Peeked;
 use crate::dashboard::operate::letter::{Letter, text_of};
+use crate::dashboard::query::messages::body::Schemas;
 use crate::dashboard::view::PageState;
 use crate::dashboard::view::download::{file, no_formula, quoted};
 use crate::dashboard::view::error::PageError;
@@ -41,7 +42,8 @@ pub async fn json(
     visit.must_be(Role::Operator)?;
     let peeked =
         peek_of(&visit).and_then(|peek| state.desk.kept.find(peek, &place)).ok_or_else(message::forgotten)?;
-    let text = serde_json::to_string_pretty(&of(&peeked, false)).map_err(|_| PageError::Internal)?;
+    let text =
+        serde_json::to_string_pretty(&of(&peeked, false, &state.schemas)).map_err(|_| PageError::Internal)?;
     Ok(file(&format!("messages-{}.json", peeked.id), "application/json", text))
 }
 
@@ -52,14 +54,14 @@ pub async fn csv(State(state): State<PageState>, visit: Visit, At(place): At) ->
         peek_of(&visit).and_then(|peek| state.desk.kept.find(peek, &place)).ok_or_else(message::forgotten)?;
     let mut out = COLUMNS.join(",") + "\r\n";
     for (number, letter) in (1..).zip(&peeked.letters) {
-        let fields = row(number, letter).map(|field| cell(&field));
+        let fields = row(number, letter, &state.schemas).map(|field| cell(&field));
         out.push_str(&fields.join(","));
         out.push_str("\r\n");
     }
     Ok(file(&format!("messages-{}.csv", peeked.id), "text/csv; charset=utf-8", out))
 }
 
-fn row(number: u64, letter: &Letter) -> [String; 12] {
+fn row(number: u64, letter: &Letter, schemas: &Schemas) -> [String; 12] {
     let of = |name: &str| letter.property(name).unwrap_or_default().to_owned();
     let headers = masked_headers(letter, false);
     [
@@ -74,7 +76,7 @@ fn row(number: u64, letter: &Letter) -> [String; 12] {
         letter.redelivered.to_string(),
         letter.size.to_string(),
         Value::Object(headers).to_string(),
-        body_of(letter, false).text.unwrap_or_default(),
+        body_of(letter, false, schemas).text.unwrap_or_default(),
     ]
 }
 
@@ -98,7 +100,7 @@ fn masked_headers(letter: &Letter, reveal: bool) -> Map<String, Value> {
 }
 
 /// A look as JSON.
-pub fn of(peeked: &Peeked, reveal: bool) -> Value {
+pub fn of(peeked: &Peeked, reveal: bool, schemas: &Schemas) -> Value {
     json!({
         "peek": peeked.id,
         "at": peeked.at.to_string(),
@@ -106,15 +108,15 @@ pub fn of(peeked: &Peeked, reveal: bool) -> Value {
         "vhost": peeked.place.virtual_host,
         "queue": peeked.place.queue,
         "masked": !reveal,
-        "messages": peeked.letters.iter().map(|letter| of_letter(letter, reveal)).collect::<Vec<_>>(),
+        "messages": peeked.letters.iter().map(|letter| of_letter(letter, reveal, schemas)).collect::<Vec<_>>(),
     })
 }
 
-fn of_letter(letter: &Letter, reveal: bool) -> Value {
+fn of_letter(letter: &Letter, reveal: bool, schemas: &Schemas) -> Value {
     let all = letter.properties.iter().map(|(name, value)| (*name, value.clone()));
     let properties: Map<String, Value> =
         pairs(all, reveal).into_iter().map(|pair| (pair.name, Value::String(pair.value))).collect();
-    let body = body_of(letter, reveal);
+    let body = body_of(letter, reveal, schemas);
     json!({
         "mark": letter.mark,
         "exchange": letter.exchange,

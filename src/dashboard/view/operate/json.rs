@@ -41,7 +41,7 @@ pub async fn peek(State(state): State<PageState>, visit: Visit, At(place): At, b
         let what = format!("{} messages of look {}", peeked.letters.len(), peeked.id);
         state.desk.reveal(&visit.visitor, &place, &what).await?;
     }
-    Ok(Json(export::of(&peeked, asked.reveal)))
+    Ok(Json(export::of(&peeked, asked.reveal, &state.schemas)))
 }
 
 /// Handler of `POST …/redrive`.

@@ -10,20 +10,18 @@ use crate::dashboard::model::{TraceId, Value};
 use crate::dashboard::operate::Place;
 use crate::dashboard::operate::kept::Peeked;
 use crate::dashboard::operate::letter::{Death, Letter, text_of};
-use crate::dashboard::query::messages::body::json::{Member, Node};
-use crate::dashboard::query::messages::body::{self, Body, Schemas, Sent};
+use crate::dashboard::query::messages::body::{self, Body, Form, Schemas, Sent};
 use crate::dashboard::query::redact;
 use crate::dashboard::view::error::PageError;
-use crate::dashboard::view::escape::{Html, escaped};
+use crate::dashboard::view::escape::Html;
 use crate::dashboard::view::frame::{Frame, Nav};
 use crate::dashboard::view::html::{PageResult, page};
+use crate::dashboard::view::messages::body as drawing;
 use crate::dashboard::view::visit::Visit;
 use crate::dashboard::view::{PageState, format};
 
 /// Longest value of a header that is shown, in characters.
 const MOST_VALUE: usize = 2_000;
-/// Lines of a body that are shown.
-const MOST_LINES: usize = 1_000;
 
 /// A message as it is shown.
 pub struct Shown {
@@ -43,7 +41,7 @@ pub struct Pair {
 }
 
 /// The body of a message, its secrets masked unless they are revealed.
-pub fn body_of(letter: &Letter, reveal: bool) -> Body {
+pub fn body_of(letter: &Letter, reveal: bool, schemas: &Schemas) -> Body {
     let headers: Vec<(String, Value)> =
         letter.headers.iter().map(|(name, value)| (name.clone(), Value::Text(text_of(value)))).collect();
     let of = |name: &str| letter.property(name).unwrap_or_default();
@@ -56,7 +54,7 @@ pub fn body_of(letter: &Letter, reveal: bool) -> Body {
         headers: &headers,
         reveal,
     };
-    body::read(&sent, &Schemas::default())
+    body::read(&sent, schemas)
 }
 
 /// What may be shown of headers, or of properties.
@@ -69,74 +67,35 @@ pub fn pairs<'a>(all: impl Iterator<Item = (&'a str, String)>, reveal: bool) -> 
 }
 
 impl Shown {
-    pub fn of(letter: &Letter, number: usize, reveal: bool) -> Self {
+    pub fn of(letter: &Letter, number: usize, reveal: bool, schemas: &Schemas) -> Self {
         let headers = letter.headers.iter().map(|(name, value)| (name.as_str(), text_of(value)));
         let properties = letter.properties.iter().map(|(name, value)| (*name, value.clone()));
         Self {
             number,
-            body: body_of(letter, reveal),
+            body: body_of(letter, reveal, schemas),
             headers: pairs(headers, reveal),
             properties: pairs(properties, reveal),
             letter: letter.clone(),
         }
     }
 
-    /// The body's lines: JSON spread out and coloured, else text as it is.
-    pub fn lines(&self) -> Vec<Html> {
-        let mut out = Vec::new();
-        if let Some(tree) = &self.body.tree {
-            spread(&tree.root, 0, None, "", &mut out);
-        } else if let Some(text) = &self.body.text {
-            out.extend(text.lines().map(escaped));
-        } else if let Some(hex) = &self.body.hex {
-            out.push(escaped(&hex.begin(2_048)));
-        }
-        out.truncate(MOST_LINES);
-        out.into_iter().map(askama::filters::Safe).collect()
+    /// The body as on the page of a message that a tap saw.
+    pub fn drawn(&self) -> Html {
+        let form = self.body.forms().first().copied().unwrap_or(Form::Hex);
+        drawing::draw(&self.body, form, None).html
     }
 
     /// What it is: `application/json, 1.18 kB`.
     pub fn what(&self) -> String {
         let kind = self.letter.property("content_type").unwrap_or("no content type");
-        format!("{}, {}", format::shortened(kind, 60), format::bytes(self.letter.size))
+        let what = format!("{}, {}", format::shortened(kind, 60), format::bytes(self.letter.size));
+        std::iter::once(what).chain(drawing::steps(&self.body)).collect::<Vec<_>>().join("; ")
     }
 
     /// Whether its body can be edited as text: all of it is here, and it is text.
     pub fn text(&self) -> Option<&str> {
         let plain = self.letter.property("content_encoding").unwrap_or_default().is_empty();
         std::str::from_utf8(&self.letter.body).ok().filter(|_| plain && self.letter.is_whole())
-    }
-}
-
-/// Writes a tree of JSON line by line.
-fn spread(node: &Node, depth: usize, key: Option<&str>, after: &str, out: &mut Vec<String>) {
-    if out.len() > MOST_LINES {
-        return;
-    }
-    let begin = "  ".repeat(depth.min(40))
-        + &key.map(|key| format!(r#"<span class="k">{}</span>: "#, escaped(key))).unwrap_or_default();
-    let mut many = |members: &[Member], open: &str, close: &str| {
-        if members.is_empty() {
-            out.push(format!("{begin}{open}{close}{after}"));
-            return;
-        }
-        out.push(format!("{begin}{open}"));
-        for (at, member) in members.iter().enumerate() {
-            let after = if at + 1 < members.len() { "," } else { "" };
-            spread(&member.value, depth + 1, member.key.as_deref(), after, out);
-        }
-        out.push(format!("{}{close}{after}", "  ".repeat(depth.min(40))));
-    };
-    match node {
-        Node::Object(members) => many(members, "{", "}"),
-        Node::Array(members) => many(members, "[", "]"),
-        Node::Text(text) => out.push(format!(r#"{begin}<span class="s">{}</span>{after}"#, escaped(text))),
-        Node::Number(text) => out.push(format!(r#"{begin}<span class="n">{}</span>{after}"#, escaped(text))),
-        Node::Word(text) => out.push(format!(r#"{begin}<span class="u">{}</span>{after}"#, escaped(text))),
-        Node::Masked(what) => {
-            out.push(format!(r#"{begin}<span class="masked">masked, {}</span>{after}"#, escaped(what)));
-        }
-        Node::Cut => out.push(format!("{begin}…")),
     }
 }
 
@@ -183,7 +142,6 @@ struct MessagePage {
     shown: Shown,
     /// Its secrets are shown, and it can be edited.
     revealed: bool,
-    lines: Vec<Html>,
 }
 
 /// The page of one message.
@@ -191,11 +149,11 @@ pub fn draw(visit: &Visit, peeked: std::sync::Arc<Peeked>, number: usize, reveal
     let letter = number.checked_sub(1).and_then(|at| peeked.letters.get(at)).ok_or_else(|| {
         PageError::missing("No such message", format!("This look has {} messages.", peeked.letters.len()))
     })?;
-    let shown = Shown::of(letter, number, revealed);
+    let shown = Shown::of(letter, number, revealed, &visit.state.schemas);
     let title = shown.letter.property("message_id").unwrap_or("A message").to_owned();
     let frame = visit.frame(Nav::Queues, format::shortened(&title, 80));
-    let (place, lines) = (peeked.place.clone(), shown.lines());
-    page(&MessagePage { frame, place, peeked: peeked.clone(), shown, revealed, lines })
+    let place = peeked.place.clone();
+    page(&MessagePage { frame, place, peeked: peeked.clone(), shown, revealed })
 }
 
 /// Handler of `POST …/reveal`: shows a message as it is, once that was written down. The answer is the page itself, so that

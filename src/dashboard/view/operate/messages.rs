@@ -5,7 +5,7 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::State;
 
-use super::message::{self, Shown};
+use super::message;
 use super::{At, address, nature, peek_of, queue_link};
 use crate::dashboard::keys::Role;
 use crate::dashboard::operate::Place;
@@ -121,7 +121,6 @@ fn row(
     number: usize,
     letter: &crate::dashboard::operate::letter::Letter,
 ) -> Row {
-    let shown = Shown::of(letter, number, false);
     let id = letter.property("message_id").filter(|id| !id.is_empty());
     let params = [("peek", &*peeked.id.to_string()), ("m", &*number.to_string())];
     Row {
@@ -134,7 +133,7 @@ fn row(
         died_in: letter.died_in().unwrap_or_default(),
         correlation: letter.correlation(),
         size: format::bytes(letter.size),
-        preview: shown.body.preview(PREVIEW),
+        preview: message::body_of(letter, false, &frame.visit.state.schemas).preview(PREVIEW),
     }
 }
 
