@@ -8,22 +8,23 @@
 
 #[path = "../tests/common/mod.rs"]
 mod common;
+mod measure;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::rabbitmq::{Server, VirtualHost};
 use futures_util::StreamExt as _;
 use lapin::options::{BasicConsumeOptions, BasicPublishOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection};
+use measure::{Cost, measured, median, telemetry};
 use serde_json::json;
 use throughline::comms::queue::rabbitmq::Settings;
 use throughline::comms::queue::{
     Broker, Consumer, Failure, Message, Publisher, QueueSpec, RabbitMqBroker, Received,
 };
-use throughline::telemetry;
 use tokio_util::sync::CancellationToken;
 
 const ROUNDS: usize = 7;
@@ -33,40 +34,9 @@ const SENDERS: u32 = 32;
 const CONSUMED: u32 = 20_000;
 const PREFETCH: u16 = 200;
 
-/// Wall and CPU time for a message, in microseconds.
-#[derive(Clone, Copy)]
-struct Cost {
-    wall: f64,
-    cpu: f64,
-}
-
-/// CPU seconds of this process so far.
-fn cpu_s() -> f64 {
-    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
-    let nanos = tasks.filter_map(|task| {
-        let used = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
-        used.split(' ').next()?.parse::<f64>().ok()
-    });
-    nanos.sum::<f64>() / 1e9
-}
-
-async fn measured(messages: u32, work: impl Future<Output = ()>) -> Cost {
-    let (cpu, wall) = (cpu_s(), Instant::now());
-    work.await;
-    let each = 1e6 / f64::from(messages);
-    Cost { wall: wall.elapsed().as_secs_f64() * each, cpu: (cpu_s() - cpu) * each }
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
 fn told(what: &str, bare: &[Cost], ours: &[Cost]) {
-    let of = |costs: &[Cost], part: fn(&Cost) -> f64| median(costs.iter().map(part));
-    let (bare_wall, ours_wall) = (of(bare, |c| c.wall), of(ours, |c| c.wall));
-    let (bare_cpu, ours_cpu) = (of(bare, |c| c.cpu), of(ours, |c| c.cpu));
+    let (bare_wall, ours_wall) = (median(bare, |c| c.wall), median(ours, |c| c.wall));
+    let (bare_cpu, ours_cpu) = (median(bare, |c| c.cpu), median(ours, |c| c.cpu));
     println!(
         "{what:<22} bare {bare_wall:>7.1} µs, ours {ours_wall:>7.1} µs a message: {:>+6.1} %; {:>7.0} messages/s; CPU {bare_cpu:>5.1} → {ours_cpu:>5.1} µs, {:>+6.1} %",
         (ours_wall / bare_wall - 1.0) * 100.0,
@@ -164,15 +134,6 @@ async fn consume_ours(broker: &Arc<dyn Broker>, messages: u32) {
     running.await.expect("the queue is there");
 }
 
-/// A receiver of OTLP that takes everything.
-async fn sink() -> String {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let router = axum::Router::new().fallback(async |_: axum::body::Bytes| "");
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    format!("http://{address}")
-}
-
 async fn prepared(host: &VirtualHost) -> Arc<dyn Broker> {
     let (patience, settling) = (Duration::from_secs(30), Duration::ZERO);
     let settings = Settings { patience, settling, ..Settings::new(&host.url(), "bench") };
@@ -185,17 +146,11 @@ async fn prepared(host: &VirtualHost) -> Arc<dyn Broker> {
 
 #[tokio::main]
 async fn main() {
-    let guard = telemetry::init(&telemetry::Settings {
-        service_name: "bench".into(),
-        service_version: "1".into(),
-        service_namespace: None,
-        otlp_endpoint: Some(sink().await),
-        otlp_protocol: telemetry::Protocol::Http,
-        otlp_gzip: false,
-        log_format: telemetry::LogFormat::Text,
-        log_filter: "warn,lapin=off".into(),
-    })
-    .expect("telemetry");
+    // `cargo test` runs benches too, to see that they build; measuring is for `cargo bench`.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return;
+    }
+    let guard = telemetry("warn,lapin=off").await;
     let server = Server::shared().await;
     let host = server.virtual_host().await;
     let broker = prepared(&host).await;

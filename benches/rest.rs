@@ -8,38 +8,23 @@
 //! Calls go one by one and from several senders side by side. The handler does what a service does at the least (a small order
 //! in, a small order out), so that the share is that of the worst case.
 
+mod measure;
+
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::routing::post;
 use axum::{Json, Router};
+use measure::{Cost, measured, median, telemetry};
 use serde_json::{Value, json};
 use throughline::comms::gateway::{ClientLimit, Gateway, Route, Upstream};
 use throughline::comms::http::{ServiceHttpClient, instrument};
-use throughline::telemetry;
 
 const CALLS: u32 = 4_000;
 const SENDERS: u32 = 16;
 
-/// Wall and CPU time for a call, in microseconds.
-#[derive(Clone, Copy)]
-struct Cost {
-    wall: f64,
-    cpu: f64,
-}
-
-/// CPU seconds of this process so far.
-fn cpu_s() -> f64 {
-    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
-    let nanos = tasks.filter_map(|task| {
-        let used = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
-        used.split(' ').next()?.parse::<f64>().ok()
-    });
-    nanos.sum::<f64>() / 1e9
-}
-
 /// Makes calls by so many senders at the same time.
-async fn measured<F: Future<Output = ()>>(senders: u32, one: impl Fn() -> F) -> Cost {
+async fn calls<F: Future<Output = ()>>(senders: u32, one: impl Fn() -> F) -> Cost {
     let next = AtomicU32::new(0);
     let (one, next) = (&one, &next);
     let sender = async move || {
@@ -47,16 +32,8 @@ async fn measured<F: Future<Output = ()>>(senders: u32, one: impl Fn() -> F) -> 
             one().await;
         }
     };
-    let (cpu, wall) = (cpu_s(), Instant::now());
-    futures_util::future::join_all((0..senders).map(|_| sender())).await;
-    let each = 1e6 / f64::from(CALLS);
-    Cost { wall: wall.elapsed().as_secs_f64() * each, cpu: (cpu_s() - cpu) * each }
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+    let all = futures_util::future::join_all((0..senders).map(|_| sender()));
+    measured(CALLS, async { drop(all.await) }).await
 }
 
 async fn serve(router: Router) -> String {
@@ -118,44 +95,29 @@ impl Ways {
     }
 }
 
-/// A receiver of OTLP that takes everything.
-async fn sink() -> String {
-    serve(Router::new().fallback(async |_: axum::body::Bytes| "")).await
-}
-
 #[tokio::main]
 async fn main() {
     // `cargo test` runs benches too, to see that they build; measuring is for `cargo bench`.
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
-    let guard = telemetry::init(&telemetry::Settings {
-        service_name: "bench".into(),
-        service_version: "1".into(),
-        service_namespace: None,
-        otlp_endpoint: Some(sink().await),
-        otlp_protocol: telemetry::Protocol::Http,
-        otlp_gzip: false,
-        log_format: telemetry::LogFormat::Text,
-        log_filter: "warn".into(),
-    })
-    .expect("telemetry");
+    let guard = telemetry("warn").await;
     let rounds: usize = std::env::var("BENCH_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(9);
     let ways = Ways::new().await;
     for senders in [1, SENDERS] {
         let mut costs: [Vec<Cost>; 3] = Default::default();
         for round in 0..=rounds {
             let turn = [
-                measured(senders, || Ways::bare(&ways.bare)).await,
-                measured(senders, || ways.ours()).await,
-                measured(senders, || Ways::bare(&ways.through)).await,
+                calls(senders, || Ways::bare(&ways.bare)).await,
+                calls(senders, || ways.ours()).await,
+                calls(senders, || Ways::bare(&ways.through)).await,
             ];
             // The first round warms up.
             if round > 0 {
                 costs.iter_mut().zip(turn).for_each(|(costs, cost)| costs.push(cost));
             }
         }
-        let of = |at: usize, part: fn(&Cost) -> f64| median(costs[at].iter().map(part));
+        let of = |at: usize, part: fn(&Cost) -> f64| median(&costs[at], part);
         let (bare_wall, bare_cpu) = (of(0, |c| c.wall), of(0, |c| c.cpu));
         println!(
             "{senders} at a time: bare axum and reqwest {bare_wall:>6.1} µs a call, CPU {bare_cpu:>6.1} µs"

@@ -1,0 +1,57 @@
+//! How the benchmarks of the toolkit measure: wall and CPU time of work in this process, medians of rounds, and telemetry that
+//! goes to a sink.
+
+use std::time::Instant;
+
+use throughline::telemetry;
+
+/// Wall and CPU time for one piece of work, in microseconds.
+#[derive(Clone, Copy)]
+pub struct Cost {
+    pub wall: f64,
+    pub cpu: f64,
+}
+
+/// CPU seconds of this process so far.
+fn cpu_s() -> f64 {
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let nanos = tasks.filter_map(|task| {
+        let used = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        used.split(' ').next()?.parse::<f64>().ok()
+    });
+    nanos.sum::<f64>() / 1e9
+}
+
+/// Does work of so many pieces; gives what each cost.
+pub async fn measured(pieces: u32, work: impl Future<Output = ()>) -> Cost {
+    let (cpu, wall) = (cpu_s(), Instant::now());
+    work.await;
+    let each = 1e6 / f64::from(pieces);
+    Cost { wall: wall.elapsed().as_secs_f64() * each, cpu: (cpu_s() - cpu) * each }
+}
+
+/// The median of a part of costs.
+pub fn median(costs: &[Cost], part: fn(&Cost) -> f64) -> f64 {
+    let mut values: Vec<f64> = costs.iter().map(part).collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Tracing, metrics and their export, into a receiver in this process that takes everything.
+pub async fn telemetry(log_filter: &str) -> telemetry::Guard {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let router = axum::Router::new().fallback(async |_: axum::body::Bytes| "");
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    telemetry::init(&telemetry::Settings {
+        service_name: "bench".into(),
+        service_version: "1".into(),
+        service_namespace: None,
+        otlp_endpoint: Some(format!("http://{address}")),
+        otlp_protocol: telemetry::Protocol::Http,
+        otlp_gzip: false,
+        log_format: telemetry::LogFormat::Text,
+        log_filter: log_filter.into(),
+    })
+    .expect("telemetry")
+}
