@@ -54,17 +54,22 @@ pub fn of(message: &Message) -> Vec<Death> {
     deaths
 }
 
-fn entry(entry: &Value) -> Option<Death> {
-    let Value::Map(fields) = entry else { return None };
-    let text = |key: &str| find(fields, key).map(Value::to_text).unwrap_or_default();
-    let (reason, exchange) = (text("reason"), text("exchange"));
-    let (what, why) = match reason.as_str() {
+/// A reason of `x-death` as a name, and what it means.
+pub fn in_words(reason: &str) -> (&str, &'static str) {
+    match reason {
         "rejected" => ("rejected", "a consumer refused it and did not want it again"),
         "expired" => ("expired", "its time in the queue was over"),
         "maxlen" => ("queue full", "the queue had no room and made some"),
         "delivery_limit" => ("delivery limit reached", "it was delivered as often as the queue allows"),
         other => (other, "the broker gave no other reason"),
-    };
+    }
+}
+
+fn entry(entry: &Value) -> Option<Death> {
+    let Value::Map(fields) = entry else { return None };
+    let text = |key: &str| find(fields, key).map(Value::to_text).unwrap_or_default();
+    let (reason, exchange) = (text("reason"), text("exchange"));
+    let (what, why) = in_words(&reason);
     let came = match exchange.as_str() {
         "" => "It had come by the default exchange".to_owned(),
         name => format!("It had come by exchange {name}"),

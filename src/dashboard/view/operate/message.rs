@@ -11,6 +11,7 @@ use crate::dashboard::operate::Place;
 use crate::dashboard::operate::kept::Peeked;
 use crate::dashboard::operate::letter::{Death, Letter, text_of};
 use crate::dashboard::query::messages::body::{self, Body, Form, Schemas, Sent};
+use crate::dashboard::query::messages::deaths;
 use crate::dashboard::query::redact;
 use crate::dashboard::view::error::PageError;
 use crate::dashboard::view::escape::Html;
@@ -96,17 +97,6 @@ impl Shown {
     pub fn text(&self) -> Option<&str> {
         let plain = self.letter.property("content_encoding").unwrap_or_default().is_empty();
         std::str::from_utf8(&self.letter.body).ok().filter(|_| plain && self.letter.is_whole())
-    }
-}
-
-/// A death in words.
-pub fn means(death: &Death) -> String {
-    match death.reason.as_str() {
-        "rejected" => "a consumer refused it without asking for it back".to_owned(),
-        "expired" => "its waiting time was over".to_owned(),
-        "maxlen" => "the queue was full".to_owned(),
-        "delivery_limit" => "it was returned more often than the queue allows".to_owned(),
-        other => format!("the broker calls it {}", format::shortened(other, 60)),
     }
 }
 
@@ -239,6 +229,12 @@ impl MessagePage {
     fn masked(&self) -> Option<String> {
         let masked = self.shown.body.masked as u64;
         (masked > 0).then(|| format::counted(masked, "value is masked", "values are masked"))
+    }
+
+    /// What happened, and what that means.
+    fn words(&self, death: &Death) -> (String, &'static str) {
+        let (what, means) = deaths::in_words(&death.reason);
+        (format::shortened(what, 60), means)
     }
 
     fn died_at(&self, death: &Death) -> Html {
