@@ -27,14 +27,16 @@ const MESSAGES: u32 = 10_000;
 const PATIENT: Duration = Duration::from_secs(300);
 
 async fn connect(server: &Server, patience: Duration) -> Arc<dyn Broker> {
-    let settings = Settings { patience, ..Settings::new(&server.url("/"), "faults") };
-    Arc::new(RabbitMqBroker::connect(settings).await.expect("the broker is there"))
+    connect_with(Settings { patience, ..Settings::new(&server.url("/"), "faults") }).await
 }
 
 /// One that waits for nothing.
 async fn hasty(server: &Server) -> Arc<dyn Broker> {
     let (patience, settling) = (Duration::from_secs(1), Duration::ZERO);
-    let settings = Settings { patience, settling, ..Settings::new(&server.url("/"), "faults") };
+    connect_with(Settings { patience, settling, ..Settings::new(&server.url("/"), "faults") }).await
+}
+
+async fn connect_with(settings: Settings) -> Arc<dyn Broker> {
     Arc::new(RabbitMqBroker::connect(settings).await.expect("the broker is there"))
 }
 

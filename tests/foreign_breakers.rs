@@ -7,9 +7,11 @@ mod process;
 
 use std::process::Command;
 
-use common::{client, eventually};
+use common::client;
 use process::{Dashboard, Process, root, tool};
 use serde_json::Value;
+
+const LIST: &str = "/api/breakers?last=15m";
 
 async fn text(dashboard: &Dashboard, path: &str) -> String {
     let answer = client().get(format!("{}{path}", dashboard.pages)).send().await.expect("the pages answer");
@@ -20,27 +22,34 @@ async fn api(dashboard: &Dashboard, path: &str) -> Value {
     serde_json::from_str(&text(dashboard, path).await).expect("JSON")
 }
 
-/// Waits until the page of the list shows the breaker in a state.
-async fn seen(dashboard: &Dashboard, process: &Process, name: &str, state: &str) -> Value {
-    let what = format!("{name} is {state}");
-    let mut last = Value::Null;
+/// Asks until the answer is as wanted, and says what it was last where it never is.
+async fn until(
+    dashboard: &Dashboard,
+    path: &str,
+    what: &str,
+    wanted: impl Fn(&Value) -> Option<Value>,
+) -> Value {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
     loop {
-        let list = api(dashboard, "/api/breakers?last=15m").await;
-        let found = list["breakers"].as_array().and_then(|all| all.iter().find(|one| one["name"] == name));
-        if let Some(one) = found {
-            if one["state"] == state {
-                return one.clone();
-            }
-            last = one.clone();
+        let answer = api(dashboard, path).await;
+        if let Some(found) = wanted(&answer) {
+            return found;
         }
-        assert!(
-            std::time::Instant::now() < deadline,
-            "not within 30 s: {what}; it is {last}\n{}",
-            process.output()
-        );
+        assert!(std::time::Instant::now() < deadline, "not within 30 s: {what}; it is {answer}");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
+}
+
+/// A breaker of the list.
+fn listed(list: &Value, name: &str) -> Option<Value> {
+    list["breakers"].as_array()?.iter().find(|one| one["name"] == name).cloned()
+}
+
+/// Waits until the page of the list shows the breaker in a state.
+async fn seen(dashboard: &Dashboard, name: &str, state: &str) -> Value {
+    let what = format!("{name} is {state}");
+    let in_state = |list: &Value| listed(list, name).filter(|one| one["state"] == state);
+    until(dashboard, LIST, &what, in_state).await
 }
 
 async fn ask(address: &str, path: &str, status: u16) {
@@ -54,21 +63,17 @@ async fn set(address: &str, path: &str) {
 }
 
 /// Breaks the service's processor, waits for its breaker to open, and mends it again.
-async fn open_and_close(dashboard: &Dashboard, process: &Process, address: &str, name: &str, known: &[&str]) {
+async fn open_and_close(dashboard: &Dashboard, address: &str, name: &str, known: &[&str]) {
     for _ in 0..4 {
         ask(address, "/charge", 200).await;
     }
-    let calm = eventually("the breaker is heard", 30, || async {
-        let list = api(dashboard, "/api/breakers?last=15m").await;
-        list["breakers"].as_array()?.iter().find(|one| one["name"] == name).cloned()
-    })
-    .await;
+    let calm = until(dashboard, LIST, "the breaker is heard", |list| listed(list, name)).await;
     assert!(calm["state"].as_str().is_some_and(|state| state.starts_with("closed")), "{calm}");
 
     set(address, "/processor/down").await;
     while client().get(format!("{address}/charge")).send().await.expect("an answer").status() != 503 {}
     ask(address, "/charge", 503).await;
-    let open = seen(dashboard, process, name, "open").await;
+    let open = seen(dashboard, name, "open").await;
     assert!(known.contains(&open["knownFrom"].as_str().unwrap_or_default()), "{open}");
     let list = text(dashboard, "/breakers?last=15m").await;
     assert!(list.contains(&format!("{name} is open in")), "the list begins with it: {list}");
@@ -78,21 +83,21 @@ async fn open_and_close(dashboard: &Dashboard, process: &Process, address: &str,
     );
 
     set(address, "/processor/up").await;
-    seen(dashboard, process, name, "half_open").await;
+    seen(dashboard, name, "half_open").await;
     // Longer than what counts as one export on a busy machine, so that it is a state of its own.
-    eventually("it is half-open for some exports", 30, || async {
-        let list = api(dashboard, "/api/breakers?last=15m").await;
-        let one = list["breakers"].as_array()?.iter().find(|one| one["name"] == name)?.clone();
-        let last = one["states"].as_array()?.last()?.clone();
+    until(dashboard, LIST, "it is half-open for some exports", |list| {
+        let one = listed(list, name)?;
+        let last = one["states"].as_array()?.last()?;
         let moment = |end: &str| last[end].as_str()?.parse::<u64>().ok();
-        (last["state"] == "half_open" && moment("to")? - moment("from")? > 3_000_000_000).then_some(())
+        let is_long = moment("to")? - moment("from")? > 3_000_000_000;
+        (last["state"] == "half_open" && is_long).then_some(one.clone())
     })
     .await;
     while client().get(format!("{address}/charge")).send().await.expect("an answer").status() != 200 {}
     for _ in 0..4 {
         ask(address, "/charge", 200).await;
     }
-    let closed = seen(dashboard, process, name, "closed").await;
+    let closed = seen(dashboard, name, "closed").await;
     let states = closed["states"].as_array().unwrap().iter().map(|one| one["state"].as_str().unwrap());
     // A busy machine may keep its exports back for so long that nothing is known of it in between.
     let states: Vec<_> = states.filter(|state| *state != "unknown").collect();
@@ -102,18 +107,13 @@ async fn open_and_close(dashboard: &Dashboard, process: &Process, address: &str,
 /// The page of the breaker tells what tripped it and what it turned away.
 async fn assert_explained(dashboard: &Dashboard, service: &str, name: &str) {
     let path = format!("service={service}&name={name}&last=15m");
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
-    let one = loop {
-        let one = api(dashboard, &format!("/api/breakers/one?{path}")).await;
-        let opened = one["transitions"].as_array().and_then(|all| all.iter().find(|one| one["to"] == "open"));
-        let explained = opened.is_some_and(|opened| opened["because"]["failedCalls"].as_u64() > Some(0));
-        let rejected = one["rejectedCalls"].as_array().is_some_and(|all| !all.is_empty());
-        if explained && rejected {
-            break one;
-        }
-        assert!(std::time::Instant::now() < deadline, "not within 30 s: causes and rejected calls: {one}");
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    };
+    let one = until(dashboard, &format!("/api/breakers/one?{path}"), "causes and rejected calls", |one| {
+        let opened = one["transitions"].as_array()?.iter().find(|one| one["to"] == "open")?;
+        let explained = opened["because"]["failedCalls"].as_u64() > Some(0);
+        let rejected = !one["rejectedCalls"].as_array()?.is_empty();
+        (explained && rejected).then(|| one.clone())
+    })
+    .await;
     let results: Vec<_> =
         one["calls"].as_array().unwrap().iter().map(|calls| calls["result"].as_str().unwrap()).collect();
     assert_eq!(results, ["succeeded", "failed", "rejected"]);
@@ -143,7 +143,7 @@ async fn opossum_in_node() {
     ]);
     let mut process = Process::start("cards", &mut command);
     let address = format!("http://127.0.0.1:{}", process.told("listening on ", 60));
-    open_and_close(&dashboard, &process, &address, "card-processor", &["counter"]).await;
+    open_and_close(&dashboard, &address, "card-processor", &["counter"]).await;
     assert_explained(&dashboard, "cards", "card-processor").await;
     assert_eq!(process.terminate(20), Some(0), "{}", process.output());
 }
@@ -173,7 +173,7 @@ async fn resilience4j_in_java() {
     ]);
     let mut process = Process::start("billing", &mut command);
     let address = format!("http://127.0.0.1:{}", process.told("listening on ", 120));
-    open_and_close(&dashboard, &process, &address, "card-processor", &["gauge"]).await;
+    open_and_close(&dashboard, &address, "card-processor", &["gauge"]).await;
     assert_explained(&dashboard, "billing", "card-processor").await;
     process.terminate(20);
 }

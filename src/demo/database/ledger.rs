@@ -3,7 +3,7 @@
 use sqlx::Row as _;
 use sqlx::sqlite::SqlitePool;
 
-use super::{REMEMBERED, failure, open};
+use super::{failure, open_with_outbox};
 use crate::comms::queue::outbox::{self, Relay, Waker};
 use crate::comms::queue::{Failure, Message, Publisher, Received, inbox};
 use crate::config::demo::ServiceSettings;
@@ -12,6 +12,17 @@ use crate::demo::shop;
 
 /// Payments beyond these are forgotten, oldest first.
 const KEPT: i64 = 20_000;
+
+const SCHEMA: &str = "\
+CREATE TABLE IF NOT EXISTS payments (
+    seq      INTEGER PRIMARY KEY AUTOINCREMENT,
+    order_id TEXT    NOT NULL UNIQUE,
+    amount   INTEGER NOT NULL,
+    currency TEXT    NOT NULL,
+    -- Why it failed; null where it was captured.
+    code     TEXT,
+    reason   TEXT
+) STRICT;";
 
 /// The payments and the outbox; cheap to clone.
 #[derive(Clone)]
@@ -26,24 +37,7 @@ impl Ledger {
     /// # Errors
     /// The database cannot be opened or written.
     pub async fn open(settings: &ServiceSettings, publisher: Publisher) -> anyhow::Result<(Self, Relay)> {
-        let pool = open(settings).await?;
-        sqlx::raw_sql(
-            "CREATE TABLE IF NOT EXISTS payments (
-                 seq      INTEGER PRIMARY KEY AUTOINCREMENT,
-                 order_id TEXT    NOT NULL UNIQUE,
-                 amount   INTEGER NOT NULL,
-                 currency TEXT    NOT NULL,
-                 -- Why it failed; null where it was captured.
-                 code     TEXT,
-                 reason   TEXT
-             ) STRICT;",
-        )
-        .execute(&pool)
-        .await?;
-        outbox::prepare(&pool).await?;
-        inbox::prepare(&pool).await?;
-        inbox::forget(&pool, REMEMBERED).await?;
-        let relay = Relay::new(pool.clone(), publisher);
+        let (pool, relay) = open_with_outbox(settings, SCHEMA, publisher).await?;
         Ok((Self { pool, relay: relay.waker() }, relay))
     }
 

@@ -16,7 +16,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions};
 
-use crate::comms::queue::Failure;
+use crate::comms::queue::outbox::{self, Relay};
+use crate::comms::queue::{Failure, Publisher, inbox};
 use crate::config::demo::ServiceSettings;
 
 /// Notes of handled messages are kept this long: longer than a message is on its way.
@@ -36,6 +37,22 @@ async fn open(settings: &ServiceSettings) -> anyhow::Result<SqlitePool> {
         anyhow::Ok(SqlitePoolOptions::new().max_connections(4).connect_with(options).await?)
     };
     connect.await.with_context(|| format!("cannot open the database {} (--shop-data)", path.display()))
+}
+
+/// Opens the database of a service that writes what it does together with the messages that tell of it, makes its tables by
+/// `schema`, and gives the relay that sends what is in the outbox.
+async fn open_with_outbox(
+    settings: &ServiceSettings,
+    schema: &'static str,
+    publisher: Publisher,
+) -> anyhow::Result<(SqlitePool, Relay)> {
+    let pool = open(settings).await?;
+    sqlx::raw_sql(schema).execute(&pool).await?;
+    outbox::prepare(&pool).await?;
+    inbox::prepare(&pool).await?;
+    inbox::forget(&pool, REMEMBERED).await?;
+    let relay = Relay::new(pool.clone(), publisher);
+    Ok((pool, relay))
 }
 
 /// A database that cannot be written now: the message may succeed later.

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use sqlx::Row as _;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 
-use super::{REMEMBERED, failure, open};
+use super::{failure, open_with_outbox};
 use crate::comms::correlation::{self, CorrelationId};
 use crate::comms::queue::outbox::{self, Relay, Waker};
 use crate::comms::queue::{Failure, Message, Publisher, Received, inbox};
@@ -16,6 +16,31 @@ use crate::demo::shop::{self, keys};
 
 /// Orders beyond these are forgotten, oldest first.
 const KEPT: i64 = 20_000;
+
+const SCHEMA: &str = "\
+CREATE TABLE IF NOT EXISTS orders (
+    seq      INTEGER PRIMARY KEY AUTOINCREMENT,
+    id       TEXT    NOT NULL UNIQUE,
+    user_id  TEXT    NOT NULL,
+    -- A JSON string: the status as the shop writes it.
+    status   TEXT    NOT NULL,
+    amount   INTEGER NOT NULL,
+    currency TEXT    NOT NULL
+) STRICT;
+-- Orders that are being cancelled, and those that were: a step is written together with the message that
+-- asks for it, so that a crash leaves neither half done nor forgotten.
+CREATE TABLE IF NOT EXISTS cancellation (
+    order_id       TEXT    NOT NULL PRIMARY KEY,
+    -- What is waited for: stock.released, or nothing any more: done.
+    step           TEXT    NOT NULL,
+    -- The payment that failed, as JSON.
+    payment        TEXT    NOT NULL,
+    -- The message that asked for the step, to be sent again where no answer comes.
+    command_id     TEXT    NOT NULL,
+    correlation_id TEXT    NOT NULL,
+    -- In milliseconds since 1970: when it was asked for last.
+    asked_ms       INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;";
 
 /// The orders and the outbox; cheap to clone.
 #[derive(Clone)]
@@ -30,38 +55,7 @@ impl OrderBook {
     /// # Errors
     /// The database cannot be opened or written.
     pub async fn open(settings: &ServiceSettings, publisher: Publisher) -> anyhow::Result<(Self, Relay)> {
-        let pool = open(settings).await?;
-        sqlx::raw_sql(
-            "CREATE TABLE IF NOT EXISTS orders (
-                 seq      INTEGER PRIMARY KEY AUTOINCREMENT,
-                 id       TEXT    NOT NULL UNIQUE,
-                 user_id  TEXT    NOT NULL,
-                 -- A JSON string: the status as the shop writes it.
-                 status   TEXT    NOT NULL,
-                 amount   INTEGER NOT NULL,
-                 currency TEXT    NOT NULL
-             ) STRICT;
-             -- Orders that are being cancelled, and those that were: a step is written together with the message that
-             -- asks for it, so that a crash leaves neither half done nor forgotten.
-             CREATE TABLE IF NOT EXISTS cancellation (
-                 order_id       TEXT    NOT NULL PRIMARY KEY,
-                 -- What is waited for: stock.released, or nothing any more: done.
-                 step           TEXT    NOT NULL,
-                 -- The payment that failed, as JSON.
-                 payment        TEXT    NOT NULL,
-                 -- The message that asked for the step, to be sent again where no answer comes.
-                 command_id     TEXT    NOT NULL,
-                 correlation_id TEXT    NOT NULL,
-                 -- In milliseconds since 1970: when it was asked for last.
-                 asked_ms       INTEGER NOT NULL
-             ) STRICT, WITHOUT ROWID;",
-        )
-        .execute(&pool)
-        .await?;
-        outbox::prepare(&pool).await?;
-        inbox::prepare(&pool).await?;
-        inbox::forget(&pool, REMEMBERED).await?;
-        let relay = Relay::new(pool.clone(), publisher);
+        let (pool, relay) = open_with_outbox(settings, SCHEMA, publisher).await?;
         Ok((Self { pool, relay: relay.waker() }, relay))
     }
 
