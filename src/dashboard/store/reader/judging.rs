@@ -111,7 +111,7 @@ impl Shared {
         let (mut maybe, mut wanted) = (Vec::new(), Vec::new());
         for id in ids {
             let (key, term) = (FilterKey::of_trace(*id), Term::trace(*id));
-            let places: Vec<&Arc<RunMeta>> = runs.iter().filter(|run| run.may_hold_key(key)).collect();
+            let places: Vec<&Arc<RunMeta>> = runs.iter().filter(|run| run.passes(key)).collect();
             if places.len() + usize::from(in_tail.contains(id)) > 1 {
                 let pages = |run: &RunMeta| run.pages_of(term).map_or(0..0, |(first, last)| first..last + 1);
                 wanted.extend(places.iter().flat_map(|run| pages(run).map(|number| (run.id, number))));

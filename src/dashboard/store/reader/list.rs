@@ -20,32 +20,21 @@ const AT_ONCE: usize = 64;
 /// Spans after which no further trace is opened with them.
 const SPANS_AT_ONCE: usize = 4096;
 
-/// How much is opened together.
-struct AtOnce {
-    traces: usize,
-}
-
-impl AtOnce {
-    /// As many traces as may be wanted still. Some may have been looked at when one before them was, and wait for their
-    /// turn.
-    fn of(search: &Search<'_>) -> Self {
-        let wanted = search.to_open().clamp(1, OPENED_AT_ONCE);
-        Self { traces: wanted.saturating_sub(search.judged.len()).max(1) }
-    }
-
-    /// The first of some traces.
-    fn take(self, entries: impl Iterator<Item = Entry>) -> Vec<Entry> {
-        let mut spans = 0;
-        let few = |entry: &Entry| {
-            let before = spans;
-            spans += entry.summary.spans as usize;
-            before < SPANS_AT_ONCE
-        };
-        entries.take(self.traces).take_while(few).collect()
-    }
-}
 /// Traces that are opened together: all of a page of 20, and the one that tells that there is another page.
 const OPENED_AT_ONCE: usize = OPEN_BLOCKS;
+
+/// The first of some traces: as many as may be wanted still. Some may have been looked at when one before them was, and wait
+/// for their turn.
+fn opened_together(entries: impl Iterator<Item = Entry>, search: &Search<'_>) -> Vec<Entry> {
+    let wanted = search.to_open().clamp(1, OPENED_AT_ONCE);
+    let mut spans = 0;
+    let few = |entry: &Entry| {
+        let before = spans;
+        spans += entry.summary.spans as usize;
+        before < SPANS_AT_ONCE
+    };
+    entries.take(wanted.saturating_sub(search.judged.len()).max(1)).take_while(few).collect()
+}
 
 /// A run whose turn comes next, and which of its entries may be wanted; `None` for all.
 struct LinedUp<'a> {
@@ -224,7 +213,7 @@ impl Shared {
     fn next_of_tail(&self, ids: &[TraceId], search: &Search<'_>) -> Vec<Entry> {
         let index = self.index.read().expect("no holder panics");
         let entries = ids.iter().filter(|id| !search.judged.contains_key(id));
-        AtOnce::of(search).take(entries.filter_map(|id| index.tail.trace(*id).cloned()))
+        opened_together(entries.filter_map(|id| index.tail.trace(*id).cloned()), search)
     }
 
     /// What is left of an entry of a run.
@@ -250,7 +239,7 @@ impl Shared {
         });
         let is_new =
             |entry: &Entry| search.would_open(entry) && !search.judged.contains_key(&entry.summary.trace_id);
-        AtOnce::of(search).take(entries.filter(is_new))
+        opened_together(entries.filter(is_new), search)
     }
 
     /// Looks at the spans of a trace whose summary does not tell whether it is wanted, and takes it if it is.

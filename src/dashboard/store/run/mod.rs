@@ -193,12 +193,7 @@ impl RunMeta {
 
     /// False where the run has nothing of the trace for certain.
     pub fn may_hold(&self, id: TraceId) -> bool {
-        self.passes(FilterKey::of(&id.0))
-    }
-
-    /// The same, for who asks many runs of one trace.
-    pub fn may_hold_key(&self, id: FilterKey) -> bool {
-        self.passes(id)
+        self.passes(FilterKey::of_trace(id))
     }
 
     /// False where nothing in the run carries the correlation ID for certain.
@@ -211,7 +206,8 @@ impl RunMeta {
         self.passes(FilterKey::of(&Term::link_to(id).0.to_le_bytes()))
     }
 
-    fn passes(&self, key: FilterKey) -> bool {
+    /// False where nothing in the run has the key for certain; for who asks many runs of one key.
+    pub fn passes(&self, key: FilterKey) -> bool {
         !self.filter.is_empty() && self.filter_bits(key).all(|bit| self.filter[bit / 8] & 1 << (bit % 8) != 0)
     }
 

@@ -82,30 +82,25 @@ impl RunMeta {
     /// Reads what [`RunMeta::encode_rest`] wrote.
     pub fn with_rest(self, data: &[u8]) -> Result<Self, StoreError> {
         let raw = decompress(data)?;
-        let is_whole = match raw.split_first() {
-            Some((version, mut rest)) if *version > 4 => self.check_columns(&mut rest).map_err(damaged)?,
-            _ => true,
-        };
-        if !is_whole {
+        let mut rest = raw.as_slice();
+        let version = take_bytes(&mut rest, 1).map_err(damaged)?[0];
+        if !(1..=VERSION).contains(&version) {
+            return Err(damaged(WireError::Tag));
+        }
+        // Version 4 had no checksum of the other columns.
+        if version > 4 && !self.check_columns(&mut rest).map_err(damaged)? {
             return Err(StoreError::Damaged("its row is not the one that was written".into()));
         }
-        self.read_rest(&raw).map_err(damaged)
+        self.read_rest(version, rest).map_err(damaged)
     }
 
-    fn read_rest(mut self, mut raw: &[u8]) -> Result<Self, WireError> {
-        let version = take_bytes(&mut raw, 1)?[0];
-        if !(1..=VERSION).contains(&version) {
-            return Err(WireError::Tag);
-        }
+    /// Reads what stands behind version and checksum.
+    fn read_rest(mut self, version: u8, mut raw: &[u8]) -> Result<Self, WireError> {
         self.pairs = match version {
             1 | 2 => PairFormat::Whole,
             3 | 4 => PairFormat::Short,
             _ => PairFormat::Checked,
         };
-        // Version 4 had no checksum of the other columns.
-        if version > 4 {
-            self.check_columns(&mut raw)?;
-        }
         self.services = (0..take_varint(&mut raw)?).map(|_| take_text(&mut raw)).collect::<Result<_, _>>()?;
         self.rollup = Rollup::take(&mut raw)?;
         self.failing = Minutes::take(&mut raw)?;
