@@ -13,6 +13,7 @@ mod keeper;
 mod open;
 mod reads;
 mod samples;
+mod seal;
 mod side;
 mod url;
 mod writes;
@@ -216,9 +217,13 @@ impl Backend for Postgres {
 
     async fn seal(&self, seal: Seal) -> Result<(), StoreError> {
         let rest = seal.run.meta.encode_rest()?;
-        let keeper = self.keeper.clone();
+        let (keeper, writers) = (self.keeper.clone(), self.writers.clone());
         let sealed = async move {
-            keeper.with(move |connection| Box::pin(writes::seal(connection, seal, rest))).await
+            keeper
+                .with(move |connection| {
+                    Box::pin(async move { seal::seal(connection, &writers, seal, rest).await })
+                })
+                .await
         };
         timed("all of it", self.finish(KEEP, sealed)).await
     }
