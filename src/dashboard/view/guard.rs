@@ -78,6 +78,10 @@ pub async fn headers(request: Request, next: Next) -> Response {
     response
 }
 
+fn is_json(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"))
+}
+
 /// The page of an error.
 #[derive(Template)]
 #[template(path = "error.html")]
@@ -92,6 +96,8 @@ pub async fn draw_errors(State(state): State<PageState>, request: Request, next:
     let mut response = next.run(request).await;
     let error = match response.extensions_mut().remove::<PageError>() {
         Some(error) => error,
+        // A program was told already, in its own words.
+        None if is_json(response.headers()) => return response,
         None => match response.status() {
             StatusCode::METHOD_NOT_ALLOWED => PageError::Method,
             StatusCode::BAD_REQUEST => PageError::bad("The address is not valid UTF-8."),
