@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | [`config`] | | settings, one file a concern; the only reader of the environment |
 //! | [`telemetry`] | `comms` | our own traces, metrics and logs; the only user of the OpenTelemetry SDK |
+//! | [`amqp`] | `amqp` | the way to a RabbitMQ, for the toolkit and the dashboard: TLS, and a screen before the client |
 //! | [`comms`] | `comms` | the toolkit: correlation, HTTP client and server, gRPC, messages, retry; its names always |
 //! | [`demo`] | `demo` | the demo shop: eight services, their load, their supervisor |
 //! | [`load`] | `load` | the load generator: made-up traces for any receiver |
@@ -16,6 +17,8 @@
 
 pub mod config;
 
+#[cfg(feature = "amqp")]
+pub mod amqp;
 pub mod comms;
 #[cfg(feature = "comms")]
 pub mod telemetry;

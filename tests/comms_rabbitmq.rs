@@ -327,3 +327,21 @@ async fn what_we_send_is_persistent_and_names_itself() {
     assert_eq!(table.inner().get(names::HEADER_CAUSATION_ID), Some(&long("earlier")));
     assert_eq!(table.inner().get(names::HEADER_VERSION), Some(&AMQPValue::LongLongInt(1)));
 }
+
+#[tokio::test]
+async fn headers_nested_thousands_deep_end_no_consumer() {
+    let host = place().await;
+    let broker = host.declared().await;
+    let mut deliveries = broker.consume("mail", 1).await.expect("consumer");
+    let deep = common::raw_amqp::deep_headers(9_000, "m-deep");
+    common::raw_amqp::publish(host.server.port(), &host.name, ("orders", "order.placed"), &deep, b"1");
+    broker.publish("orders", "order.placed", &broker_contract::message(2)).await.expect("published");
+    let got = broker_contract::next(&mut deliveries).await;
+    assert_eq!(got.message.id, "m-deep", "it is handed out as any other");
+    // The copy that waits for the retry is read too.
+    got.retry(Duration::ZERO).await.expect("retry");
+    let mut bodies =
+        [broker_contract::body(&mut deliveries).await, broker_contract::body(&mut deliveries).await];
+    bodies.sort_unstable();
+    assert_eq!(bodies, [1, 2]);
+}

@@ -17,6 +17,7 @@ use lapin::{BasicProperties, Connection, ConnectionProperties};
 use serde_json::{Value, json};
 use throughline::comms::correlation::CorrelationId;
 use throughline::comms::queue::{Broker as _, EmbeddedBroker, Message, QueueSpec};
+use throughline::dashboard::collect::address::Authorities;
 use throughline::dashboard::collect::tap::Exchange;
 use throughline::dashboard::collect::{Address, Broker, Tap};
 
@@ -96,8 +97,10 @@ async fn shop(host: &VirtualHost) {
 async fn tapping(host: &VirtualHost) -> Running {
     let api = host.server.management("").replace("http://", "http://guest:guest@");
     let server = Running::with(|settings| {
-        settings.brokers = Broker::read(&[address(format!("eu={api}"))]).expect("an address");
-        settings.taps = Tap::read(&[address(format!("eu={}", host.url()))]).expect("an address");
+        settings.brokers =
+            Broker::read(&[address(format!("eu={api}"))], &Authorities::default()).expect("an address");
+        settings.taps =
+            Tap::read(&[address(format!("eu={}", host.url()))], &Authorities::default()).expect("an address");
         settings.tap.exclude = vec!["priv*".to_owned(), "amq.*".to_owned()];
     })
     .await;
@@ -341,7 +344,8 @@ async fn a_tap_tells_of_its_loss_and_comes_back() {
     bind(&host, "orders", "work", "#", json!({})).await;
     let server = Running::with(|settings| {
         // No management interface: the exchange is named.
-        settings.taps = Tap::read(&[address(format!("eu={}", host.url()))]).expect("an address");
+        settings.taps =
+            Tap::read(&[address(format!("eu={}", host.url()))], &Authorities::default()).expect("an address");
         settings.tap.exchanges = vec!["orders".parse::<Exchange>().expect("an exchange")];
     })
     .await;
@@ -371,7 +375,7 @@ async fn the_embedded_broker_is_tapped_and_works_as_before() {
     let folder = tempfile::tempdir().expect("a folder");
     let url = format!("sqlite://{}", folder.path().join("broker.db").display());
     let server = Running::with(|settings| {
-        settings.taps = Tap::read(&[address(url.clone())]).expect("an address");
+        settings.taps = Tap::read(&[address(url.clone())], &Authorities::default()).expect("an address");
         settings.tap.exclude = vec!["private".to_owned()];
     })
     .await;

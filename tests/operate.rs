@@ -4,6 +4,8 @@
 mod common;
 #[path = "operate_support/embedded.rs"]
 mod embedded;
+#[path = "operate_support/hostile.rs"]
+mod hostile;
 #[path = "operate_support/kill.rs"]
 mod kill;
 mod process;

@@ -9,13 +9,14 @@ use common::breakers::attributes;
 use common::rabbitmq::Server;
 use common::{Running, client, eventually, otlp};
 use serde_json::{Value, json};
+use throughline::dashboard::collect::address::Authorities;
 use throughline::dashboard::collect::{Address, Broker};
 
 const S: u64 = 1_000_000_000;
 
 fn brokers(addresses: &[String]) -> Vec<Broker> {
     let addresses: Vec<Address> = addresses.iter().map(|text| text.parse().expect("any text")).collect();
-    Broker::read(&addresses).expect("addresses")
+    Broker::read(&addresses, &Authorities::default()).expect("addresses")
 }
 
 /// A server's management interface as a setting.

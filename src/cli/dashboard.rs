@@ -4,6 +4,7 @@ use std::io;
 
 use crate::comms::shutdown;
 use crate::config::dashboard::DashboardSettings;
+use crate::dashboard::collect::address::Authorities;
 use crate::dashboard::collect::{self, Broker, Tap, TapSettings};
 use crate::dashboard::operate::Brokers;
 use crate::dashboard::operate::address::Known;
@@ -47,7 +48,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 
 fn settings(args: Args) -> anyhow::Result<Settings> {
     let given = args.settings;
-    let brokers = Broker::read(&given.rabbitmq_api)?;
+    let addresses = given.rabbitmq_api.iter().chain(&given.rabbitmq_amqp).chain(&given.tap);
+    let authorities = Authorities::read(given.rabbitmq_ca, addresses)?;
+    let brokers = Broker::read(&given.rabbitmq_api, &authorities)?;
     let known: Vec<Known> = brokers
         .iter()
         .map(|broker| Known {
@@ -89,10 +92,10 @@ fn settings(args: Args) -> anyhow::Result<Settings> {
         demo: args.demo,
         scenarios_url: given.scenarios_url,
         documents: given.documents.into_iter().collect(),
-        hands: Brokers::read(&given.rabbitmq_amqp, &given.embedded_broker, &known)?,
+        hands: Brokers::read(&given.rabbitmq_amqp, &given.embedded_broker, &known, &authorities)?,
         brokers,
         ask_brokers: collect::EVERY,
-        taps: Tap::read(&given.tap)?,
+        taps: Tap::read(&given.tap, &authorities)?,
         tap: TapSettings {
             exclude: given.tap_exclude,
             exchanges: given.tap_exchange,

@@ -146,7 +146,7 @@ pub struct DashboardSettings {
     pub rabbitmq_api: Vec<Address>,
 
     /// Broker whose messages are seen and kept: [NAME=]amqp://USER:PASSWORD@HOST:5672/VHOST, or [NAME=]sqlite://FILE for
-    /// the embedded one; may be repeated. Prefer the variable where there is a password
+    /// the embedded one; amqps:// for TLS; may be repeated. Prefer the variable where there is a password
     #[arg(long, env = "THROUGHLINE_TAP", value_name = "URL", value_delimiter = ',', hide_env_values = true)]
     pub tap: Vec<Address>,
 
@@ -178,6 +178,11 @@ pub struct DashboardSettings {
         hide_env_values = true
     )]
     pub rabbitmq_amqp: Vec<Address>,
+
+    /// PEM file of the authorities that signed the brokers' certificates, for https:// in --rabbitmq-api and amqps:// in --tap
+    /// and --rabbitmq-amqp; without it, those that the system trusts
+    #[arg(long, env = "THROUGHLINE_RABBITMQ_CA", value_name = "FILE")]
+    pub rabbitmq_ca: Option<PathBuf>,
 
     /// File of the toolkit's embedded broker whose messages can be acted on: [NAME=]sqlite://FILE; the demo sets it
     #[arg(long, env = "THROUGHLINE_EMBEDDED_BROKER", value_name = "URL", value_delimiter = ',')]

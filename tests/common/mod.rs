@@ -6,6 +6,7 @@ pub mod frames;
 pub mod otlp;
 pub mod postgres;
 pub mod rabbitmq;
+pub mod raw_amqp;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

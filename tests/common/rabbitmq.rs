@@ -37,6 +37,8 @@ struct Ports {
     /// AMQP over TLS.
     amqps: u16,
     management: u16,
+    /// The management API over TLS.
+    sealed: u16,
     /// Between nodes, and where they ask for each other: ours alone, so that no other node of the machine is touched.
     distribution: u16,
     epmd: u16,
@@ -45,10 +47,10 @@ struct Ports {
 impl Ports {
     /// Free ones, all held until all are known.
     fn free() -> Self {
-        let held = [(); 5].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-        let [amqp, amqps, management, distribution, epmd] =
+        let held = [(); 6].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+        let [amqp, amqps, management, sealed, distribution, epmd] =
             held.each_ref().map(|listener| listener.local_addr().expect("it is bound").port());
-        Self { amqp, amqps, management, distribution, epmd }
+        Self { amqp, amqps, management, sealed, distribution, epmd }
     }
 }
 
@@ -128,7 +130,11 @@ impl Server {
             settings += &format!(
                 "listeners.ssl.local = 127.0.0.1:{port}\nssl_options.cacertfile = {folder}/authority.crt\n\
                  ssl_options.certfile = {folder}/server.crt\nssl_options.keyfile = {folder}/server.key\n\
-                 ssl_options.verify = verify_none\nssl_options.fail_if_no_peer_cert = false\n"
+                 ssl_options.verify = verify_none\nssl_options.fail_if_no_peer_cert = false\n\
+                 management.ssl.ip = 127.0.0.1\nmanagement.ssl.port = {}\n\
+                 management.ssl.cacertfile = {folder}/authority.crt\nmanagement.ssl.certfile = {folder}/server.crt\n\
+                 management.ssl.keyfile = {folder}/server.key\n",
+                server.ports.sealed
             );
         }
         std::fs::write(server.folder.join("rabbitmq.conf"), settings).expect("it is ours");
@@ -175,6 +181,11 @@ impl Server {
     /// Its address over TLS, by the name or number of its host.
     pub fn tls_url(&self, host: &str) -> String {
         format!("amqps://guest:guest@{host}:{}/%2F", self.ports.amqps)
+    }
+
+    /// The address of its management API over TLS.
+    pub fn tls_management(&self) -> String {
+        format!("https://guest:guest@localhost:{}", self.ports.sealed)
     }
 
     /// Starts it, again after an end of any kind, and waits until it takes connections.

@@ -28,7 +28,7 @@ pub const LAYERS: &[Layer] = &[
     // It sends figures in by the store's own door, as receivers do.
     Layer {
         room: "dashboard::collect",
-        may_use: &["dashboard::model", "dashboard::store::Ingest", "comms::names"],
+        may_use: &["dashboard::model", "dashboard::store::Ingest", "comms::names", "amqp"],
         never: &[],
     },
     // It writes down what it does by a door of the store's own.
@@ -42,6 +42,7 @@ pub const LAYERS: &[Layer] = &[
             "dashboard::store::AuditLog",
             "dashboard::store::StoreError",
             "comms::names",
+            "amqp",
         ],
         never: &[],
     },
@@ -70,10 +71,12 @@ pub const LAYERS: &[Layer] = &[
             "dashboard::model::proto",
         ],
     },
-    // The dashboard shares with the toolkit the names on the wire and nothing else.
-    Layer { room: "dashboard", may_use: &["comms::names"], never: &[] },
+    // The dashboard shares with the toolkit the names on the wire and the way to a RabbitMQ.
+    Layer { room: "dashboard", may_use: &["comms::names", "amqp"], never: &[] },
+    // It knows bytes, and neither of those who read them.
+    Layer { room: "amqp", may_use: &[], never: &[] },
     // The toolkit is built alone and by others.
-    Layer { room: "comms", may_use: &[], never: &[] },
+    Layer { room: "comms", may_use: &["amqp"], never: &[] },
     Layer { room: "telemetry", may_use: &["comms"], never: &[] },
     // The shop knows the dashboard as an address to send to.
     Layer { room: "demo", may_use: &["comms", "telemetry", "config"], never: &["config::dashboard"] },
@@ -132,6 +135,7 @@ pub const OWNED: &[Owned] = &[
     Owned {
         path: "lapin",
         rooms: &[
+            "amqp",
             "comms::queue::rabbitmq",
             "dashboard::collect::tap",
             "dashboard::operate::amqp",

@@ -7,6 +7,7 @@ use throughline::comms::correlation::CorrelationId;
 use throughline::comms::queue::message::Message;
 use throughline::comms::queue::{Broker, EmbeddedBroker, QueueSpec};
 use throughline::dashboard::collect::Address;
+use throughline::dashboard::collect::address::Authorities;
 use throughline::dashboard::operate::Brokers;
 
 use super::common::Running;
@@ -44,7 +45,10 @@ async fn dead_letters_of_the_embedded_broker_are_redriven_and_worked_on() {
         delivery.dead_letter(why).await.expect("a dead letter");
     }
     let address: Address = url.parse().expect("any text");
-    let server = Running::with(|it| it.hands = Brokers::read(&[], &[address], &[]).expect("a file")).await;
+    let server = Running::with(|it| {
+        it.hands = Brokers::read(&[], &[address], &[], &Authorities::default()).expect("a file")
+    })
+    .await;
     let at = |what: &str| format!("/api/queues/throughline/%2F/dead/{what}");
 
     let (status, looked) = post(&server, &at("peek"), json!({})).await;

@@ -12,6 +12,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use throughline::dashboard::collect;
 use throughline::dashboard::collect::Address;
+use throughline::dashboard::collect::address::Authorities;
 use throughline::dashboard::operate::Brokers;
 use throughline::dashboard::serve::Settings;
 
@@ -188,14 +189,14 @@ impl Rabbit {
 /// Ways to act on brokers, as the settings have them.
 pub fn hands(address: &str) -> Brokers {
     let address: Address = address.parse().expect("any text");
-    Brokers::read(&[address], &[], &[]).expect("an address")
+    Brokers::read(&[address], &[], &[], &Authorities::default()).expect("an address")
 }
 
 /// Lets a dashboard look at a RabbitMQ and act on it, under a name.
 pub fn settings(settings: &mut Settings, rabbit: &Rabbit, name: &str) {
     let api = rabbit.server.management("").replace("http://", &format!("{name}=http://guest:guest@"));
     let api: collect::Address = api.parse().expect("any text");
-    settings.brokers = collect::Broker::read(&[api]).expect("an address");
+    settings.brokers = collect::Broker::read(&[api], &Authorities::default()).expect("an address");
     settings.hands = hands(&format!("{name}=amqp://guest:guest@127.0.0.1:{}", rabbit.server.port()));
 }
 

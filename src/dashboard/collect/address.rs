@@ -1,8 +1,10 @@
-//! A broker in the settings: `eu-1=http://user:password@127.0.0.1:15672`.
+//! A broker in the settings: `eu-1=http://user:password@127.0.0.1:15672`, and whom to trust over TLS.
 
 use std::convert::Infallible;
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use reqwest::Url;
 
@@ -31,6 +33,59 @@ impl Address {
     }
 }
 
+impl Address {
+    /// Whether it asks for TLS.
+    fn is_sealed(&self) -> bool {
+        self.named().is_some_and(|(_, url)| url.starts_with("https://") || url.starts_with("amqps://"))
+    }
+}
+
+/// The authorities that alone are trusted by brokers' certificates; those of the system where no file is given.
+#[derive(Clone, Default, PartialEq)]
+pub struct Authorities(Option<(PathBuf, Arc<[u8]>)>);
+
+impl fmt::Debug for Authorities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Authorities").field(&self.file()).finish()
+    }
+}
+
+impl Authorities {
+    /// Reads the setting; `addresses` are all those of brokers. Where none of them asks for TLS nobody is to be trusted, and
+    /// the file is not looked at: the variable may be meant for a service beside.
+    ///
+    /// # Errors
+    /// The file is no PEM file with certificates.
+    pub fn read<'a>(
+        file: Option<PathBuf>,
+        addresses: impl IntoIterator<Item = &'a Address>,
+    ) -> Result<Self, WrongAddress> {
+        let sealed = addresses.into_iter().any(Address::is_sealed);
+        let Some(file) = file.filter(|_| sealed) else { return Ok(Self::default()) };
+        let wrong = |why: String| WrongAddress::Authorities { file: file.display().to_string(), why };
+        let pem = std::fs::read(&file).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+        match reqwest::Certificate::from_pem_bundle(&pem) {
+            Ok(all) if !all.is_empty() => Ok(Self(Some((file, pem.into())))),
+            Ok(_) => Err(wrong("holds no certificate (BEGIN CERTIFICATE)".into())),
+            Err(error) => Err(wrong(format!("is no PEM file of certificates: {error}"))),
+        }
+    }
+
+    /// The file, where one is given.
+    pub fn file(&self) -> Option<&Path> {
+        self.0.as_ref().map(|(file, _)| file.as_path())
+    }
+
+    /// For HTTP; `None` for those of the system.
+    pub(super) fn certificates(&self) -> Option<Vec<reqwest::Certificate>> {
+        // They were read once already.
+        self.0.as_ref().map(|(_, pem)| reqwest::Certificate::from_pem_bundle(pem).unwrap_or_default())
+    }
+}
+
+/// The setting of the authorities, as errors name it.
+pub const RABBITMQ_CA: &str = "--rabbitmq-ca (THROUGHLINE_RABBITMQ_CA)";
+
 /// The file of `sqlite://FILE?…`.
 pub fn file_of(url: &str) -> Option<&str> {
     url.strip_prefix("sqlite://")?.split('?').next().filter(|file| !file.is_empty())
@@ -53,6 +108,8 @@ pub enum WrongAddress {
         "--rabbitmq-api (THROUGHLINE_RABBITMQ_API) names two brokers {0:?}: write NAME=http://…, each with another name"
     )]
     Twice(String),
+    #[error("{RABBITMQ_CA} names {file}, which {why}")]
+    Authorities { file: String, why: String },
 }
 
 /// A broker that is to be asked.
@@ -62,6 +119,8 @@ pub struct Broker {
     pub name: String,
     /// With user and password.
     url: Url,
+    /// Whom to trust over TLS.
+    pub(super) authorities: Authorities,
 }
 
 impl fmt::Debug for Broker {
@@ -75,10 +134,10 @@ impl Broker {
     ///
     /// # Errors
     /// One is no address, or two brokers have one name.
-    pub fn read(addresses: &[Address]) -> Result<Vec<Self>, WrongAddress> {
+    pub fn read(addresses: &[Address], authorities: &Authorities) -> Result<Vec<Self>, WrongAddress> {
         let mut brokers: Vec<Self> = Vec::new();
         for (number, address) in (1..).zip(addresses) {
-            let broker = Self::one(address).ok_or(WrongAddress::Form(number))?;
+            let broker = Self::one(address, authorities).ok_or(WrongAddress::Form(number))?;
             if brokers.iter().any(|known| known.name == broker.name) {
                 return Err(WrongAddress::Twice(broker.name));
             }
@@ -87,7 +146,7 @@ impl Broker {
         Ok(brokers)
     }
 
-    fn one(address: &Address) -> Option<Self> {
+    fn one(address: &Address, authorities: &Authorities) -> Option<Self> {
         let (name, url) = address.named()?;
         let mut url = Url::parse(url).ok()?;
         let host = url.host_str()?.to_owned();
@@ -99,7 +158,7 @@ impl Broker {
         }
         let own = || format!("{host}:{}", url.port_or_known_default().unwrap_or(15_672));
         let name = name.map_or_else(own, str::to_owned);
-        Some(Self { name, url })
+        Some(Self { name, url, authorities: authorities.clone() })
     }
 
     /// The address without user and password.
@@ -137,7 +196,27 @@ mod tests {
 
     fn read(texts: &[&str]) -> Result<Vec<Broker>, WrongAddress> {
         let addresses: Vec<Address> = texts.iter().map(|text| text.parse().expect("any text")).collect();
-        Broker::read(&addresses)
+        Broker::read(&addresses, &Authorities::default())
+    }
+
+    #[test]
+    fn authorities_are_read_once_and_wrong_ones_are_told_with_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (none, empty) = (folder.path().join("none.pem"), folder.path().join("empty.pem"));
+        std::fs::write(&empty, "no certificate").unwrap();
+        let (sealed, plain): (Address, Address) =
+            ("https://h".parse().unwrap(), "x=amqp://h".parse().unwrap());
+        let read = |file: &Path, address: &Address| Authorities::read(Some(file.to_owned()), [address]);
+        assert_eq!(read(&none, &plain), Ok(Authorities::default()));
+        for (file, part) in [(&none, "cannot be read"), (&empty, "holds no certificate")] {
+            let told = read(file, &sealed).unwrap_err().to_string();
+            assert!(told.contains(part) && told.contains(&file.display().to_string()), "{told}");
+        }
+        let own = rcgen::generate_simple_self_signed(["h".to_owned()]).unwrap();
+        std::fs::write(&empty, own.cert.pem()).unwrap();
+        let authorities = read(&empty, &"y=amqps://h".parse().unwrap()).unwrap();
+        assert_eq!(authorities.certificates().map(|all| all.len()), Some(1));
+        assert_eq!(Authorities::read(None, [&plain]), Ok(Authorities::default()));
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub struct Clerk {
 
 impl Clerk {
     pub fn new(broker: Broker) -> Self {
-        Self { broker, client: client(), kept: Default::default(), room: Semaphore::new(AT_ONCE) }
+        Self { client: client(&broker), broker, kept: Default::default(), room: Semaphore::new(AT_ONCE) }
     }
 
     /// The broker's name in the settings.
@@ -161,6 +161,7 @@ fn binding(told: &Value) -> Bound {
 
 #[cfg(test)]
 mod tests {
+    use super::super::address::Authorities;
     use super::*;
     use serde_json::json;
 
@@ -175,7 +176,7 @@ mod tests {
     #[tokio::test]
     async fn answers_of_few_queues_are_kept() {
         let address: super::super::Address = "nobody=http://127.0.0.1:1".parse().unwrap();
-        let clerk = Clerk::new(Broker::read(&[address]).unwrap().remove(0));
+        let clerk = Clerk::new(Broker::read(&[address], &Authorities::default()).unwrap().remove(0));
         for number in 0..2 * MOST_KEPT {
             clerk.slot("/", &format!("q{number}"));
         }
@@ -198,7 +199,7 @@ mod tests {
             }
         });
         let address: super::super::Address = address.parse().unwrap();
-        let clerk = Clerk::new(Broker::read(&[address]).unwrap().remove(0));
+        let clerk = Clerk::new(Broker::read(&[address], &Authorities::default()).unwrap().remove(0));
         for _ in 0..3 {
             assert_eq!(clerk.detail("/", "q").await, Err(Refusal::TooSlow(PATIENCE)));
         }

@@ -60,7 +60,7 @@ pub struct Management {
 
 impl Management {
     pub fn new(broker: Broker) -> Self {
-        Self { broker, client: client(), bindings: Vec::new(), answers: 0 }
+        Self { client: client(&broker), broker, bindings: Vec::new(), answers: 0 }
     }
 
     /// All queues with their figures.
@@ -94,11 +94,15 @@ impl Management {
     }
 }
 
-/// A client that follows nobody and waits no longer than [`TIMEOUT`].
-pub(super) fn client() -> reqwest::Client {
+/// A client for a broker that follows nobody and waits no longer than [`TIMEOUT`].
+pub(super) fn client(broker: &Broker) -> reqwest::Client {
     // An error says that somebody else has chosen already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none());
+    let client = match broker.authorities.certificates() {
+        Some(authorities) => client.tls_certs_only(authorities),
+        None => client,
+    };
     client.no_proxy().build().unwrap_or_default()
 }
 

@@ -6,14 +6,15 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use lapin::uri::{AMQPScheme, AMQPUri};
+use lapin::uri::AMQPUri;
 use reqwest::Url;
 
 use super::Hands;
 use super::amqp::Amqp;
 use super::embedded::Embedded;
+use crate::amqp::{NoTrust, Way};
 use crate::comms::names;
-use crate::dashboard::collect::address::{Address, file_of};
+use crate::dashboard::collect::address::{Address, Authorities, RABBITMQ_CA, file_of};
 
 /// Why a setting is no address; without its text, which may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,9 +24,9 @@ pub enum WrongAddress {
     )]
     Form(usize),
     #[error(
-        "--rabbitmq-amqp (THROUGHLINE_RABBITMQ_AMQP), number {0}, asks for TLS (amqps://), which is not built in; use amqp://, over a tunnel where the way is not safe"
+        "--rabbitmq-amqp (THROUGHLINE_RABBITMQ_AMQP), number {0}, {1}; {RABBITMQ_CA} names a file of authorities"
     )]
-    Tls(usize),
+    NoTrust(usize, NoTrust),
     #[error(
         "--rabbitmq-amqp (THROUGHLINE_RABBITMQ_AMQP), number {0}, names no user, and no --rabbitmq-api of the same name does: write amqp://USER:PASSWORD@HOST:5672"
     )]
@@ -65,11 +66,16 @@ impl Brokers {
     ///
     /// # Errors
     /// One is no address, or two brokers have one name.
-    pub fn read(amqp: &[Address], embedded: &[Address], known: &[Known]) -> Result<Self, WrongAddress> {
+    pub fn read(
+        amqp: &[Address],
+        embedded: &[Address],
+        known: &[Known],
+        authorities: &Authorities,
+    ) -> Result<Self, WrongAddress> {
         let mut all: Vec<Arc<dyn Hands>> = Vec::new();
         for (number, address) in (1..).zip(amqp) {
             let known = if amqp.len() == 1 && known.len() == 1 { Only(&known[0]) } else { Of(known) };
-            all.push(Arc::new(over_amqp(number, address, known)?));
+            all.push(Arc::new(over_amqp(number, address, known, authorities)?));
         }
         for address in embedded {
             let (name, url) = address.named().ok_or(WrongAddress::File)?;
@@ -93,14 +99,16 @@ enum Candidates<'a> {
 }
 use Candidates::{Of, Only};
 
-fn over_amqp(number: usize, address: &Address, known: Candidates<'_>) -> Result<Amqp, WrongAddress> {
+fn over_amqp(
+    number: usize,
+    address: &Address,
+    known: Candidates<'_>,
+    authorities: &Authorities,
+) -> Result<Amqp, WrongAddress> {
     let (name, url) = address.named().ok_or(WrongAddress::Form(number))?;
     let read = Url::parse(url).ok().filter(|url| url.host_str().is_some_and(|host| !host.is_empty()));
     let read = read.ok_or(WrongAddress::Form(number))?;
     let mut uri: AMQPUri = url.parse().map_err(|_| WrongAddress::Form(number))?;
-    if uri.scheme == AMQPScheme::AMQPS {
-        return Err(WrongAddress::Tls(number));
-    }
     let host = uri.authority.host.clone();
     let known = match (name, known) {
         (Some(name), Only(known)) if known.name != name => None,
@@ -117,7 +125,8 @@ fn over_amqp(number: usize, address: &Address, known: Candidates<'_>) -> Result<
     let name = name.or(known.map(|known| known.name.as_str()));
     let name = name.map_or_else(|| format!("{host}:{}", uri.authority.port), str::to_owned);
     let only = (!matches!(read.path(), "" | "/")).then(|| uri.vhost.clone());
-    Ok(Amqp::new(name, uri, only))
+    let way = Way::new(uri, authorities.file()).map_err(|error| WrongAddress::NoTrust(number, error))?;
+    Ok(Amqp::new(name, way, only))
 }
 
 #[cfg(test)]
@@ -136,7 +145,8 @@ mod tests {
                 login: "monitor:cret".into(),
             })
             .collect();
-        let brokers = Brokers::read(&parse(amqp), &parse(embedded), &known)?;
+        let none = Authorities::default();
+        let brokers = Brokers::read(&parse(amqp), &parse(embedded), &known, &none)?;
         Ok(brokers.0.iter().map(|hands| hands.broker().to_owned()).collect())
     }
 
@@ -163,7 +173,6 @@ mod tests {
             ("127.0.0.1:5672", WrongAddress::Form(1)),
             ("http://guest:cret@h", WrongAddress::Form(1)),
             ("amqp://", WrongAddress::Form(1)),
-            ("amqps://guest:cret@h", WrongAddress::Tls(1)),
             ("amqp://h:5672", WrongAddress::NoUser(1)),
         ] {
             let told = read(&[wrong], &[], &[]).unwrap_err();

@@ -29,6 +29,8 @@ pub struct Letter {
     pub body: Bytes,
     /// Bytes of the whole body.
     pub size: u64,
+    /// Whether a text or a header is not as it lies in the queue, since it could do harm: no exact copy can be made.
+    pub altered: bool,
     /// Names the message as far as it can be: equal messages have equal marks.
     pub mark: String,
 }
@@ -187,6 +189,7 @@ mod tests {
     pub fn letter(headers: Value) -> Letter {
         let headers = headers.as_object().expect("an object").clone();
         Letter {
+            altered: false,
             exchange: "dlx".into(),
             routing_key: "dead".into(),
             redelivered: false,

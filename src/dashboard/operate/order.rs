@@ -310,8 +310,14 @@ impl Order {
     /// The copy of a message that the order wants.
     ///
     /// # Errors
-    /// Its headers do not say where it came from; in words.
+    /// Its headers do not say where it came from, or could be read in part only; in words.
     pub fn copy(&self, letter: &Letter, stamp: Stamp) -> Result<Copy, String> {
+        if letter.altered {
+            return Err(
+                "its headers are nested too deep, or hold texts that are no UTF-8: no copy would be like it"
+                    .into(),
+            );
+        }
         let untold = "its headers do not tell where it came from: name an exchange and a key";
         let (exchange, key) = match &self.target {
             Target::Origin => letter.origin().ok_or(untold)?,

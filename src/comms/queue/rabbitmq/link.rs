@@ -14,8 +14,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::Settings;
-use super::tls::{self, Dialler};
 use super::topology::Topology;
+use crate::amqp::{self, NoTrust, Passing, Way};
 use crate::comms::queue::broker::BrokerError;
 use crate::comms::retry::Backoff;
 
@@ -31,9 +31,7 @@ const TRIES: Backoff =
 /// Which server, and what we call ourselves there.
 #[derive(Clone)]
 pub(super) struct Target {
-    pub uri: AMQPUri,
-    /// For `amqps://`. The client is not told of it.
-    pub tls: Option<Dialler>,
+    pub way: Way,
     /// Shown in RabbitMQ's own list of connections.
     pub name: String,
 }
@@ -48,29 +46,28 @@ impl Target {
         let form = "it must be like amqp://USER:PASSWORD@HOST:5672/VHOST, with / in VHOST written as %2F";
         let parsed = settings.url.parse();
         let mut uri: AMQPUri = parsed.map_err(|error| invalid(format!("is none ({error}); {form}")))?;
-        let tls = match uri.scheme {
-            AMQPScheme::AMQPS => Some(Dialler::new(&uri.authority.host, settings.ca.as_deref())?),
-            AMQPScheme::AMQP if settings.ca.is_some() => {
-                return Err(invalid("does not ask for TLS, but a CA is given; use amqps://".to_owned()));
-            }
-            AMQPScheme::AMQP => None,
-        };
-        uri.scheme = AMQPScheme::AMQP;
+        if uri.scheme == AMQPScheme::AMQP && settings.ca.is_some() {
+            return Err(invalid("does not ask for TLS, but a CA is given; use amqps://".to_owned()));
+        }
         uri.query.heartbeat.get_or_insert(HEARTBEAT);
-        Ok(Self { uri, tls, name: settings.name.clone() })
+        let way = Way::new(uri, settings.ca.as_deref()).map_err(|error| match error {
+            NoTrust::File(why) => BrokerError::Invalid { what: "the CA (`ca`) for RabbitMQ", why },
+            other => invalid(other.to_string()),
+        })?;
+        Ok(Self { way, name: settings.name.clone() })
     }
 
     pub fn host(&self) -> &str {
-        &self.uri.authority.host
+        &self.way.uri().authority.host
     }
 
     pub fn port(&self) -> u16 {
-        self.uri.authority.port
+        self.way.uri().authority.port
     }
 
     /// The server without user and password.
     pub fn shown(&self) -> String {
-        format!("RabbitMQ at {}:{}, virtual host `{}`", self.host(), self.port(), self.uri.vhost)
+        format!("RabbitMQ at {}:{}, virtual host `{}`", self.host(), self.port(), self.way.uri().vhost)
     }
 }
 
@@ -232,23 +229,11 @@ async fn keep(
 /// One try; the reason when it fails, and whether the server answered with a no.
 async fn connect(target: &Target) -> Result<Connection, (String, bool)> {
     let properties = ConnectionProperties::default().with_connection_name(target.name.as_str().into());
-    let uri = target.uri.clone();
-    let connecting = async {
-        match &target.tls {
-            None => Connection::connect_uri(uri, properties).await,
-            Some(tls) => Connection::connect_uri_with_runtime(uri, properties, tls.runtime()).await,
-        }
-    };
+    let connecting = target.way.connect(properties, Passing::whole());
     match tokio::time::timeout(ATTEMPT, connecting).await {
         Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(error)) => Err(match error.kind() {
-            ErrorKind::ProtocolError(_) => (error.to_string(), true),
-            ErrorKind::IOError(io) => match io.get_ref().and_then(|inner| inner.downcast_ref()) {
-                Some(of_tls) => tls::told(of_tls),
-                None => (error.to_string(), false),
-            },
-            _ => (error.to_string(), false),
-        }),
+        Ok(Err(error)) => Err(amqp::told(&error, "`ca`")
+            .unwrap_or_else(|| (error.to_string(), matches!(error.kind(), ErrorKind::ProtocolError(_))))),
         Err(_) => Err((format!("no answer within {ATTEMPT:?}"), false)),
     }
 }

@@ -12,7 +12,6 @@
 //! | `mod.rs` | the [`Broker`] implementation |
 //! | `link.rs` | a connection that is made again |
 //! | `topology.rs` | what is declared, and the queues in which retries wait |
-//! | `tls.rs` | TLS, and whom to trust |
 //! | `send.rs` | sending until it is confirmed |
 //! | `shared.rs` | a channel for many messages at a time |
 //! | `deliveries.rs` | receiving |
@@ -26,7 +25,6 @@ mod refusal;
 mod send;
 mod settle;
 mod shared;
-mod tls;
 mod topology;
 mod wire;
 

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use lapin::uri::{AMQPScheme, AMQPUri};
+use lapin::uri::AMQPUri;
 
-use super::super::address::{Address, Broker, file_of};
+use super::super::address::{Address, Authorities, Broker, RABBITMQ_CA, file_of};
+use crate::amqp::{self, NoTrust};
 use crate::comms::names;
 use crate::dashboard::model::messages::Source;
 
@@ -19,10 +20,8 @@ pub enum WrongTap {
         "--tap (THROUGHLINE_TAP), number {0}, is no address: write [NAME=]amqp://USER:PASSWORD@HOST:5672/VHOST, with special characters as %XX (a virtual host / is %2F), or [NAME=]sqlite://FILE for the embedded broker"
     )]
     Form(usize),
-    #[error(
-        "--tap (THROUGHLINE_TAP), number {0}, asks for TLS (amqps://), which is not built in; use amqp://"
-    )]
-    Tls(usize),
+    #[error("--tap (THROUGHLINE_TAP), number {0}, {1}; {RABBITMQ_CA} names a file of authorities")]
+    NoTrust(usize, NoTrust),
     #[error("--tap (THROUGHLINE_TAP) names two taps {0:?}: write NAME=amqp://…, each with another name")]
     Twice(String),
 }
@@ -30,7 +29,7 @@ pub enum WrongTap {
 /// How a broker is reached.
 #[derive(Clone)]
 pub enum Way {
-    RabbitMq(Box<AMQPUri>),
+    RabbitMq(Box<amqp::Way>),
     /// The embedded broker's file, as a URL.
     Embedded(String),
 }
@@ -54,10 +53,10 @@ impl Tap {
     ///
     /// # Errors
     /// One is no address, or two taps have one name.
-    pub fn read(addresses: &[Address]) -> Result<Vec<Self>, WrongTap> {
+    pub fn read(addresses: &[Address], authorities: &Authorities) -> Result<Vec<Self>, WrongTap> {
         let mut taps: Vec<Self> = Vec::new();
         for (number, address) in (1..).zip(addresses) {
-            let tap = Self::one(address, number)?;
+            let tap = Self::one(address, number, authorities)?;
             let same = |known: &Self| {
                 let (a, b) = (known.source(), tap.source());
                 a.broker == b.broker && a.virtual_host == b.virtual_host
@@ -70,30 +69,29 @@ impl Tap {
         Ok(taps)
     }
 
-    fn one(address: &Address, number: usize) -> Result<Self, WrongTap> {
+    fn one(address: &Address, number: usize, authorities: &Authorities) -> Result<Self, WrongTap> {
         let (name, url) = address.named().ok_or(WrongTap::Form(number))?;
         if file_of(url).is_some() {
             let name = name.unwrap_or(names::SYSTEM_THROUGHLINE).to_owned();
             return Ok(Self { name, way: Way::Embedded(url.to_owned()) });
         }
         let mut uri = AMQPUri::from_str(url).map_err(|_| WrongTap::Form(number))?;
-        if uri.scheme == AMQPScheme::AMQPS {
-            return Err(WrongTap::Tls(number));
-        }
         uri.query.heartbeat.get_or_insert(HEARTBEAT);
         let own = || format!("{}:{}", uri.authority.host, uri.authority.port);
         let name = name.map_or_else(own, str::to_owned);
-        Ok(Self { name, way: Way::RabbitMq(Box::new(uri)) })
+        let way =
+            amqp::Way::new(uri, authorities.file()).map_err(|error| WrongTap::NoTrust(number, error))?;
+        Ok(Self { name, way: Way::RabbitMq(Box::new(way)) })
     }
 
     /// What it is, without user and password.
     pub fn source(&self) -> Source {
         match &self.way {
-            Way::RabbitMq(uri) => Source {
+            Way::RabbitMq(way) => Source {
                 broker: self.name.clone(),
                 system: names::SYSTEM_RABBITMQ.to_owned(),
-                server: format!("{}:{}", uri.authority.host, uri.authority.port),
-                virtual_host: uri.vhost.clone(),
+                server: format!("{}:{}", way.uri().authority.host, way.uri().authority.port),
+                virtual_host: way.uri().vhost.clone(),
             },
             Way::Embedded(url) => Source {
                 broker: self.name.clone(),
@@ -106,9 +104,9 @@ impl Tap {
 
     /// The management interface of the same broker: of the same name, or else on the same host.
     pub(super) fn api<'a>(&self, apis: &'a [Broker]) -> Option<&'a Broker> {
-        let Way::RabbitMq(uri) = &self.way else { return None };
+        let Way::RabbitMq(way) = &self.way else { return None };
         let named = apis.iter().find(|api| api.name == self.name);
-        named.or_else(|| apis.iter().find(|api| api.host() == uri.authority.host))
+        named.or_else(|| apis.iter().find(|api| api.host() == way.uri().authority.host))
     }
 
     /// Whether its session sees by itself that it is to end, and tidies up.
@@ -148,7 +146,7 @@ mod tests {
 
     fn read(texts: &[&str]) -> Result<Vec<Tap>, WrongTap> {
         let addresses: Vec<Address> = texts.iter().map(|text| text.parse().expect("any text")).collect();
-        Tap::read(&addresses)
+        Tap::read(&addresses, &Authorities::default())
     }
 
     #[test]
@@ -176,7 +174,6 @@ mod tests {
             assert_eq!(error, WrongTap::Form(2), "{wrong}");
             assert!(!error.to_string().contains("cret@"));
         }
-        assert_eq!(read(&["amqps://a:b@h"]).unwrap_err(), WrongTap::Tls(1));
         assert_eq!(read(&["a=amqp://h", "a=amqp://i"]).unwrap_err(), WrongTap::Twice("a".into()));
         assert!(read(&["a=amqp://h/x", "a=amqp://h/y"]).is_ok(), "two virtual hosts of one broker");
         assert_eq!("o=k".parse(), Ok(Exchange { name: "o".into(), key: Some("k".into()) }));

@@ -1,7 +1,7 @@
 //! Taps: they see the messages that are published to a broker's exchanges, and keep them in the store.
 //!
 //! * [`address`]: a tap in the settings; [`sink`]: the bounded way into the store.
-//! * [`rabbitmq`]: a queue of our own on RabbitMQ, behind the [`screen`], as [`wire`] reads it; [`exchanges`]: what it is bound to, and which
+//! * [`rabbitmq`]: a queue of our own on RabbitMQ, behind the screen of [`crate::amqp`], as [`wire`] reads it; [`exchanges`]: what it is bound to, and which
 //!   queues get a message too.
 //! * [`embedded`]: the same on the embedded broker's file.
 //!
@@ -15,7 +15,6 @@ pub mod address;
 mod embedded;
 mod exchanges;
 mod rabbitmq;
-mod screen;
 mod sink;
 mod wire;
 
@@ -104,9 +103,9 @@ async fn listen(
     loop {
         let listening = async {
             match &tap.way {
-                Way::RabbitMq(uri) => {
+                Way::RabbitMq(way) => {
                     let api = tap.api(apis);
-                    rabbitmq::session(uri, settings, api, &sink, teller).await
+                    rabbitmq::session(way, settings, api, &sink, teller).await
                 }
                 Way::Embedded(url) => embedded::session(url, settings, &sink, teller, &mut dead, stop).await,
             }

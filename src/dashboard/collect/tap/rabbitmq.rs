@@ -1,7 +1,7 @@
 //! A tap on RabbitMQ: an exclusive queue of our own that is bound to every exchange it may listen to.
 //!
 //! The queue goes with the connection, holds so many messages and bytes at most and drops its oldest. What was delivered is
-//! acknowledged in groups. What comes from the broker passes the [`super::screen`] first.
+//! acknowledged in groups. What comes from the broker passes the screen of [`crate::amqp`] first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -16,10 +16,11 @@ use lapin::uri::AMQPUri;
 use lapin::{Channel, Connection, ConnectionProperties};
 
 use super::exchanges::{Plan, Routes};
-use super::screen::{Relay, Sizes};
 use super::sink::Sink;
 use super::{QUEUE, TICK, TapSettings, Teller, WAITING, wire};
+use crate::amqp::{self, Passing, Way};
 use crate::dashboard::collect::Broker;
+use crate::dashboard::collect::address::RABBITMQ_CA;
 use crate::dashboard::model::now;
 
 /// How long one try to connect may take.
@@ -30,42 +31,18 @@ const WAITING_BYTES: i64 = 64 << 20;
 const PREFETCH: u16 = 256;
 /// Messages that are acknowledged together.
 const ACK: u16 = 64;
-/// After the broker has ended the connection, why is told within this time.
-const LAST_WORDS: Duration = Duration::from_secs(1);
 /// After so many ticks the broker is asked for exchanges again.
 const LOOK_EVERY: u32 = 15;
 
 /// Listens until the connection is lost, and says why.
 pub async fn session(
-    uri: &AMQPUri,
+    way: &Way,
     settings: &TapSettings,
     api: Option<&Broker>,
     sink: &Sink,
     teller: &mut Teller,
 ) -> String {
-    let (host, port) = (&uri.authority.host, uri.authority.port);
-    let sizes = Sizes::default();
-    let opening = async {
-        let relay = Relay::open(host, port, sink.body, sizes.clone()).await?;
-        let near = relay.port()?;
-        Ok::<_, std::io::Error>((relay, near))
-    };
-    let (relay, near) = match tokio::time::timeout(ATTEMPT, opening).await {
-        Ok(Ok(open)) => open,
-        Ok(Err(error)) => return error.to_string(),
-        Err(_) => return no_answer(),
-    };
-    let mut by_relay = uri.clone();
-    (by_relay.authority.host, by_relay.authority.port) = ("127.0.0.1".to_owned(), near);
-    let listening = listen(&by_relay, settings, api, sink, teller, &sizes);
-    tokio::pin!(listening);
-    let ended = tokio::select! {
-        ended = &mut listening => ended,
-        relayed = relay.run() => match tokio::time::timeout(LAST_WORDS, &mut listening).await {
-            Ok(ended) => ended,
-            Err(_) => Err(relayed.err().map_or_else(|| "the broker closed the connection".to_owned(), |why| why.to_string())),
-        },
-    };
+    let ended = listen(way, settings, api, sink, teller).await;
     ended.err().unwrap_or_else(|| "the broker ended the subscription".to_owned())
 }
 
@@ -78,19 +55,20 @@ fn short(text: &str) -> ShortString {
 }
 
 fn said(error: lapin::Error) -> String {
-    error.to_string()
+    amqp::told(&error, RABBITMQ_CA).map_or_else(|| error.to_string(), |(told, _)| told)
 }
 
 async fn listen(
-    uri: &AMQPUri,
+    way: &Way,
     settings: &TapSettings,
     api: Option<&Broker>,
     sink: &Sink,
     teller: &mut Teller,
-    sizes: &Sizes,
 ) -> Result<(), String> {
+    let uri = way.uri();
     let properties = ConnectionProperties::default().with_connection_name(QUEUE.into());
-    let connecting = Connection::connect_uri(uri.clone(), properties);
+    let passing = Passing::told(sink.body as u64);
+    let connecting = way.connect(properties, passing.clone());
     let connection =
         tokio::time::timeout(ATTEMPT, connecting).await.map_err(|_| no_answer())?.map_err(said)?;
     let channel = connection.create_channel().await.map_err(said)?;
@@ -116,7 +94,7 @@ async fn listen(
                 last_tag = delivery.delivery_tag;
                 since_ack += 1;
                 let mut message = wire::read(delivery, &teller.status.source, now(), sink.body);
-                message.size = sizes.next().unwrap_or(message.size);
+                message.size = passing.next().map_or(message.size, |passed| passed.size);
                 message.queues = bound.routes.of(&message.exchange, &message.routing_key);
                 sink.take(message);
                 if since_ack >= ACK {

@@ -5,11 +5,12 @@ use std::time::Duration;
 use lapin::options::QueueDeclareOptions;
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use lapin::types::FieldTable;
-use lapin::uri::AMQPUri;
 use lapin::{Channel, Connection, ConnectionProperties, Error, ErrorKind};
 
 use super::super::Trouble;
 use super::wire::short;
+use crate::amqp::{self, Passing, Way};
+use crate::dashboard::collect::address::RABBITMQ_CA;
 
 /// How long a connection may take: a broker that hangs takes it and says nothing.
 const ATTEMPT: Duration = Duration::from_secs(5);
@@ -27,16 +28,23 @@ pub(super) enum Asked<'a> {
     Nothing,
 }
 
-/// Connects to a virtual host.
-pub(super) async fn connect(name: &str, uri: &AMQPUri, virtual_host: &str) -> Result<Connection, Trouble> {
-    let mut uri = uri.clone();
-    uri.vhost = virtual_host.to_owned();
-    uri.query.heartbeat.get_or_insert(HEARTBEAT);
-    let (host, port) = (uri.authority.host.clone(), uri.authority.port);
-    let user = uri.authority.userinfo.username.clone();
+/// Connects to a virtual host; `passing` is told of each message that is taken.
+pub(super) async fn connect(
+    name: &str,
+    way: &Way,
+    virtual_host: &str,
+    passing: &Passing,
+) -> Result<Connection, Trouble> {
+    let way = way.with(|uri| {
+        uri.vhost = virtual_host.to_owned();
+        uri.query.heartbeat.get_or_insert(HEARTBEAT);
+    });
+    let (host, port) = (&way.uri().authority.host, way.uri().authority.port);
+    let user = &way.uri().authority.userinfo.username;
     let whom = format!("RabbitMQ “{name}” at {host}:{port} (--rabbitmq-amqp)");
     let properties = ConnectionProperties::default().with_connection_name(NAME.into());
-    let error = match tokio::time::timeout(ATTEMPT, Connection::connect_uri(uri, properties)).await {
+    let connecting = way.connect(properties, passing.clone());
+    let error = match tokio::time::timeout(ATTEMPT, connecting).await {
         Ok(Ok(connection)) => return Ok(connection),
         Ok(Err(error)) => error,
         Err(_) => return Err(Trouble::Away(format!("{whom} did not answer within 5 s"))),
@@ -54,7 +62,10 @@ pub(super) async fn connect(name: &str, uri: &AMQPUri, virtual_host: &str) -> Re
             ),
             _ => format!("{whom} refuses: {}", told.get_message()),
         },
-        _ => format!("{whom} cannot be reached: {error}"),
+        _ => match amqp::told(&error, RABBITMQ_CA) {
+            Some((told, _)) => format!("{whom}: {told}"),
+            None => format!("{whom} cannot be reached: {error}"),
+        },
     }))
 }
 

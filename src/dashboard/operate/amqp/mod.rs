@@ -17,12 +17,12 @@ use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicQosOptions, QueuePurgeOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::uri::AMQPUri;
 use lapin::{Channel, Connection};
 
 use super::letter::Letter;
 use super::order::{Copy, Nature};
 use super::{Hands, Look, Moved, Place, Source, Trouble};
+use crate::amqp::{Passing, Way};
 use connect::Asked;
 use publish::Publisher;
 use source::Taking;
@@ -37,24 +37,27 @@ const SILENCE: Duration = Duration::from_secs(2);
 /// A RabbitMQ.
 pub struct Amqp {
     name: String,
-    uri: AMQPUri,
+    way: Way,
     /// The one virtual host that the settings name; any where they name none.
     only: Option<String>,
 }
 
 impl Amqp {
-    pub(super) fn new(name: String, uri: AMQPUri, only: Option<String>) -> Self {
-        Self { name, uri, only }
+    pub(super) fn new(name: String, way: Way, only: Option<String>) -> Self {
+        Self { name, way, only }
     }
 
-    async fn connect(&self, place: &Place) -> Result<Connection, Trouble> {
+    /// A connection, and what is told of the messages that come over it: bodies come whole.
+    async fn connect(&self, place: &Place) -> Result<(Connection, Passing), Trouble> {
         if let Some(only) = self.only.as_ref().filter(|only| **only != place.virtual_host) {
             return Err(Trouble::NoHands(format!(
                 "--rabbitmq-amqp of “{}” is for the virtual host “{only}” alone; leave it out there to act on all",
                 self.name
             )));
         }
-        connect::connect(&self.name, &self.uri, &place.virtual_host).await
+        let passing = Passing::told(u64::MAX);
+        let connection = connect::connect(&self.name, &self.way, &place.virtual_host, &passing).await?;
+        Ok((connection, passing))
     }
 }
 
@@ -66,15 +69,15 @@ impl Hands for Amqp {
 
     async fn peek(&self, place: &Place, nature: &Nature, look: &Look) -> Result<Vec<Letter>, Trouble> {
         may_look(nature, look)?;
-        let connection = self.connect(place).await?;
+        let (connection, passing) = self.connect(place).await?;
         let channel = connect::channel(&connection).await?;
         let ready = connect::ready(&channel, &place.queue).await?;
         let letters = if nature.is("stream") {
-            read_stream(&channel, place, look).await
+            read_stream(&channel, place, look, &passing).await
         } else {
             // No more than there are: what is put to the end as a copy is not to be met again.
             let count = look.count.min(usize::try_from(ready).unwrap_or(usize::MAX));
-            get_and_give_back(&connection, &channel, place, nature, count).await
+            get_and_give_back(&connection, &channel, (place, nature), count, &passing).await
         };
         connect::close(connection).await;
         letters
@@ -86,12 +89,12 @@ impl Hands for Amqp {
                 "a stream keeps its messages until they are old, so none can be taken out; publish copies instead".into(),
             ));
         }
-        let connection = self.connect(place).await?;
-        Ok(Box::new(Taking::open(connection, place, nature).await?))
+        let (connection, passing) = self.connect(place).await?;
+        Ok(Box::new(Taking::open(connection, passing, place, nature).await?))
     }
 
     async fn publish(&self, place: &Place, letter: &Letter, copy: &Copy) -> Result<(), Trouble> {
-        let connection = self.connect(place).await?;
+        let (connection, _) = self.connect(place).await?;
         let mut publisher = Publisher::open(&connection).await?;
         let sent = match publisher.exists(&connection, &copy.exchange).await {
             Ok(()) => {
@@ -111,7 +114,7 @@ impl Hands for Amqp {
     }
 
     async fn purge(&self, place: &Place) -> Result<u64, Trouble> {
-        let connection = self.connect(place).await?;
+        let (connection, _) = self.connect(place).await?;
         let channel = connect::channel(&connection).await?;
         connect::ready(&channel, &place.queue).await?;
         let purged = channel.queue_purge(wire::short(&place.queue), QueuePurgeOptions::default()).await;
@@ -145,9 +148,9 @@ fn may_look(nature: &Nature, look: &Look) -> Result<(), Trouble> {
 async fn get_and_give_back(
     connection: &Connection,
     channel: &Channel,
-    place: &Place,
-    nature: &Nature,
+    (place, nature): (&Place, &Nature),
     count: usize,
+    passing: &Passing,
 ) -> Result<Vec<Letter>, Trouble> {
     let (mut letters, mut tags, mut moved) = (Vec::new(), Vec::new(), 0);
     let lost = |error: lapin::Error| connect::trouble(&error, Asked::Queue(&place.queue));
@@ -156,9 +159,10 @@ async fn get_and_give_back(
             channel.basic_get(wire::short(&place.queue), BasicGetOptions::default()).await.map_err(lost)?;
         let Some(got) = got else { break };
         let mut delivery: Delivery = got.delivery;
-        let (tag, letter) = (delivery.delivery_tag, wire::letter(&mut delivery));
+        let (tag, letter) = (delivery.delivery_tag, wire::letter(&mut delivery, passing));
         moved += letter.size;
-        if letter.returned() >= nature.last_return() {
+        // No copy is like one that was altered on its way: it goes back, as it would have to at the latest now.
+        if letter.returned() >= nature.last_return() && !letter.altered {
             // Given back once more it could be gone: a copy takes its place.
             save(connection, place, &delivery, &letter).await?;
             channel.basic_ack(tag, BasicAckOptions::default()).await.map_err(lost)?;
@@ -192,7 +196,12 @@ async fn save(
 }
 
 /// Reads a stream from an offset on; nothing is taken out of it.
-async fn read_stream(channel: &Channel, place: &Place, look: &Look) -> Result<Vec<Letter>, Trouble> {
+async fn read_stream(
+    channel: &Channel,
+    place: &Place,
+    look: &Look,
+    passing: &Passing,
+) -> Result<Vec<Letter>, Trouble> {
     let lost = |error: lapin::Error| connect::trouble(&error, Asked::Queue(&place.queue));
     let offset = match look.offset.as_str() {
         word @ ("first" | "last" | "next") => AMQPValue::LongString(word.into()),
@@ -213,7 +222,7 @@ async fn read_stream(channel: &Channel, place: &Place, look: &Look) -> Result<Ve
         match tokio::time::timeout(SILENCE, consumer.next()).await {
             Err(_) | Ok(None) => break,
             Ok(Some(delivery)) => {
-                let letter = wire::letter(&mut delivery.map_err(lost)?);
+                let letter = wire::letter(&mut delivery.map_err(lost)?, passing);
                 moved += letter.size;
                 letters.push(letter.cut(PREVIEW));
             }

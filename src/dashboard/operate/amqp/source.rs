@@ -16,6 +16,7 @@ use super::super::{Move, Moved, Place, Source, Taken, Trouble};
 use super::connect::{self, Asked};
 use super::publish::Publisher;
 use super::wire;
+use crate::amqp::Passing;
 
 /// Messages that may be on their way to us: the first, before it is known how large they are, and ever.
 const FIRST: u16 = 16;
@@ -32,11 +33,14 @@ const GATHER: std::time::Duration = std::time::Duration::from_millis(5);
 struct Original {
     properties: BasicProperties,
     body: Bytes,
+    /// Whether it is not quite what lies in the queue.
+    altered: bool,
 }
 
 /// A queue that is being taken from.
 pub(super) struct Taking {
     connection: Connection,
+    passing: Passing,
     channel: Channel,
     publisher: Publisher,
     queue: String,
@@ -59,12 +63,18 @@ pub(super) struct Taking {
 }
 
 impl Taking {
-    pub async fn open(connection: Connection, place: &Place, nature: &Nature) -> Result<Self, Trouble> {
+    pub async fn open(
+        connection: Connection,
+        passing: Passing,
+        place: &Place,
+        nature: &Nature,
+    ) -> Result<Self, Trouble> {
         let channel = connect::channel(&connection).await?;
         let ready = connect::ready(&channel, &place.queue).await?;
         let publisher = Publisher::open(&connection).await?;
         Ok(Self {
             connection,
+            passing,
             channel,
             publisher,
             queue: place.queue.clone(),
@@ -161,7 +171,7 @@ impl Taking {
         let mut left: Vec<(u64, Original)> = self.open.drain().collect();
         left.sort_unstable_by_key(|(tag, _)| *tag);
         for (tag, original) in left {
-            if wire::returned(&original.properties) >= self.last_return {
+            if wire::returned(&original.properties) >= self.last_return && !original.altered {
                 self.save(tag, &original).await?;
             } else {
                 self.aside.push(tag);
@@ -189,11 +199,12 @@ impl Source for Taking {
             let patience = if taken.is_empty() { COMES } else { GATHER };
             let Some(mut delivery) = self.receive(patience).await? else { break };
             self.left -= 1;
-            let letter = wire::letter(&mut delivery);
+            let letter = wire::letter(&mut delivery, &self.passing);
             bytes += letter.size;
             largest = largest.max(letter.size.max(1));
             let token = delivery.delivery_tag;
-            self.open.insert(token, Original { properties: delivery.properties, body: letter.body.clone() });
+            let (properties, body) = (delivery.properties, letter.body.clone());
+            self.open.insert(token, Original { properties, body, altered: letter.altered });
             taken.push(Taken { token, letter });
         }
         self.largest = if largest > 0 { largest } else { self.largest };

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::super::letter::{Letter, OF_THE_QUEUE};
 use super::super::order::{Copy, MAX_NAME};
+use crate::amqp::Passing;
 
 /// Tables and lists in headers are read to this depth.
 const DEPTH: usize = 12;
@@ -28,8 +29,8 @@ pub(super) fn requeue() -> BasicNackOptions {
     BasicNackOptions { requeue: true, ..Default::default() }
 }
 
-/// Reads what was taken, and takes its body.
-pub(super) fn letter(delivery: &mut Delivery) -> Letter {
+/// Reads what was taken, and takes its body. To be called for each delivery of a connection in turn.
+pub(super) fn letter(delivery: &mut Delivery, passing: &Passing) -> Letter {
     let body = Bytes::from(std::mem::take(&mut delivery.data));
     let of = &delivery.properties;
     let text = |value: &Option<ShortString>| value.as_ref().map(|text| text.as_str().to_owned());
@@ -57,6 +58,7 @@ pub(super) fn letter(delivery: &mut Delivery) -> Letter {
         headers: headers.map(|(name, value)| (name.as_str().to_owned(), json_of(value, 0))).collect(),
         size: body.len() as u64,
         body,
+        altered: passing.next().is_some_and(|passed| passed.altered),
         mark: String::new(),
     }
     .marked()

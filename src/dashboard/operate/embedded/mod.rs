@@ -187,6 +187,7 @@ fn letter(row: &SqliteRow) -> Result<Letter, Trouble> {
     properties.extend(cause.map(|cause| ("causation_id", cause)));
     let size = body.len() as u64;
     let letter = Letter {
+        altered: false,
         exchange: text("exchange")?,
         routing_key: text("routing_key")?,
         redelivered: deliveries > 0,

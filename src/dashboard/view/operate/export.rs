@@ -128,6 +128,7 @@ fn of_letter(letter: &Letter, reveal: bool, schemas: &Schemas) -> Value {
         "diedIn": letter.died_in(),
         "reason": letter.reason(),
         "bytes": letter.size,
+        "altered": letter.altered,
         "bodyCut": !letter.is_whole(),
         "body": body.text,
         "bodyBase64": body.text.is_none().then(|| STANDARD.encode(&letter.body)),
