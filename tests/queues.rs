@@ -2,6 +2,7 @@
 #![cfg(all(unix, feature = "dashboard"))]
 
 mod common;
+mod rates_support;
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use common::{Running, client, eventually, otlp};
 use serde_json::{Value, json};
 use throughline::dashboard::collect::address::Authorities;
 use throughline::dashboard::collect::{Address, Broker};
+use throughline::dashboard::operate::Brokers;
 
 const S: u64 = 1_000_000_000;
 
@@ -188,6 +190,59 @@ async fn a_rabbitmq_is_watched_by_a_user_that_may_only_look_through_its_end_and_
     assert!(list["brokers"][0]["reached"].is_string());
     rabbit.start().await;
     until(&server, "it is heard again", |list| !failing(list)).await;
+}
+
+/// A consumer's span over RabbitMQ.
+async fn taken_from(server: &Running, destination: &str) {
+    let span = otlp::span(1, 1, "process", 500)
+        .with("messaging.system", "rabbitmq")
+        .with("messaging.destination.name", destination);
+    let body = otlp::request("mailer", &[rates_support::of_kind(rates_support::CONSUMER, span)]);
+    let request = client().post(server.otlp("/v1/traces")).header("content-type", "application/x-protobuf");
+    assert_eq!(request.body(body).send().await.expect("an answer").status(), 200);
+}
+
+#[tokio::test]
+async fn a_rabbitmq_without_a_management_interface_is_asked_over_amqp() {
+    let rabbit = Server::own().await;
+    observer(&rabbit).await;
+    for (name, messages) in [("work", 3), ("mail", 1), ("unheard", 1)] {
+        declare(&rabbit, name, json!({})).await;
+        publish(&rabbit, name, messages).await;
+    }
+    let addresses = [("bare", "look"), ("wrong", "secretguess")].map(|(name, password)| {
+        let url = rabbit.url("/").replace("guest:guest", &format!("observer:{password}"));
+        format!("{name}={url}").parse::<Address>().expect("any text")
+    });
+    let hands = Brokers::read(&addresses, &[], &[], &Authorities::default()).expect("addresses");
+    let queues = ["work", "later"].map(str::to_owned).to_vec();
+    let server = Running::with(|it| (it.hands, it.passive_queues) = (hands, queues)).await;
+    taken_from(&server, "orders:placed:mail").await;
+
+    let known = |list: &Value, name: &str, ready: f64| {
+        queue(list, "bare", name).is_some_and(|one| one["ready"] == ready && one["consumers"] == 0.0)
+    };
+    let list = until(&server, "its depths are known, of those named by spans too", |list| {
+        known(list, "work", 3.0) && known(list, "mail", 1.0)
+    })
+    .await;
+    let work = queue(&list, "bare", "work").expect("it is there");
+    assert_eq!((&work["verdict"], &work["unacknowledged"]), (&json!("no_consumer"), &Value::Null));
+    let later = queue(&list, "bare", "later").expect("it is named in the settings");
+    assert_eq!((&later["ready"], &later["facts"]["state"]), (&Value::Null, &json!("not there")));
+    assert!(queue(&list, "bare", "unheard").is_none(), "nobody named it");
+    let failing = |list: &Value, name: &str| {
+        let all = list["brokers"].as_array().expect("a list").clone();
+        all.iter().find(|one| one["name"] == name).expect("it is asked")["failing"].clone()
+    };
+    let why = failing(&list, "wrong")["why"].to_string();
+    assert!(why.contains("refuses the login of “observer”") && !why.contains("guess"), "{why}");
+
+    rabbit.kill();
+    let list = until(&server, "its end is told", |list| failing(list, "bare").is_object()).await;
+    assert!(known(&list, "work", 3.0), "its last figures stay");
+    rabbit.start().await;
+    until(&server, "it is heard again", |list| failing(list, "bare").is_null()).await;
 }
 
 /// A request as the Collector's receiver sends it: each queue is a resource of its own, with no service.

@@ -24,6 +24,7 @@ use async_rs::traits::Reactor;
 use async_rs::util::RuntimeParts;
 use async_rs::{Runtime, Tokio};
 use futures_util::Stream;
+use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Connection, ConnectionProperties, ErrorKind};
 use tokio::net::TcpStream;
@@ -105,6 +106,26 @@ pub fn told(error: &lapin::Error, setting: &str) -> Option<(String, bool)> {
             Some(trust::told(io.get_ref().and_then(|inner| inner.downcast_ref())?, setting))
         }
         _ => None,
+    }
+}
+
+/// Why there is no connection, as what the broker does: “refuses the login of …”. `setting` names that of the authorities.
+pub fn why_not(error: &lapin::Error, uri: &AMQPUri, setting: &str) -> String {
+    let (user, host) = (&uri.authority.userinfo.username, &uri.vhost);
+    if let ErrorKind::ProtocolError(why) = error.kind() {
+        return match why.kind() {
+            AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => {
+                format!("refuses the login of “{user}”: the password is wrong, or the user is not there")
+            }
+            AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => format!(
+                "does not let “{user}” into virtual host “{host}”: it is not there, or the user has no permissions in it"
+            ),
+            _ => format!("refuses: {}", why.get_message()),
+        };
+    }
+    match told(error, setting) {
+        Some((told, _)) => format!("cannot be reached: {told}"),
+        None => format!("cannot be reached: {error}"),
     }
 }
 

@@ -95,6 +95,7 @@ fn settings(args: Args) -> anyhow::Result<Settings> {
         hands: Brokers::read(&given.rabbitmq_amqp, &given.embedded_broker, &known, &authorities)?,
         brokers,
         ask_brokers: collect::EVERY,
+        passive_queues: given.rabbitmq_queue,
         taps: Tap::read(&given.tap, &authorities)?,
         tap: TapSettings {
             exclude: given.tap_exclude,

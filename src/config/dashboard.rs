@@ -179,6 +179,11 @@ pub struct DashboardSettings {
     )]
     pub rabbitmq_amqp: Vec<Address>,
 
+    /// Queue whose depth is asked over AMQP, by a passive declare, of the brokers of --rabbitmq-amqp that have no --rabbitmq-api;
+    /// may be repeated. Queues that spans tell of are asked for without being named
+    #[arg(long, env = "THROUGHLINE_RABBITMQ_QUEUE", value_name = "QUEUE", value_delimiter = ',', value_parser = queue)]
+    pub rabbitmq_queue: Vec<String>,
+
     /// PEM file of the authorities that signed the brokers' certificates, for https:// in --rabbitmq-api and amqps:// in --tap
     /// and --rabbitmq-amqp; without it, those that the system trusts
     #[arg(long, env = "THROUGHLINE_RABBITMQ_CA", value_name = "FILE")]
@@ -276,6 +281,15 @@ fn body_size(text: &str) -> Result<u64, String> {
     match size(text)? {
         bytes @ 0..=1_048_576 => Ok(bytes),
         _ => Err("choose at most 1MiB".into()),
+    }
+}
+
+/// A queue's name: AMQP has 255 bytes for it.
+fn queue(text: &str) -> Result<String, String> {
+    let name = text.trim();
+    match name.len() {
+        1..=255 => Ok(name.to_owned()),
+        _ => Err("a queue's name has 1 to 255 bytes".into()),
     }
 }
 

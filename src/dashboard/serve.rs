@@ -17,20 +17,23 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::door::Door;
+use super::collect::passive::Passive;
 use super::collect::tap::{self, Tap, TapSettings};
-use super::collect::{self, Board, Broker};
+use super::collect::{self, Asked, Board, Broker};
 use super::keys::gate::Gate;
 use super::keys::{Key, Keyring, Right, SameKey};
-use super::model::correlation::Keys;
+use super::model::{correlation::Keys, now};
 use super::operate::{Brokers, Desk};
 use super::ops::{self, Ops};
 use super::query::messages::body::Schemas;
+use super::query::queues::named;
 use super::receive::{self, Receiver, counters::Counters};
 use super::scenarios::Door as Scenarios;
 use super::selftest::Sender;
 use super::status::Status;
 use super::store::{Limits, Location, OpenError, Store};
 use super::view::{self, PageSettings, PageState};
+use crate::amqp::Way;
 
 /// How long a shutdown waits for requests under way.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -68,6 +71,8 @@ pub struct Settings {
     /// Brokers whose queues are asked for, and how often.
     pub brokers: Vec<Broker>,
     pub ask_brokers: Duration,
+    /// Queues that brokers without a management interface are asked for over AMQP, beside those that spans tell of.
+    pub passive_queues: Vec<String>,
     /// Brokers whose messages are seen, and how.
     pub taps: Vec<Tap>,
     pub tap: TapSettings,
@@ -145,6 +150,8 @@ impl Dashboard {
         let (receiving, showing) = (CancellationToken::new(), CancellationToken::new());
         let board = Arc::new(Board::default());
         let place = tap::Place { ingest: store.clone(), board: board.clone(), keys: Arc::new(keys) };
+        let apis = settings.brokers;
+        let asked = asked(&apis, settings.hands.ways(), &settings.passive_queues, &store);
         let desk = Arc::new(Desk::new(settings.hands, store.clone()));
         let state = PageState {
             reader: store.clone(),
@@ -169,7 +176,7 @@ impl Dashboard {
                 otlp_http: Some(otlp_http.to_string()),
                 listen: listen.to_string(),
                 hosts: settings.hosts,
-                started: super::model::now(),
+                started: now(),
                 demo: settings.demo,
                 documents: settings.documents,
             }),
@@ -192,12 +199,12 @@ impl Dashboard {
             receivers.spawn(door::serve(zipkin_at, zipkin, door("Zipkin", false), receiving.clone()));
         }
         for tap in settings.taps {
-            let (how, apis) = (settings.tap.clone(), settings.brokers.clone());
+            let (how, apis) = (settings.tap.clone(), apis.clone());
             receivers.spawn(tap::watch(tap, how, apis, place.clone(), receiving.clone()));
         }
-        for broker in settings.brokers {
+        for asked in asked {
             let (board, stop) = (board.clone(), receiving.clone());
-            receivers.spawn(collect::watch(broker, settings.ask_brokers, store.clone(), board, stop));
+            receivers.spawn(collect::watch(asked, settings.ask_brokers, store.clone(), board, stop));
         }
         Ok(Self {
             listen,
@@ -242,6 +249,21 @@ impl Dashboard {
         self.showing.cancel();
         drain(&mut self.pages, "pages").await;
     }
+}
+
+/// Who is asked for queues: management interfaces, and over AMQP the brokers that have none.
+fn asked(apis: &[Broker], ways: Vec<(String, Way)>, queues: &[String], store: &Arc<Store>) -> Vec<Asked> {
+    let without = ways.into_iter().filter(|(name, _)| apis.iter().all(|api| api.name != *name));
+    let passive = without.map(|(name, way)| {
+        let store = store.clone();
+        let named: collect::passive::Named = Arc::new(move || {
+            let store = store.clone();
+            // Where the store cannot be read now, those of the settings are asked for.
+            Box::pin(async move { named::lately(&*store, now()).await.unwrap_or_default() })
+        });
+        Asked::Passive(Box::new(Passive::new(name, &way, queues, named)))
+    });
+    apis.iter().cloned().map(Asked::Management).chain(passive).collect()
 }
 
 async fn drain(tasks: &mut JoinSet<()>, what: &str) {

@@ -39,6 +39,7 @@ pub fn settings(folder: &Path) -> Settings {
         brokers: Vec::new(),
         hands: Default::default(),
         ask_brokers: Duration::from_millis(300),
+        passive_queues: Vec::new(),
         taps: Vec::new(),
         tap: TapSettings { body: 65_536, ..TapSettings::default() },
         schemas: Default::default(),

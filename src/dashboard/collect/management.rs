@@ -36,6 +36,9 @@ pub enum Refusal {
     Status(u16),
     #[error("what answers there is not RabbitMQ's management interface")]
     Other,
+    /// What it does instead, over AMQP.
+    #[error("it {0}")]
+    Amqp(String),
     #[error("its answer is larger than 32 MiB")]
     TooLarge,
     #[error("it does not know the queue any more")]

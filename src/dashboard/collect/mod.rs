@@ -1,10 +1,12 @@
-//! Asks brokers how their queues do, where nobody sends it: RabbitMQ's management interface, every few seconds.
+//! Asks brokers how their queues do, where nobody sends it: RabbitMQ's management interface, every few seconds, or RabbitMQ itself
+//! where it has none.
 //!
 //! * [`address`]: a broker in the settings; [`management`]: the interface, its answers and its refusals;
-//!   [`points`]: figures as samples; [`detail`]: one queue, while somebody looks at it.
+//!   [`passive`]: the same over AMQP, as far as that tells; [`points`]: figures as samples; [`detail`]: one queue, while somebody looks at it.
 //! * [`tap`]: sees the messages that are published, and keeps them.
 //!
-//! What is asked of the interface only reads, so a user with the tag `monitoring` and no permissions is enough. Figures go into the store by
+//! What is asked of the interface only reads, so a user with the tag `monitoring` is enough, with a
+//! permission for nothing (`^$`) in each virtual host: without one RabbitMQ shows none of its queues. Figures go into the store by
 //! its own door, like those that a Collector sends; what a queue is stands on the [`Board`] for the pages. A broker that
 //! does not answer is said so there and asked again; nothing else waits for it. Passwords are in no log, page or error.
 //!
@@ -13,6 +15,7 @@
 pub mod address;
 pub mod detail;
 pub mod management;
+pub mod passive;
 pub mod points;
 pub mod tap;
 
@@ -27,7 +30,8 @@ use super::model::queues::{BrokerStatus, QueueDetail, QueueFacts};
 use super::store::Ingest;
 pub use address::{Address, Broker, WrongAddress};
 use detail::Clerk;
-use management::Management;
+use management::{Management, Refusal};
+use passive::Passive;
 pub use tap::{Tap, TapSettings};
 
 /// How often a broker is asked, unless set: RabbitMQ's own figures are renewed as often.
@@ -88,30 +92,59 @@ impl Board {
     }
 }
 
+/// Who is asked for queues.
+pub enum Asked {
+    Management(Broker),
+    Passive(Box<Passive>),
+}
+
+impl Asked {
+    fn status(&self) -> BrokerStatus {
+        let (name, address) = match self {
+            Self::Management(broker) => (broker.name.clone(), broker.shown()),
+            Self::Passive(passive) => (passive.name.clone(), passive.shown()),
+        };
+        BrokerStatus { name, address, reached: None, failing: None, left_out: 0, queues: Vec::new() }
+    }
+}
+
+/// Who is being asked.
+enum Asking {
+    Management(Management),
+    Passive(Box<Passive>),
+}
+
+impl Asking {
+    async fn queues(&mut self) -> Result<Vec<QueueFacts>, Refusal> {
+        match self {
+            Self::Management(management) => management.queues().await,
+            Self::Passive(passive) => passive.queues().await,
+        }
+    }
+}
+
 /// Asks a broker until `stop`.
 pub async fn watch(
-    broker: Broker,
+    asked: Asked,
     every: Duration,
     ingest: Arc<dyn Ingest>,
     board: Arc<Board>,
     stop: CancellationToken,
 ) {
-    let mut status = BrokerStatus {
-        name: broker.name.clone(),
-        address: broker.shown(),
-        reached: None,
-        failing: None,
-        left_out: 0,
-        queues: Vec::new(),
-    };
+    let mut status = asked.status();
     board.put(status.clone());
-    let clerk = Arc::new(Clerk::new(broker.clone()));
-    board.clerks.lock().unwrap_or_else(PoisonError::into_inner).push(clerk);
-    let mut management = Management::new(broker);
+    let mut asking = match asked {
+        Asked::Management(broker) => {
+            let clerk = Arc::new(Clerk::new(broker.clone()));
+            board.clerks.lock().unwrap_or_else(PoisonError::into_inner).push(clerk);
+            Asking::Management(Management::new(broker))
+        }
+        Asked::Passive(passive) => Asking::Passive(passive),
+    };
     loop {
         let answer = tokio::select! {
             () = stop.cancelled() => return,
-            answer = management.queues() => answer,
+            answer = asking.queues() => answer,
         };
         tell(&mut status, answer);
         board.put(status.clone());
@@ -129,7 +162,7 @@ pub async fn watch(
 }
 
 /// Notes an answer; what changed between well and ill is said once in the log.
-fn tell(status: &mut BrokerStatus, answer: Result<Vec<QueueFacts>, management::Refusal>) {
+fn tell(status: &mut BrokerStatus, answer: Result<Vec<QueueFacts>, Refusal>) {
     match answer {
         Ok(mut queues) => {
             // A tap is nobody's queue.
@@ -145,7 +178,7 @@ fn tell(status: &mut BrokerStatus, answer: Result<Vec<QueueFacts>, management::R
             status.queues = queues;
             status.reached = Some(now());
             if status.failing.take().is_some() {
-                tracing::info!(broker = %status.name, "the management interface of RabbitMQ answers again");
+                tracing::info!(broker = %status.name, "RabbitMQ answers again");
             }
         }
         Err(refusal) => {
@@ -163,7 +196,6 @@ fn tell(status: &mut BrokerStatus, answer: Result<Vec<QueueFacts>, management::R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use management::Refusal;
 
     #[test]
     fn a_broker_that_fails_keeps_what_it_told_and_since_when() {

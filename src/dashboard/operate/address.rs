@@ -61,6 +61,12 @@ impl fmt::Debug for Brokers {
 }
 
 impl Brokers {
+    /// Names of those that are RabbitMQs, and how they are reached.
+    pub fn ways(&self) -> Vec<(String, Way)> {
+        let way = |hands: &Arc<dyn Hands>| Some((hands.broker().to_owned(), hands.way()?.clone()));
+        self.0.iter().filter_map(way).collect()
+    }
+
     /// Reads the settings. One over AMQP without a name has that of the only management interface, or of the one on its host;
     /// one without a user has its user.
     ///

@@ -29,6 +29,7 @@ use letter::Letter;
 use order::{Copy, Nature};
 
 use super::store::StoreError;
+use crate::amqp::Way;
 
 /// Messages that are published together, and taken away together once the broker has all of them: what a kill in the middle
 /// can leave in both places.
@@ -97,6 +98,11 @@ pub enum Moved {
 pub trait Hands: Send + Sync {
     /// The name in the settings.
     fn broker(&self) -> &str;
+
+    /// How it is reached over AMQP, where it is a RabbitMQ.
+    fn way(&self) -> Option<&Way> {
+        None
+    }
 
     /// Whether a look changes nothing at all.
     fn looks_are_free(&self) -> bool {

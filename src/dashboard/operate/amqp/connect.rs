@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lapin::options::QueueDeclareOptions;
-use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
+use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties, Error, ErrorKind};
 
@@ -40,7 +40,6 @@ pub(super) async fn connect(
         uri.query.heartbeat.get_or_insert(HEARTBEAT);
     });
     let (host, port) = (&way.uri().authority.host, way.uri().authority.port);
-    let user = &way.uri().authority.userinfo.username;
     let whom = format!("RabbitMQ “{name}” at {host}:{port} (--rabbitmq-amqp)");
     let properties = ConnectionProperties::default().with_connection_name(NAME.into());
     let connecting = way.connect(properties, passing.clone());
@@ -49,24 +48,7 @@ pub(super) async fn connect(
         Ok(Err(error)) => error,
         Err(_) => return Err(Trouble::Away(format!("{whom} did not answer within 5 s"))),
     };
-    Err(Trouble::Away(match error.kind() {
-        ErrorKind::ProtocolError(told) => match told.kind() {
-            AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => {
-                format!(
-                    "{whom} refuses the login of “{user}”: the password is wrong, or the user is not there"
-                )
-            }
-            AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => format!(
-                "{whom} does not let “{user}” into virtual host “{virtual_host}”: it is not there, or the user has no \
-                 permissions in it"
-            ),
-            _ => format!("{whom} refuses: {}", told.get_message()),
-        },
-        _ => match amqp::told(&error, RABBITMQ_CA) {
-            Some((told, _)) => format!("{whom}: {told}"),
-            None => format!("{whom} cannot be reached: {error}"),
-        },
-    }))
+    Err(Trouble::Away(format!("{whom} {}", amqp::why_not(&error, way.uri(), RABBITMQ_CA))))
 }
 
 /// A new channel.

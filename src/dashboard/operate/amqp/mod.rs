@@ -67,6 +67,10 @@ impl Hands for Amqp {
         &self.name
     }
 
+    fn way(&self) -> Option<&Way> {
+        Some(&self.way)
+    }
+
     async fn peek(&self, place: &Place, nature: &Nature, look: &Look) -> Result<Vec<Letter>, Trouble> {
         may_look(nature, look)?;
         let (connection, passing) = self.connect(place).await?;

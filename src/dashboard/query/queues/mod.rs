@@ -4,11 +4,13 @@
 //! broker. What a queue is comes from the broker that is asked, where one is. Unknown is `None`, never 0.
 //!
 //! * [`read`]: the series of all queues out of the store; [`gather`]: series into queues.
+//! * [`named`]: the queues that spans tell of.
 //! * [`verdict`]: what is to be said of a queue; [`one`]: one queue over time, and who uses it.
 //!
 //! What must not live here: HTML, how anything is asked.
 
 pub mod gather;
+pub mod named;
 pub mod one;
 pub mod read;
 pub mod verdict;

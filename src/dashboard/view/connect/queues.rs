@@ -8,7 +8,7 @@ use crate::dashboard::view::frame::{Frame, Nav};
 use crate::dashboard::view::html::{PageResult, page};
 use crate::dashboard::view::visit::Visit;
 
-static WAYS: [Language; 2] = [
+static WAYS: [Language; 3] = [
     Language {
         word: "rabbitmq",
         name: "RabbitMQ, asked",
@@ -24,6 +24,21 @@ static WAYS: [Language; 2] = [
             ),
         ],
         note: "Several brokers stand behind one another with commas, each with a name: eu-1=http://…,eu-2=http://….",
+    },
+    Language {
+        word: "amqp",
+        name: "RabbitMQ without its management interface",
+        steps: &[
+            (
+                "Make a user that can do nothing; what is asked takes no permission",
+                "rabbitmqctl add_user throughline 'SECRET'\nrabbitmqctl set_permissions -p / throughline '^$' '^$' '^$'",
+            ),
+            (
+                "Start Throughline with its address, and name queues",
+                "export THROUGHLINE_RABBITMQ_AMQP=amqp://throughline:SECRET@127.0.0.1:5672/%2F\nthroughline dashboard --rabbitmq-queue orders --rabbitmq-queue orders.dead",
+            ),
+        ],
+        note: "Messages that are ready and consumers are told, and no more. Queues that spans take messages from need no naming.",
     },
     Language {
         word: "collector",
