@@ -3,6 +3,8 @@
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
@@ -15,11 +17,45 @@ use serde_json::Value;
 use throughline::comms::correlation::{self, CorrelationId};
 use throughline::comms::http::{ServiceHttpClient, instrument};
 use throughline::comms::names;
-use throughline::comms::testing::{Faults, Injected};
+use throughline::comms::queue::{Broker as _, BrokerError, Message, QueueSpec};
+use throughline::comms::testing::{Faults, Injected, LosableBroker, memory_broker};
 use throughline::telemetry::testing::SpanRecorder;
 use tower::{BoxError, Service as _, ServiceBuilder, ServiceExt as _};
 
 const SOON: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn a_broker_that_is_lost_fails_everything_and_loses_nothing() {
+    let lost = Arc::new(AtomicBool::new(false));
+    let asked = lost.clone();
+    let inner = Arc::new(memory_broker().await.expect("a broker"));
+    let broker = LosableBroker::new(inner, move || asked.load(Ordering::Relaxed));
+    broker.declare_exchange("orders").await.expect("declared");
+    broker.declare_queue(&QueueSpec::durable("mail")).await.expect("declared");
+    broker.bind("orders", "#", "mail").await.expect("bound");
+    let message = |n: u32| Message::json("order.placed", 1, &n).expect("a message");
+    let mut deliveries = broker.consume("mail", 4).await.expect("a consumer");
+    broker.publish("orders", "k", &message(1)).await.expect("published");
+    let in_hand = deliveries.next().await.expect("a delivery");
+
+    lost.store(true, Ordering::Relaxed);
+    let unavailable = |result: Result<(), BrokerError>| matches!(result, Err(BrokerError::Unavailable(_)));
+    assert!(unavailable(broker.publish("orders", "k", &message(2)).await));
+    assert!(unavailable(in_hand.ack().await), "what it did may be done again");
+    // Who waits is told, and who begins now waits like the others.
+    assert!(unavailable(deliveries.next().await.map(drop)));
+    let mut late = broker.consume("mail", 4).await.expect("a consumer");
+    assert!(unavailable(late.next().await.map(drop)));
+    drop(late);
+
+    lost.store(false, Ordering::Relaxed);
+    let again = tokio::time::timeout(SOON, deliveries.next()).await.expect("in time").expect("a delivery");
+    assert_eq!((again.number, again.message.decode::<u32>().expect("a number")), (2, 1));
+    again.ack().await.expect("done");
+    broker.publish("orders", "k", &message(3)).await.expect("published");
+    let next = tokio::time::timeout(SOON, deliveries.next()).await.expect("in time").expect("a delivery");
+    assert_eq!(next.message.decode::<u32>().expect("a number"), 3, "the one that was refused was not kept");
+}
 
 #[tokio::test]
 async fn every_third_call_fails_and_no_other() {

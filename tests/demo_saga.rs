@@ -125,6 +125,48 @@ async fn a_cancellation_goes_on_after_a_crash_and_happens_once() {
     receiver.spans("test-saga-2", all).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_that_are_placed_while_the_broker_is_lost_are_worked_on_once_it_is_found() {
+    let (receiver, otlp) = Receiver::start().await;
+    let demo = Demo::start(otlp);
+    let switch = async |path: &str| {
+        let answer = client().post(format!("{}/scenarios/{path}", demo.gateway())).send().await;
+        assert_eq!(answer.expect("an answer").status(), 200, "{path}");
+    };
+    let failed = |correlation: &str| {
+        let seen = receiver.all_spans().into_iter();
+        seen.filter(|seen| seen.text("correlation.id") == correlation).any(|seen| {
+            seen.span.name == "send orders:order.placed" && seen.text("error.type") == "unavailable"
+        })
+    };
+    switch("lost-broker?seconds=600").await;
+    // Each process looks for scenarios five times a second; until orders has, its messages leave.
+    let mut placed = Vec::new();
+    let deadline = Instant::now() + SOON;
+    while !placed.iter().any(|(correlation, _): &(String, String)| failed(correlation)) {
+        assert!(Instant::now() < deadline, "every message was sent");
+        let correlation = format!("test-lost-{}", placed.len());
+        let order = place(&demo, &correlation, "tok_visa").await;
+        placed.push((correlation, order));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let (correlation, order) = placed.last().expect("one at least");
+    assert_eq!(
+        get(&demo, &format!("/v2/orders/{order}")).await["status"],
+        "placed",
+        "it is taken, and waits"
+    );
+    switch("lost-broker/off").await;
+    for (_, order) in &placed {
+        wait_for(&demo, order, "paid").await;
+    }
+    let steps = ["process payments.charge", "process orders.payments", "process inventory.commit"];
+    let spans = receiver.spans(correlation, |spans| steps.iter().all(|name| count(spans, name) > 0)).await;
+    for name in steps {
+        assert_eq!(count(&spans, name), 1, "{name}");
+    }
+}
+
 /// While orders starts again the gateway has no answer.
 async fn wait_until_cancelled(demo: &Demo, order: &str) {
     let deadline = Instant::now() + SOON;

@@ -1,19 +1,13 @@
-//! What is asked: pages over HTTP, and the store's own reads.
+//! What is asked over HTTP.
 
 use std::time::Instant;
 
-use throughline::dashboard::model::TraceId;
-use throughline::dashboard::model::correlation::Keys;
-use throughline::dashboard::query::language;
-use throughline::dashboard::store::{Limits, Reader, Store, TraceFilter};
 use throughline::dashboard::view::zone::rfc3339;
 
 use super::report::Report;
-use super::server::Place;
-use super::workload::{PER_TRACE, SERVICES, USERS, hex, now, trace_id};
+use super::workload::{PER_TRACE, SERVICES, USERS, hex, trace_id};
 
 const SECOND: u64 = 1_000_000_000;
-const DAY: u64 = 86_400 * SECOND;
 
 /// Addresses that ask for the same kind of thing.
 pub struct Question {
@@ -110,79 +104,4 @@ pub async fn over_http(report: &mut Report, when: &str, base: &str, questions: &
         }
         report.times(&format!("{what}{when}"), times, size);
     }
-}
-
-/// Asks the store itself, opened in this process.
-pub async fn in_process(report: &mut Report, place: &Place, spans: u64, begin: u64) {
-    let store = Store::open(&place.location(), Limits::default(), &Keys::default()).await;
-    let store = store.expect("the store opens");
-    let traces = spans / PER_TRACE;
-    let (to, store) = (now().max(begin + DAY / 24), &store);
-    let list = |filter: TraceFilter| async move { store.traces(&filter).await.expect("a list").rows.len() };
-    let of_query = move |query: String| async move {
-        let select = language::read(&query).expect("a query").selection();
-        list(TraceFilter { limit: 20, select: Some(select), ..TraceFilter::default() }).await
-    };
-    let of_service = move |n: u64| async move {
-        let service = Some(format!("service-{}", n % SERVICES));
-        list(TraceFilter { limit: 20, service, ..TraceFilter::default() }).await
-    };
-    let by_id = move |n: u64| async move {
-        let id = TraceId(trace_id(n * 7919 % traces));
-        store.trace(id).await.expect("a trace").map_or(0, |trace| trace.spans.len())
-    };
-    measure(report, "read: trace by ID", 400, by_id).await;
-    measure(report, "read: 20 newest of a service", 200, of_service).await;
-    measure(report, "read: attribute of one trace", 200, |n| {
-        of_query(format!("span.order.ref = order-{}", n * 7919 % traces))
-    })
-    .await;
-    measure(report, "read: 20 newest of a user", 200, |n| {
-        of_query(format!("span.user.id = user-{}", n * 479 % USERS))
-    })
-    .await;
-    measure(report, "read: correlation ID", 200, move |n| async move {
-        let found = store.correlated(&format!("order-{}", n * 7919 % traces)).await;
-        found.expect("a correlation").traces.len()
-    })
-    .await;
-    for (length, name) in [(DAY / 24, "an hour"), (DAY, "a day")] {
-        let from = to - length;
-        measure(report, &format!("read: calls of {name}"), 50, move |_| async move {
-            store.calls(from, to).await.expect("calls").len()
-        })
-        .await;
-        measure(report, &format!("read: operations of {name}"), 50, move |_| async move {
-            store.operations(from, to, None).await.expect("operations").len()
-        })
-        .await;
-        measure(report, &format!("read: services of {name} in 60 steps"), 50, move |_| async move {
-            store.service_rates(from, to, 60).await.expect("services").len()
-        })
-        .await;
-        measure(report, &format!("read: instances of {name} in 12 steps"), 50, move |_| async move {
-            store.instance_rates(from, to, 12, None).await.expect("instances").len()
-        })
-        .await;
-    }
-    store.close().await;
-}
-
-/// Asks again and again, the first three times not counted; each is to find something.
-async fn measure<F: Future<Output = usize>>(
-    report: &mut Report,
-    what: &str,
-    count: u64,
-    ask: impl Fn(u64) -> F,
-) {
-    if std::env::var("BENCH_ASK").is_ok_and(|wanted| !what.contains(&wanted)) {
-        return;
-    }
-    let mut times = Vec::new();
-    for n in (0..3).chain(0..count) {
-        let started = Instant::now();
-        assert!(ask(n).await > 0, "{what}: number {n} found nothing");
-        times.push(started.elapsed().as_secs_f64() * 1000.0);
-    }
-    report.times(what, times.split_off(3), 0);
 }

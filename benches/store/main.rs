@@ -4,15 +4,17 @@
 //! `scripts/bench-store` runs it with ten million spans and writes `target/bench-store-*.json`. By itself:
 //! `cargo bench --bench store`. Settings by variable: `BENCH_SPANS` (1000000), `BENCH_SENDERS` (8), `BENCH_STORE`
 //! (`sqlite` or `postgres`), `BENCH_JSON` (a file), `BENCH_FILE` (the store, in a folder of its own, which stays; where it is
-//! there already nothing is sent, and only the store's own reads are measured; with `BENCH_ASK` those of whose name it is part).
+//! there already nothing is sent, and only the store's own reads are measured; with `BENCH_ASK` those of whose name it is part,
+//! with `BENCH_RATE` also while so many spans a second are taken in).
 //!
 //! * [`server`]: the process under test and what the system says of it.
-//! * [`send`]: spans on their way. * [`ask`]: pages and reads. * [`report`]: the table.
+//! * [`send`]: spans on their way. * [`ask`]: pages. * [`reads`]: reads. * [`report`]: the table.
 
 mod ask;
 #[allow(unused_imports, reason = "the tests use more of it")]
 #[path = "../../tests/common/mod.rs"]
 mod common;
+mod reads;
 mod report;
 mod send;
 mod server;
@@ -49,7 +51,8 @@ async fn run(spans: u64, senders: u64) {
     let place = Place::new(std::env::var("BENCH_STORE").as_deref().unwrap_or("sqlite"), file).await;
     let mut report = Report::of(place.engine(), spans);
     if is_there {
-        return ask::in_process(&mut report, &place, spans, workload::now()).await;
+        let rate = std::env::var("BENCH_RATE").ok().and_then(|rate| rate.parse().ok()).unwrap_or(0.0);
+        return reads::in_process(&mut report, &place, spans, workload::now(), rate).await;
     }
     let server = Server::start(&place);
     report.row("RSS idle", "MB", server.rss_mb());
@@ -70,7 +73,7 @@ async fn run(spans: u64, senders: u64) {
     report.row("start until ready", "s", started.elapsed().as_secs_f64());
     server.stop();
 
-    ask::in_process(&mut report, &place, spans, begin).await;
+    reads::in_process(&mut report, &place, spans, begin, full_rate / 2.0).await;
     report.write();
 }
 

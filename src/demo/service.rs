@@ -33,6 +33,7 @@ use crate::comms::queue::{
 use crate::comms::resilience::Policy;
 use crate::comms::security::{AccessLayer, Tls, TlsListener};
 use crate::comms::shutdown;
+use crate::comms::testing::LosableBroker;
 use crate::config::demo::{OtlpCompression, ServiceSettings, rabbitmq};
 use crate::telemetry;
 
@@ -231,14 +232,23 @@ async fn serve(settings: ServiceSettings) -> anyhow::Result<()> {
             settings.name.text()
         )
     })?;
-    let broker = broker(&settings).await?;
-    let result = consume_and_serve(settings, listener, Arc::clone(&broker), stop).await;
+    let scenarios = Switches::of(&settings.scenarios);
+    let broker = broker(&settings, scenarios.clone()).await?;
+    let result = consume_and_serve(settings, listener, (Arc::clone(&broker), scenarios), stop).await;
     broker.close().await;
     result
 }
 
+/// The broker of the settings, behind a connection that a scenario can cut.
+async fn broker(settings: &ServiceSettings, scenarios: Switches) -> anyhow::Result<Arc<dyn Broker>> {
+    let broker = connected(settings).await?;
+    // Queues are declared before anything else, and a service that cannot start would show nothing.
+    shop::declare(broker.as_ref()).await?;
+    Ok(Arc::new(LosableBroker::new(broker, move || scenarios.broker_is_lost())))
+}
+
 /// RabbitMQ where its address is given, the embedded broker otherwise.
-async fn broker(settings: &ServiceSettings) -> anyhow::Result<Arc<dyn Broker>> {
+async fn connected(settings: &ServiceSettings) -> anyhow::Result<Arc<dyn Broker>> {
     let Some(url) = rabbitmq(settings.rabbitmq.as_ref()) else {
         let broker = EmbeddedBroker::open(&settings.broker)
             .await
@@ -254,15 +264,14 @@ async fn broker(settings: &ServiceSettings) -> anyhow::Result<Arc<dyn Broker>> {
 async fn consume_and_serve(
     settings: ServiceSettings,
     listener: TcpListener,
-    broker: Arc<dyn Broker>,
+    (broker, scenarios): (Arc<dyn Broker>, Switches),
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    shop::declare(broker.as_ref()).await?;
     let shared = Shared {
         pace: Pace(settings.behaviour.latency),
         publisher: Publisher::new(Arc::clone(&broker)),
         contracts: messages::contracts()?,
-        scenarios: Switches::of(&settings.scenarios),
+        scenarios,
         security: Security::of(&settings)?,
         settings: Arc::new(settings),
         broker,

@@ -3,14 +3,17 @@
 //! | part | what it is for |
 //! |---|---|
 //! | [`memory_broker`] | messages without a server and without a file, with the whole contract of a [`Broker`](super::queue::Broker) |
+//! | [`LosableBroker`] | a broker before another, whose connection can be cut and mended |
 //! | [`Faults`] | a tower layer around any client or service: late, failed, every so many calls, on and off while it runs |
 //!
 //! Assertions over spans are in [`crate::telemetry::testing`], since they need the OpenTelemetry SDK, and the toolkit does
-//! without it. `examples/testing.rs` puts all three to use.
+//! without it. `examples/testing.rs` puts most of them to use.
 
 mod faults;
+mod losable;
 
 pub use faults::{Faults, Injected};
+pub use losable::LosableBroker;
 
 use crate::comms::queue::{BrokerError, EmbeddedBroker};
 

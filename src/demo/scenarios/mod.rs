@@ -57,6 +57,8 @@ pub enum Effect {
     SlowConsumer { queue: &'static str, by: Duration },
     /// With a share of the messages of a key comes another that nobody can read (`Shared::publish`).
     Poison { key: &'static str, share: f64 },
+    /// No service reaches the broker (`service::broker`). The broker itself goes on.
+    BrokerLost,
     /// So many times as many customers (`load`).
     Load { factor: f64 },
     /// Customers who are sent away with an error ask again at once, so many times (`load`).
@@ -157,6 +159,17 @@ pub static SCENARIOS: &[Scenario] = &[
         page: "/traces?query=error.type%20%3D%20schema",
         lasts: seconds(60),
         effects: &[Effect::Poison { key: keys::ORDER_PLACED, share: 0.2 }],
+    },
+    Scenario {
+        name: "lost-broker",
+        title: "Lost broker",
+        does: "No service reaches the broker. Orders are taken all the same: their messages wait in the outbox, and nobody works \
+               on them. When the broker is back everything is sent and worked on, once each, and no order is lost.",
+        look: "Traces: error.type = unavailable, the tries to send. A story of such an order: a gap between the order and its \
+               payment, as long as the broker was away. Logs: messages wait in the outbox.",
+        page: "/traces?query=error.type%20%3D%20unavailable",
+        lasts: seconds(45),
+        effects: &[Effect::BrokerLost],
     },
     Scenario {
         name: "late-decline",

@@ -105,6 +105,11 @@ impl Switches {
         self.effects().into_iter().filter_map(delay).sum()
     }
 
+    /// Whether nobody reaches the broker.
+    pub fn broker_is_lost(&self) -> bool {
+        self.effects().contains(&Effect::BrokerLost)
+    }
+
     /// The version that a service is to run as, where that is not its usual one.
     pub fn version(&self, of: ServiceName) -> Option<&'static str> {
         self.effects().into_iter().find_map(|effect| match effect {

@@ -1,0 +1,124 @@
+//! What is asked of the store itself, without a page around it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use throughline::dashboard::model::TraceId;
+use throughline::dashboard::model::correlation::Keys;
+use throughline::dashboard::model::otlp::Batch;
+use throughline::dashboard::query::language;
+use throughline::dashboard::store::{Ingest, Limits, Reader, Store, TraceFilter};
+use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::report::Report;
+use super::server::Place;
+use super::workload::{PER_REQUEST, PER_TRACE, SERVICES, USERS, now, request, trace_id};
+
+const DAY: u64 = 86_400 * 1_000_000_000;
+/// Requests that are under way at once.
+const SENDERS: usize = 8;
+
+/// Asks the store itself, opened in this process: alone, and while it takes so many spans a second in, where that is not 0.
+pub async fn in_process(report: &mut Report, place: &Place, spans: u64, begin: u64, rate: f64) {
+    let store = Store::open(&place.location(), Limits::default(), &Keys::default()).await;
+    let store = Arc::new(store.expect("the store opens"));
+    of(report, "read", &store, spans, begin).await;
+    if rate > 0.0 {
+        let every = Duration::from_secs_f64(PER_REQUEST as f64 / rate);
+        let taking = AbortOnDropHandle::new(tokio::spawn(take_in(store.clone(), spans / PER_REQUEST, every)));
+        of(report, "read at half the rate", &store, spans, begin).await;
+        taking.abort();
+    }
+    store.close().await;
+}
+
+/// Takes a request in each time that `every` has passed, until it is dropped. Several are on their way at once, as from several
+/// senders.
+async fn take_in(store: Arc<Store>, first: u64, every: Duration) {
+    let (mut ticks, begin) = (tokio::time::interval(every), now());
+    let mut under_way = JoinSet::new();
+    for number in first.. {
+        ticks.tick().await;
+        while under_way.try_join_next().is_some() {}
+        if under_way.len() >= SENDERS {
+            under_way.join_next().await;
+        }
+        let store = store.clone();
+        under_way.spawn(async move {
+            let batch = Batch::traces(request(number, begin), &Keys::default()).expect("a valid request");
+            store.ingest(batch).await.expect("stored");
+        });
+    }
+}
+
+async fn of(report: &mut Report, how: &str, store: &Store, spans: u64, begin: u64) {
+    let traces = spans / PER_TRACE;
+    let to = now().max(begin + DAY / 24);
+    let list = |filter: TraceFilter| async move { store.traces(&filter).await.expect("a list").rows.len() };
+    let of_query = move |query: String| async move {
+        let select = language::read(&query).expect("a query").selection();
+        list(TraceFilter { limit: 20, select: Some(select), ..TraceFilter::default() }).await
+    };
+    let of_service = move |n: u64| async move {
+        let service = Some(format!("service-{}", n % SERVICES));
+        list(TraceFilter { limit: 20, service, ..TraceFilter::default() }).await
+    };
+    let by_id = move |n: u64| async move {
+        let id = TraceId(trace_id(n * 7919 % traces));
+        store.trace(id).await.expect("a trace").map_or(0, |trace| trace.spans.len())
+    };
+    measure(report, &format!("{how}: trace by ID"), 400, by_id).await;
+    measure(report, &format!("{how}: 20 newest of a service"), 200, of_service).await;
+    measure(report, &format!("{how}: attribute of one trace"), 200, |n| {
+        of_query(format!("span.order.ref = order-{}", n * 7919 % traces))
+    })
+    .await;
+    measure(report, &format!("{how}: 20 newest of a user"), 200, |n| {
+        of_query(format!("span.user.id = user-{}", n * 479 % USERS))
+    })
+    .await;
+    measure(report, &format!("{how}: correlation ID"), 200, move |n| async move {
+        let found = store.correlated(&format!("order-{}", n * 7919 % traces)).await;
+        found.expect("a correlation").traces.len()
+    })
+    .await;
+    for (length, name) in [(DAY / 24, "an hour"), (DAY, "a day")] {
+        let from = to - length;
+        measure(report, &format!("{how}: calls of {name}"), 50, move |_| async move {
+            store.calls(from, to).await.expect("calls").len()
+        })
+        .await;
+        measure(report, &format!("{how}: operations of {name}"), 50, move |_| async move {
+            store.operations(from, to, None).await.expect("operations").len()
+        })
+        .await;
+        measure(report, &format!("{how}: services of {name} in 60 steps"), 50, move |_| async move {
+            store.service_rates(from, to, 60).await.expect("services").len()
+        })
+        .await;
+        measure(report, &format!("{how}: instances of {name} in 12 steps"), 50, move |_| async move {
+            store.instance_rates(from, to, 12, None).await.expect("instances").len()
+        })
+        .await;
+    }
+}
+
+/// Asks again and again, the first three times not counted; each is to find something.
+async fn measure<F: Future<Output = usize>>(
+    report: &mut Report,
+    what: &str,
+    count: u64,
+    ask: impl Fn(u64) -> F,
+) {
+    if std::env::var("BENCH_ASK").is_ok_and(|wanted| !what.contains(&wanted)) {
+        return;
+    }
+    let mut times = Vec::new();
+    for n in (0..3).chain(0..count) {
+        let started = Instant::now();
+        assert!(ask(n).await > 0, "{what}: number {n} found nothing");
+        times.push(started.elapsed().as_secs_f64() * 1000.0);
+    }
+    report.times(what, times.split_off(3), 0);
+}
