@@ -52,7 +52,9 @@ async fn run(spans: u64, senders: u64) {
     let mut report = Report::of(place.engine(), spans);
     if is_there {
         let rate = std::env::var("BENCH_RATE").ok().and_then(|rate| rate.parse().ok()).unwrap_or(0.0);
-        return reads::in_process(&mut report, &place, spans, workload::now(), rate).await;
+        // They came some time ago: the hour before now.
+        let begin = workload::now() - 3_600_000_000_000;
+        return reads::in_process(&mut report, &place, spans, begin, rate).await;
     }
     let server = Server::start(&place);
     report.row("RSS idle", "MB", server.rss_mb());

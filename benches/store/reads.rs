@@ -9,6 +9,7 @@ use throughline::dashboard::model::otlp::Batch;
 use throughline::dashboard::query::language;
 use throughline::dashboard::store::{Ingest, Limits, Reader, Store, TraceFilter};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::report::Report;
@@ -26,23 +27,27 @@ pub async fn in_process(report: &mut Report, place: &Place, spans: u64, begin: u
     of(report, "read", &store, spans, begin).await;
     if rate > 0.0 {
         let every = Duration::from_secs_f64(PER_REQUEST as f64 / rate);
-        let taking = AbortOnDropHandle::new(tokio::spawn(take_in(store.clone(), spans / PER_REQUEST, every)));
+        let enough = CancellationToken::new();
+        let taking = take_in(store.clone(), spans / PER_REQUEST, every, enough.clone());
+        let taking = AbortOnDropHandle::new(tokio::spawn(taking));
         of(report, "read at half the rate", &store, spans, begin).await;
-        taking.abort();
+        enough.cancel();
+        taking.await.expect("all taken in");
     }
     store.close().await;
 }
 
-/// Takes a request in each time that `every` has passed, until it is dropped. Several are on their way at once, as from several
-/// senders.
-async fn take_in(store: Arc<Store>, first: u64, every: Duration) {
+/// Takes a request in each time that `every` has passed, until it is enough, and waits for those under way. Several are at once, as
+/// from several senders.
+async fn take_in(store: Arc<Store>, first: u64, every: Duration, enough: CancellationToken) {
     let (mut ticks, begin) = (tokio::time::interval(every), now());
     let mut under_way = JoinSet::new();
     for number in first.. {
-        ticks.tick().await;
-        while under_way.try_join_next().is_some() {}
-        if under_way.len() >= SENDERS {
-            under_way.join_next().await;
+        if enough.run_until_cancelled(ticks.tick()).await.is_none() {
+            break;
+        }
+        while under_way.len() >= SENDERS {
+            under_way.join_next().await.expect("one").expect("stored");
         }
         let store = store.clone();
         under_way.spawn(async move {
@@ -50,6 +55,7 @@ async fn take_in(store: Arc<Store>, first: u64, every: Duration) {
             store.ingest(batch).await.expect("stored");
         });
     }
+    under_way.join_all().await;
 }
 
 async fn of(report: &mut Report, how: &str, store: &Store, spans: u64, begin: u64) {

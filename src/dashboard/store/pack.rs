@@ -17,7 +17,7 @@ use crate::dashboard::model::Nanos;
 use crate::dashboard::model::otlp::Batch;
 
 /// Items of a full block. Larger ones pack no better and cost more to open.
-pub const BLOCK_ITEMS: usize = 256;
+pub const BLOCK_ITEMS: usize = 192;
 /// Bytes after which a block is closed although it has fewer items.
 const BLOCK_BYTES: usize = 4 << 20;
 
