@@ -7,7 +7,7 @@ mod common;
 
 use common::breakers::{Kind, attributes, metric, own, request, resilience4j, together};
 use common::otlp::{self, TestSpan, span};
-use common::{Running, client};
+use common::{Running, client, contract};
 use serde_json::{Value, json};
 
 const S: u64 = 1_000_000_000;
@@ -31,9 +31,9 @@ async fn page(server: &Running, path: &str) -> (u16, String) {
 }
 
 async fn api(server: &Running, path: &str) -> Value {
-    let (status, text) = page(server, path).await;
-    assert_eq!(status, 200, "{path}: {text}");
-    serde_json::from_str(&text).expect("JSON")
+    let (status, told) = contract::get(server, path).await;
+    assert_eq!(status, 200, "{path}: {told}");
+    told
 }
 
 fn breaker<'a>(list: &'a Value, name: &str) -> &'a Value {

@@ -5,7 +5,7 @@ mod common;
 mod rates_support;
 
 use common::otlp::{self, TestSpan, resource_request, span};
-use common::{Running, client};
+use common::{Running, client, contract};
 use rates_support::{CLIENT, CONSUMER, Kept, MS, PRODUCER, SECOND, lasting, of_kind};
 use serde_json::Value;
 use throughline::dashboard::query::map::{self, Map};
@@ -199,9 +199,9 @@ async fn text(running: &Running, path: &str) -> (u16, String) {
 }
 
 async fn json(running: &Running, path: &str) -> Value {
-    let (status, text) = text(running, path).await;
-    assert_eq!(status, 200, "{path}: {text}");
-    serde_json::from_str(&text).expect("JSON")
+    let (status, told) = contract::get(running, path).await;
+    assert_eq!(status, 200, "{path}: {told}");
+    told
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use common::rabbitmq::{Server, VirtualHost};
-use common::{Running, client, eventually, otlp};
+use common::{Running, client, contract, eventually, otlp};
 use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Connection, ConnectionProperties};
@@ -31,9 +31,9 @@ async fn page(server: &Running, path: &str) -> (u16, String) {
 }
 
 async fn told(server: &Running, path: &str) -> Value {
-    let (status, text) = page(server, path).await;
-    assert_eq!(status, 200, "{path}: {text}");
-    serde_json::from_str(&text).expect("JSON")
+    let (status, told) = contract::get(server, path).await;
+    assert_eq!(status, 200, "{path}: {told}");
+    told
 }
 
 async fn ask(server: &Server, method: reqwest::Method, path: &str, body: Value) -> Value {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use common::breakers::attributes;
 use common::rabbitmq::Server;
-use common::{Running, client, eventually, otlp};
+use common::{Running, client, contract, eventually, otlp};
 use serde_json::{Value, json};
 use throughline::dashboard::collect::address::Authorities;
 use throughline::dashboard::collect::{Address, Broker};
@@ -32,9 +32,9 @@ async fn page(server: &Running, path: &str) -> (u16, String) {
 }
 
 async fn told(server: &Running, path: &str) -> Value {
-    let (status, text) = page(server, path).await;
-    assert_eq!(status, 200, "{path}: {text}");
-    serde_json::from_str(&text).expect("JSON")
+    let (status, told) = contract::get(server, path).await;
+    assert_eq!(status, 200, "{path}: {told}");
+    told
 }
 
 fn queue(list: &Value, broker: &str, name: &str) -> Option<Value> {

@@ -12,7 +12,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use common::{Running, client, keys};
+use common::{Running, client, contract, keys};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -118,6 +118,24 @@ async fn a_button_switches_a_failure_on_and_off() {
         let (status, text) = send(&running, odd, &[]).await;
         assert!(status == 404 && text.contains("No scenario is called"), "{odd}: {status} {text}");
     }
+}
+
+#[tokio::test]
+async fn a_program_switches_as_the_button_does() {
+    let (at, on) = gateway().await;
+    let running = with_gateway(at).await;
+    let (_, list) = contract::get(&running, "/api/scenarios").await;
+    let of = |list: &Value| list["scenarios"][0].clone();
+    assert_eq!((&of(&list)["name"], &of(&list)["on"]), (&json!("payment-outage"), &json!(false)));
+    let (status, _) = contract::post(&running, "/api/scenarios/payment-outage/on", &json!({})).await;
+    assert_eq!((status, on.lock().expect("no holder panics").len()), (200, 1));
+    let (_, list) = contract::get(&running, "/api/scenarios").await;
+    assert_eq!(of(&list)["on"], true);
+    assert!(of(&list)["until"].as_str().is_some_and(|at| at.len() == 19), "{list}");
+    let (status, _) = contract::post(&running, "/api/scenarios/payment-outage/off", &json!({})).await;
+    assert_eq!((status, on.lock().expect("no holder panics").len()), (200, 0));
+    let (status, told) = contract::post(&running, "/api/scenarios/nonsense/on", &json!({})).await;
+    assert!(status == 502 && told["error"].as_str().is_some_and(|text| text.contains("no such")), "{told}");
 }
 
 /// Sends a form's request, and follows where its answer leads.

@@ -3,6 +3,7 @@
 //   node pages.mjs BASE FOLDER
 
 import assert from 'node:assert/strict';
+import { Validator } from '@seriousme/openapi-schema-validator';
 import { clean, fits, launch, open, run, still, visit } from './browser.mjs';
 
 const [base, folder] = process.argv.slice(2);
@@ -38,6 +39,7 @@ async function addresses() {
     service: '/services/payments',
     search: '/search?q=nothing-like-this',
     status: '/status',
+    api: '/api',
   };
 }
 
@@ -53,6 +55,23 @@ await run({
       clean(page);
       await page.context().close();
     }
+  },
+
+  async 'the document of /api is OpenAPI 3.1, and the examples on its page answer as JSON'() {
+    const document = await (await fetch(`${base}/api/openapi.json`)).json();
+    const told = await new Validator().validate(document);
+    assert.ok(told.valid, JSON.stringify(told.errors, null, 1));
+    const page = await open(browser, base);
+    await visit(page, `${base}/api`);
+    const links = await page.locator('.op a').evaluateAll((all) => all.map((one) => one.getAttribute('href')));
+    assert.ok(links.length > 10, `${links}`);
+    for (const link of links) {
+      const answer = await fetch(base + link);
+      assert.equal(answer.status, 200, `${link}: ${await answer.clone().text()}`);
+      assert.match(answer.headers.get('content-type'), /json|csv/, link);
+    }
+    clean(page);
+    await page.context().close();
   },
 
   async 'two clicks lead from the Overview to the cause of a failed order'() {

@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 pub mod breakers;
+pub mod contract;
 pub mod frames;
 pub mod otlp;
 pub mod postgres;

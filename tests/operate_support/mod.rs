@@ -17,7 +17,7 @@ use throughline::dashboard::operate::Brokers;
 use throughline::dashboard::serve::Settings;
 
 use super::common::rabbitmq::Server;
-use super::common::{Running, client, eventually};
+use super::common::{Running, client, contract, eventually};
 
 /// A virtual host of a server.
 pub struct Rabbit {
@@ -220,16 +220,12 @@ pub async fn known(server: &Running, rabbit: &Rabbit, queue: &str) {
 
 /// Sends JSON and gives status and answer.
 pub async fn post(server: &Running, path: &str, body: Value) -> (u16, Value) {
-    let answer = client().post(server.page(path)).json(&body).send().await.expect("an answer");
-    let status = answer.status().as_u16();
-    let text = answer.text().await.expect("a text");
-    (status, serde_json::from_str(&text).unwrap_or_else(|_| panic!("{path}: {status} {text}")))
+    contract::post(server, path, &body).await
 }
 
 /// Asks for JSON.
 pub async fn get(server: &Running, path: &str) -> Value {
-    let answer = client().get(server.page(path)).send().await.expect("an answer");
-    answer.json().await.expect("JSON")
+    contract::get(server, path).await.1
 }
 
 /// A page, its no-break spaces as spaces.

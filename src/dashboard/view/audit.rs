@@ -9,7 +9,7 @@ use super::error::PageError;
 use super::escape::{Html, escaped};
 use super::frame::{Frame, Nav};
 use super::html::{PageResult, page};
-use super::operate::{JsonError, queue_link};
+use super::operate::queue_link;
 use super::visit::Visit;
 use super::{PageState, format};
 use crate::dashboard::model::audit::{Action, AuditFilter, Audited};
@@ -76,9 +76,9 @@ pub async fn show(State(state): State<PageState>, visit: Visit) -> PageResult {
 }
 
 /// Handler of `GET /api/audit`: `action`, `who`, `broker`, `vhost`, `queue`, `trouble`, `before`, `limit` and a time range.
-pub async fn data(State(state): State<PageState>, visit: Visit) -> Result<Json<Value>, JsonError> {
+pub async fn data(State(state): State<PageState>, visit: Visit) -> Result<Json<Value>, PageError> {
     let most = visit.params.number("limit", 1..=MOST, ROWS)?;
-    let rows = state.desk.audited(&asked(&visit, most)?).await.map_err(PageError::from)?;
+    let rows = state.desk.audited(&asked(&visit, most)?).await?;
     let next = (rows.len() == most).then(|| rows.last().map(|row| row.id)).flatten();
     Ok(Json(json!({ "rows": rows.iter().map(of).collect::<Vec<_>>(), "before": next })))
 }

@@ -133,7 +133,7 @@ pub async fn correlation(
 }
 
 /// Refuses what no correlation ID can be.
-fn check(id: &str) -> Result<(), PageError> {
+pub(super) fn check(id: &str) -> Result<(), PageError> {
     if id.len() > MAX_LEN {
         return Err(PageError::bad(format!(
             "A correlation ID has at most {MAX_LEN} bytes; this has {}.",
@@ -149,7 +149,7 @@ fn check(id: &str) -> Result<(), PageError> {
     Ok(())
 }
 
-fn wish(params: &Params) -> Result<Wish, PageError> {
+pub(super) fn wish(params: &Params) -> Result<Wish, PageError> {
     let kind = match params.text("kind") {
         None => None,
         Some("requests") => Some(ActKind::Request),
@@ -164,7 +164,7 @@ fn wish(params: &Params) -> Result<Wish, PageError> {
     Ok(Wish { service: params.text("service").map(str::to_owned), kind, quiet: params.on("all"), true_scale })
 }
 
-fn kind_word(kind: ActKind) -> &'static str {
+pub(super) fn kind_word(kind: ActKind) -> &'static str {
     match kind {
         ActKind::Request | ActKind::Work => "requests",
         ActKind::Message => "messages",
@@ -180,7 +180,10 @@ fn nothing(visit: &Visit, id: String) -> PageResult {
 }
 
 /// Reads the traces, within the budget of spans: failed ones first, then small ones.
-async fn gather(state: &PageState, found: Correlated) -> Result<(Material, Vec<TraceId>), PageError> {
+pub(super) async fn gather(
+    state: &PageState,
+    found: Correlated,
+) -> Result<(Material, Vec<TraceId>), PageError> {
     let mut by_worth: Vec<&CorrelatedTrace> = found.traces.iter().collect();
     by_worth.sort_by_key(|trace| (trace.summary.errors == 0, trace.summary.spans));
     let mut room = MAX_SPANS;

@@ -1,9 +1,12 @@
 //! Every way in which a page cannot be shown, as status, title, what happened and what to do.
 
+use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use serde_json::json;
 
 use crate::dashboard::keys::Role;
+use crate::dashboard::query::language::QueryError;
 use crate::dashboard::store::StoreError;
 
 /// Why there is no page. A handler returns it; [`super::guard`] draws it in the frame.
@@ -12,6 +15,9 @@ pub enum PageError {
     /// The address cannot be understood; the text says what is wrong with it.
     #[error("{0}")]
     Bad(String),
+    /// A query cannot be understood.
+    #[error("“query” cannot be read: {0}")]
+    Query(QueryError),
     /// Nothing is there.
     #[error("{what}")]
     Missing { title: String, what: String },
@@ -60,7 +66,7 @@ impl PageError {
     /// The status of the answer.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::Bad(_) => StatusCode::BAD_REQUEST,
+            Self::Bad(_) | Self::Query(_) => StatusCode::BAD_REQUEST,
             Self::Missing { .. } => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::CrossSite | Self::Forbidden { .. } => StatusCode::FORBIDDEN,
@@ -77,7 +83,7 @@ impl PageError {
     /// The title: what is the matter.
     pub fn title(&self) -> &str {
         match self {
-            Self::Bad(_) => "This address cannot be read",
+            Self::Bad(_) | Self::Query(_) => "This address cannot be read",
             Self::Missing { title, .. } => title,
             Self::Method => "Not possible here",
             Self::CrossSite => "Refused",
@@ -96,7 +102,7 @@ impl PageError {
     /// What to do about it.
     pub fn advice(&self) -> &'static str {
         match self {
-            Self::Bad(_) => "Go back and correct it, or begin again from the traces.",
+            Self::Bad(_) | Self::Query(_) => "Go back and correct it, or begin again from the traces.",
             Self::Missing { .. } => {
                 "It may have been removed by age or size, or not have arrived yet. The search box takes any ID."
             }
@@ -123,6 +129,17 @@ impl PageError {
             Self::Elsewhere(_) => "Go back and try again in a moment.",
             Self::Internal => "The log of the process says more. Other pages may still work.",
         }
+    }
+}
+
+impl PageError {
+    /// The same for a program: `error`, `advice`, and of a query the `column`.
+    pub fn for_programs(&self) -> Response {
+        let mut body = json!({ "error": self.to_string(), "advice": self.advice() });
+        if let Self::Query(error) = self {
+            body["column"] = json!(error.column);
+        }
+        (self.status(), Json(body)).into_response()
     }
 }
 

@@ -37,6 +37,16 @@ pub fn escaped(text: &str) -> String {
     out
 }
 
+/// `text` escaped, with what stands between backticks as code.
+pub fn with_code(text: &str) -> Html {
+    let mut out = String::new();
+    for (number, part) in text.split('`').enumerate() {
+        let part = escaped(part);
+        out.push_str(&if number % 2 == 1 { format!("<code>{part}</code>") } else { part });
+    }
+    askama::filters::Safe(out)
+}
+
 enum Shown {
     Entity(&'static str),
     Picture(char),

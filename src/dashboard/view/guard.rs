@@ -78,10 +78,6 @@ pub async fn headers(request: Request, next: Next) -> Response {
     response
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
-    headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"))
-}
-
 /// The page of an error.
 #[derive(Template)]
 #[template(path = "error.html")]
@@ -90,14 +86,16 @@ struct ErrorPage {
     error: PageError,
 }
 
-/// Draws an answer that carries a [`PageError`], or that axum made itself, as a page.
+fn is_for_programs(path: &str) -> bool {
+    path.starts_with("/api/")
+}
+
+/// Draws an answer that carries a [`PageError`], or that axum made itself, as a page, or as JSON for programs.
 pub async fn draw_errors(State(state): State<PageState>, request: Request, next: Next) -> Response {
     let (headers, uri) = (request.headers().clone(), request.uri().clone());
     let mut response = next.run(request).await;
     let error = match response.extensions_mut().remove::<PageError>() {
         Some(error) => error,
-        // A program was told already, in its own words.
-        None if is_json(response.headers()) => return response,
         None => match response.status() {
             StatusCode::METHOD_NOT_ALLOWED => PageError::Method,
             StatusCode::BAD_REQUEST => PageError::bad("The address is not valid UTF-8."),
@@ -108,13 +106,17 @@ pub async fn draw_errors(State(state): State<PageState>, request: Request, next:
     if error.status().is_server_error() {
         tracing::error!(path = uri.path(), error = %error, "page not shown");
     }
-    let Ok(visit) = Visit::read(&headers, &uri, &state, false) else { return response };
     let status = error.status();
     let allow = response.headers_mut().remove(header::ALLOW);
-    let frame = visit.frame(Nav::Other, error.title());
-    let mut page = match html::page(&ErrorPage { frame, error }) {
-        Ok(page) => (status, page).into_response(),
-        Err(_) => return response,
+    let mut page = if is_for_programs(uri.path()) {
+        error.for_programs()
+    } else {
+        let Ok(visit) = Visit::read(&headers, &uri, &state, false) else { return response };
+        let frame = visit.frame(Nav::Other, error.title());
+        match html::page(&ErrorPage { frame, error }) {
+            Ok(page) => (status, page).into_response(),
+            Err(_) => return response,
+        }
     };
     if let Some(allow) = allow {
         page.headers_mut().insert(header::ALLOW, allow);

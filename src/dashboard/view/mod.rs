@@ -11,12 +11,14 @@
 //!   [`services`](mod@services), [`queues`], [`messages`], [`breakers`], [`scenarios`], [`search`], [`status`], [`connect`]: the pages;
 //!   [`series`]: metrics for programs.
 //! * [`operate`]: acting on messages; [`audit`]: what was done.
+//! * [`api`]: all of it for programs, and its description.
 //! * [`assets`], [`live`]: embedded files and the stream of changes; [`news`]: the row that counts what came since.
 //!
 //! A page is a file: its handler, with its template struct beside it; the template itself is in `templates/`.
 //! What must not live here: SQL, wire types, what a trace means (that is `query`).
 
 pub mod access;
+pub mod api;
 pub mod assets;
 pub mod audit;
 pub mod bars;
@@ -88,6 +90,7 @@ pub fn router(state: PageState) -> Router {
         .route("/messages/{id}", get(messages::one::show))
         .route("/audit", get(audit::show))
         .merge(operate::pages())
+        .merge(api::pages())
         .fallback(nothing_here)
         .layer(from_fn_with_state(state.clone(), access::page));
     let data = Router::new()
@@ -105,6 +108,7 @@ pub fn router(state: PageState) -> Router {
         .route("/api/map", get(map::show_data))
         .route("/api/audit", get(audit::data))
         .merge(operate::data())
+        .merge(api::data())
         .route("/api/services", get(services::list_data))
         .route("/api/services/{name}", get(services::data))
         .route("/api/series", get(series::show))

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 
 use super::PageState;
 use super::error::PageError;
-use super::escape::{Html, escaped};
+use super::escape::{Html, with_code};
 use super::format;
 use super::frame::{Frame, Nav};
 use super::html::{PageResult, page};
@@ -57,17 +57,23 @@ pub async fn switch_off(
 }
 
 async fn switch(state: &PageState, name: &str, on: bool) -> Result<Response, PageError> {
+    switched(state, name, on).await?;
+    Ok(Redirect::to(&format!("/scenarios#{name}")).into_response())
+}
+
+/// Switches a failure on or off.
+pub(super) async fn switched(state: &PageState, name: &str, on: bool) -> Result<(), PageError> {
     let door = door(state)?;
     if !Scenario::is_name(name) {
         let name = format::shortened(name, TITLE);
         return Err(PageError::missing("No such scenario", format!("No scenario is called “{name}”.")));
     }
     door.switch(name, on).await.map_err(PageError::Elsewhere)?;
-    tracing::info!(scenario = name, on, "a scenario was switched from the pages");
-    Ok(Redirect::to(&format!("/scenarios#{name}")).into_response())
+    tracing::info!(scenario = name, on, "a scenario was switched");
+    Ok(())
 }
 
-fn door(state: &PageState) -> Result<&dyn Scenarios, PageError> {
+pub(super) fn door(state: &PageState) -> Result<&dyn Scenarios, PageError> {
     state.scenarios.as_deref().ok_or_else(|| {
         PageError::missing(
             "Nothing to switch on here",
@@ -102,14 +108,8 @@ impl ScenariosPage {
         one.until.filter(|until| *until > now).map(|until| format::age(now, until))
     }
 
-    /// A text in which what stands between backticks is code.
     fn text(&self, text: &str) -> Html {
-        let mut out = String::new();
-        for (number, part) in format::shortened(text, TEXT).split('`').enumerate() {
-            let part = escaped(part).to_string();
-            out.push_str(&if number % 2 == 1 { format!("<code>{part}</code>") } else { part });
-        }
-        askama::filters::Safe(out)
+        with_code(&format::shortened(text, TEXT))
     }
 
     /// Where to begin to look, where that is a page of ours.

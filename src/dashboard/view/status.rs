@@ -46,8 +46,7 @@ struct StatusPage {
 
 /// Handler of `GET /status`.
 pub async fn show(State(state): State<PageState>, visit: Visit) -> PageResult {
-    let mut status = state.status.status();
-    status.sources.extend(state.board.taps().iter().map(of_tap));
+    let status = of(&state);
     let (holdings, kept) = (state.reader.holdings().await?, state.reader.kept_metrics().await?);
     let range = (visit.now.saturating_sub(HOUR), visit.now);
     let first = range.0 / MINUTE + 1;
@@ -78,6 +77,13 @@ pub async fn show(State(state): State<PageState>, visit: Visit) -> PageResult {
         refused: refused_chart,
         refused_in_hour,
     })
+}
+
+/// What is received, taps among the sources.
+pub(super) fn of(state: &PageState) -> ReceiveStatus {
+    let mut status = state.status.status();
+    status.sources.extend(state.board.taps().iter().map(of_tap));
+    status
 }
 
 /// A tap as a source.

@@ -32,12 +32,12 @@ const EXAMPLES: [&str; 3] = [
 const MOST_SERVICES: usize = 4;
 
 /// What the address asks for, or what is wrong with its query.
-struct Asked {
-    filter: TraceFilter,
+pub(super) struct Asked {
+    pub filter: TraceFilter,
     /// The whole query as one line, as it was written where it cannot be read.
-    query: String,
+    pub query: String,
     form: Form,
-    bad_query: Option<QueryError>,
+    pub bad_query: Option<QueryError>,
 }
 
 /// One row.
@@ -162,7 +162,7 @@ fn row(frame: &Frame, mut trace: TraceSummary, longest: u64) -> Row {
 }
 
 /// Reads the query line and the form; what the form says comes on top of the line.
-fn read(visit: &Visit) -> Result<Asked, PageError> {
+pub(super) fn read(visit: &Visit) -> Result<Asked, PageError> {
     let params = &visit.params;
     let line = params.text("query").unwrap_or_default();
     if line.len() > language::MAX_LEN {
@@ -234,7 +234,7 @@ fn read_form(params: &Params, form: &mut Form) -> Result<(), PageError> {
 }
 
 /// A cursor as text, with a check so that a changed one is noticed.
-fn write_cursor(cursor: Cursor, order: Order) -> String {
+pub(super) fn write_cursor(cursor: Cursor, order: Order) -> String {
     format!("{:x}-{}-{:08x}", cursor.key, cursor.trace_id, check(cursor, order))
 }
 

@@ -25,7 +25,7 @@ use super::{PageState, format};
 use crate::dashboard::model::{Severity, TraceId};
 use crate::dashboard::query::{export, logs};
 use crate::dashboard::store::{LogCounts, LogFilter, LogPage};
-pub use asked::{read_cursor, write_cursor};
+pub use asked::{USUAL_LIMIT, read, read_cursor, write_cursor};
 use row::Row;
 pub use row::pair;
 

@@ -166,7 +166,8 @@ fn of_message(message: &Message, schemas: &Schemas) -> Value {
     })
 }
 
-fn redacted(name: &str, value: &crate::dashboard::model::Value) -> Value {
+/// A value, masked where its name or it itself says that it is a secret.
+pub fn redacted(name: &str, value: &crate::dashboard::model::Value) -> Value {
     match redact::shown(name, &value.to_text()) {
         (text, true) => Value::String(text),
         (_, false) => value.to_json(),

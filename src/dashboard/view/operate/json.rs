@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::asked::{AskedLook, AskedOrder};
 use super::deeds::confirmed;
-use super::{At, JsonError, export, message, nature};
+use super::{At, export, message, nature};
 use crate::dashboard::keys::Role;
 use crate::dashboard::operate::job::{Ended, Job, Outcome, Row};
 use crate::dashboard::view::PageState;
@@ -20,7 +20,7 @@ use crate::dashboard::view::error::PageError;
 use crate::dashboard::view::visit::Visit;
 
 /// An answer for a program.
-type Answer = Result<Json<Value>, JsonError>;
+type Answer = Result<Json<Value>, PageError>;
 
 /// The JSON of a request; nothing is as good as `{}`.
 fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, PageError> {
@@ -50,7 +50,7 @@ pub async fn redrive(
     visit: Visit,
     At(place): At,
     body: Bytes,
-) -> Result<(StatusCode, Json<Value>), JsonError> {
+) -> Result<(StatusCode, Json<Value>), PageError> {
     visit.must_be(Role::Operator)?;
     let order = read::<AskedOrder>(&body)?.order(nature(&state, &place))?;
     let job = state.desk.redrive(&visit.visitor, &place, order).await?;

@@ -14,12 +14,11 @@ pub mod json;
 pub mod message;
 pub mod messages;
 
+use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{DefaultBodyLimit, FromRequestParts, Path};
 use axum::http::request::Parts;
 use axum::routing::{get, post};
-use axum::{Json, Router};
-use serde_json::{Value, json};
 
 use super::PageState;
 use super::error::PageError;
@@ -137,23 +136,6 @@ pub fn sentence(text: &str) -> String {
     let first: String = signs.next().into_iter().flat_map(char::to_uppercase).collect();
     let end = if text.ends_with(['.', '!', '?']) { "" } else { "." };
     format!("{first}{}{end}", signs.as_str())
-}
-
-/// An error as programs read it: its status, and `error` and `advice`.
-pub struct JsonError(PageError);
-
-impl<E: Into<PageError>> From<E> for JsonError {
-    fn from(error: E) -> Self {
-        Self(error.into())
-    }
-}
-
-impl axum::response::IntoResponse for JsonError {
-    fn into_response(self) -> axum::response::Response {
-        let Self(error) = self;
-        let body: Value = json!({ "error": error.to_string(), "advice": error.advice() });
-        (error.status(), Json(body)).into_response()
-    }
 }
 
 /// The number of a look, where the address has one.

@@ -66,7 +66,8 @@ fn of_broker(broker: &BrokerStatus) -> Value {
     })
 }
 
-fn of_queue(queue: &Queue) -> Value {
+/// A queue of a list.
+pub fn of_queue(queue: &Queue) -> Value {
     let (per_second, seconds_left, since) = match &queue.verdict {
         Verdict::Growing { per_second, full_in } => (Some(*per_second), *full_in, None),
         Verdict::Draining { per_second, empty_in } => (Some(-per_second), *empty_in, None),

@@ -1,5 +1,7 @@
 //! The pages over the fixtures: every case that breaks viewers, hostile texts, bad addresses, headers.
 
+#[cfg(feature = "comms")]
+mod api;
 mod breakers;
 mod cases_in_html;
 mod logs;
