@@ -308,3 +308,70 @@ async fn what_a_collector_sends_is_told_apart_by_queue_and_judged_alike() {
     let (status, html) = page(&server, "/queues/one?broker=rabbit%40a&vhost=%2F&name=none").await;
     assert!(status == 404 && html.contains("No such queue"), "{html}");
 }
+
+/// What the Collector's kafkametrics receiver sends of a topic of two partitions that a group reads; one request.
+fn kafkametrics(cluster: &str, at: u64, [end, offset]: [i64; 2], members: i64) -> Value {
+    let gauge = |name: &str, points: Vec<(Vec<(&str, &str)>, i64)>| {
+        let points = points.into_iter().map(|(pairs, value)| {
+            json!({ "attributes": attributes(&pairs), "timeUnixNano": at.to_string(), "asInt": value.to_string() })
+        });
+        json!({ "name": name, "gauge": { "dataPoints": points.collect::<Vec<_>>() } })
+    };
+    let of_both = |group: bool, value: i64| {
+        let of = |partition| {
+            let group = group.then_some(("group", "billing"));
+            (group.into_iter().chain([("topic", "orders"), ("partition", partition)]).collect(), value)
+        };
+        vec![of("0"), of("1")]
+    };
+    json!({ "resourceMetrics": [{
+        "resource": { "attributes": attributes(&[("kafka.cluster.alias", cluster)]) },
+        "scopeMetrics": [{ "scope": { "name": "github.com/open-telemetry/opentelemetry-collector-contrib/receiver/kafkametricsreceiver" },
+            "metrics": [
+                gauge("kafka.consumer_group.lag", of_both(true, end - offset)),
+                gauge("kafka.consumer_group.offset", of_both(true, offset)),
+                gauge("kafka.consumer_group.members", vec![(vec![("group", "billing")], members)]),
+                gauge("kafka.partition.current_offset", of_both(false, end)),
+                gauge("kafka.brokers", vec![(vec![], 3)]),
+            ] }],
+    }] })
+}
+
+#[tokio::test]
+async fn the_lag_of_a_kafka_group_that_a_collector_sends_is_a_queue_of_its_cluster() {
+    let server = Running::start().await;
+    let now = otlp::now();
+    for step in 0..18_i64 {
+        let at = now - (17 - step as u64) * 30 * S;
+        for body in [
+            kafkametrics("eu", at, [1_000 + step * 60, 900 + step * 30], 2),
+            kafkametrics("us", at, [500, 500 - 20], i64::from(step < 6)),
+        ] {
+            let request =
+                client().post(server.otlp("/v1/metrics")).header("content-type", "application/json");
+            let answer = request.body(body.to_string()).send().await.expect("an answer");
+            assert_eq!(answer.status(), 200);
+        }
+    }
+    let list = told(&server, "/api/queues").await;
+    assert_eq!(list["queues"].as_array().expect("a list").len(), 2, "{list}");
+    let eu = queue(&list, "eu", "orders").expect("it was sent");
+    assert_eq!(
+        (&eu["system"], &eu["vhost"], &eu["verdict"]),
+        (&json!("kafka"), &json!("billing"), &json!("growing"))
+    );
+    assert_eq!(
+        (eu["ready"].as_f64(), eu["consumers"].as_f64()),
+        (Some(2.0 * (100.0 + 17.0 * 30.0)), Some(2.0))
+    );
+    assert!((eu["inPerSecond"].as_f64().expect("a rate") - 4.0).abs() < 0.1, "{eu}");
+    assert!((eu["outPerSecond"].as_f64().expect("a rate") - 2.0).abs() < 0.1, "{eu}");
+    let us = queue(&list, "us", "orders").expect("it was sent");
+    assert_eq!((&us["verdict"], us["ready"].as_f64()), (&json!("no_consumer"), Some(40.0)));
+    let one = told(&server, "/api/queues/one?broker=eu&vhost=billing&name=orders").await;
+    let lags: Vec<f64> =
+        one["overTime"]["ready"].as_array().expect("a list").iter().filter_map(Value::as_f64).collect();
+    assert!(lags.len() >= 18 && lags.is_sorted() && lags.last() == Some(&1_220.0), "{lags:?}");
+    let (_, page) = page(&server, "/queues").await;
+    assert!(page.contains("billing on orders") && page.contains("2 queues need you"), "{page}");
+}

@@ -22,6 +22,10 @@ pub const NODE: &str = "rabbitmq.node.name";
 /// The broker's name, where it is not the node's: in the settings, or of a broker that is no RabbitMQ. Ours.
 pub const BROKER: &str = "throughline.broker";
 
+/// Which kind of broker a queue is of, where it is not RabbitMQ or alike, and that of Kafka. Never sent, set where series are read.
+pub const SYSTEM: &str = "messaging.system";
+pub const KAFKA: &str = "kafka";
+
 /// A broker that is asked, and what it told last.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BrokerStatus {

@@ -214,11 +214,11 @@ impl OverviewPage {
 
     /// A queue's name, and where it is.
     fn queue_name(&self, queue: &Queue) -> String {
-        queues::words::shown(&queue.key)
+        queues::words::shown(queue)
     }
 
     fn queue_place(&self, queue: &Queue) -> String {
-        queues::words::place(&queue.key)
+        queues::words::place(queue)
     }
 
     /// Messages that wait in it.

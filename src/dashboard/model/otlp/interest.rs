@@ -46,6 +46,11 @@ const TABLE: &[Rule] = &[
     // Java's client by agent or Micrometer (`kafka.consumer.fetch.manager.records.lag`), the collector's receiver
     // (`kafka.consumer_group.lag`), kafka_exporter (`kafka_consumergroup_lag`). A client alone sends a hundred others.
     holds(Topic::Queues, "kafka.", ".lag"),
+    // The rest of what the receiver and the exporter say of groups, and the ends of partitions.
+    begins(Topic::Queues, "kafka.consumer.group."),
+    begins(Topic::Queues, "kafka.consumergroup."),
+    begins(Topic::Queues, "kafka.partition.current.offset"),
+    begins(Topic::Queues, "kafka.topic.partition.current.offset"),
     // resilience4j, Spring Cloud.
     begins(Topic::Breakers, "resilience4j.circuitbreaker."),
     // Polly 8.
@@ -127,6 +132,10 @@ mod tests {
             ("kafka.consumer.records_lag_max", Topic::Queues),
             ("kafka.consumer_group.lag_sum", Topic::Queues),
             ("kafka_consumergroup_lag", Topic::Queues),
+            ("kafka_consumergroup_members", Topic::Queues),
+            ("kafka.consumer_group.offset", Topic::Queues),
+            ("kafka.partition.current_offset", Topic::Queues),
+            ("kafka_topic_partition_current_offset", Topic::Queues),
             ("resilience4j.circuitbreaker.state", Topic::Breakers),
             ("resilience4j_circuitbreaker_calls_seconds", Topic::Breakers),
             ("resilience.polly.strategy.events", Topic::Breakers),

@@ -28,8 +28,8 @@ pub const MAX_SAMPLES: usize = 250_000;
 /// Names of metrics that are told apart among those that are not kept.
 const MAX_NAMES: usize = 1_000;
 const MS: Nanos = 1_000_000;
-/// Metrics of RabbitMQ, and the attributes of resources that say of which queue they are.
-const QUEUES: &str = "rabbitmq.";
+/// Metrics of brokers, and the attributes of resources that say of which queue or cluster they are, begin alike.
+const BROKERS: [&str; 2] = ["rabbitmq.", "kafka."];
 
 /// What a metrics request brought.
 #[derive(Debug, Clone, Default)]
@@ -179,7 +179,7 @@ impl Reading<'_> {
     /// `ResourceMetrics`. The resource may stand after its metrics, hence two passes.
     fn resource(&mut self, message: &[u8]) -> Result<(), WireError> {
         let resource = decode::resource(only(message, 1)?)?;
-        let of_queue = |(key, _): &&(String, Value)| key.starts_with(QUEUES);
+        let of_queue = |(key, _): &&(String, Value)| BROKERS.iter().any(|begin| key.starts_with(begin));
         let source = Source {
             service: cut(resource.service(), MAX_TEXT).0,
             instance: instance(&resource),
@@ -250,8 +250,8 @@ impl Reading<'_> {
     ) -> Result<(), WireError> {
         let read = read_point(message, layout)?;
         let mut attributes = decode::attributes(message, layout.attributes)?;
-        if metric.name.starts_with(QUEUES) {
-            attributes.extend(source.queue.iter().cloned());
+        if let Some(begin) = BROKERS.iter().find(|begin| metric.name.starts_with(**begin)) {
+            attributes.extend(source.queue.iter().filter(|(key, _)| key.starts_with(begin)).cloned());
         }
         match self.place(&read) {
             Ok(Some(sample)) => {

@@ -153,6 +153,7 @@ impl Parts<'_> {
             .filter_map(|series| Some((series.samples.last()?.time, &series.identity)))
             .max_by_key(|(time, _)| *time);
         let heard = newest.map_or(0, |(time, _)| time);
+        let is_kafka = newest.is_some_and(|(_, one)| one.attribute(names::SYSTEM) == Some(names::KAFKA));
         let sent_by = newest.map(|(_, identity)| identity.service.clone()).filter(|_| self.asked.is_none());
         let takes_dead_letters =
             self.facts.is_some_and(|facts| facts.takes_dead_letters) || is_dead_by_name(&key.name);
@@ -163,6 +164,7 @@ impl Parts<'_> {
             None
         };
         let mut queue = Queue {
+            is_kafka,
             ready: last(&ready, names::CURRENT, Some("ready")),
             unacknowledged: last(&unacknowledged, names::CURRENT, Some("unacknowledged")),
             delayed: delayed.last().map(|sample| sample.value),

@@ -4,12 +4,14 @@
 //! broker. What a queue is comes from the broker that is asked, where one is. Unknown is `None`, never 0.
 //!
 //! * [`read`]: the series of all queues out of the store; [`gather`]: series into queues.
+//! * [`kafka`]: Kafka's figures as those of queues.
 //! * [`named`]: the queues that spans tell of.
 //! * [`verdict`]: what is to be said of a queue; [`one`]: one queue over time, and who uses it.
 //!
 //! What must not live here: HTML, how anything is asked.
 
 pub mod gather;
+mod kafka;
 pub mod named;
 pub mod one;
 pub mod read;
@@ -32,8 +34,9 @@ pub use verdict::Verdict;
 pub struct Key {
     /// The name in the settings, or the node's where a Collector sends it.
     pub broker: String,
-    /// `/` is the usual one.
+    /// RabbitMQ's virtual host, of which `/` is the usual one; of Kafka the consumer group.
     pub virtual_host: String,
+    /// The queue's; of Kafka the topic's.
     pub name: String,
 }
 
@@ -41,6 +44,8 @@ pub struct Key {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Queue {
     pub key: Key,
+    /// It is what a consumer group has not read yet of a topic of Kafka: `ready` is the lag.
+    pub is_kafka: bool,
     /// Messages that could be delivered, that are with consumers, and that wait for the end of a delay.
     pub ready: Option<f64>,
     pub unacknowledged: Option<f64>,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::gather::{key_of, samples, steps};
-use super::{Key, Queue};
+use super::{Key, Queue, kafka};
 use crate::dashboard::model::Nanos;
 use crate::dashboard::model::queues as names;
 use crate::dashboard::query::growth;
@@ -35,8 +35,15 @@ pub struct One {
 pub async fn one(reader: &dyn Reader, queue: &Queue, from: Nanos, to: Nanos) -> Result<One, StoreError> {
     let mut one = One::default();
     let filter = SeriesFilter {
-        metrics: vec![Metric::Begins("rabbitmq.".to_owned())],
-        attributes: vec![(names::QUEUE.to_owned(), queue.key.name.clone())],
+        metrics: match queue.is_kafka {
+            true => kafka::metrics().collect(),
+            false => vec![Metric::Begins("rabbitmq.".to_owned())],
+        },
+        // How many members a group of Kafka has is told of no topic.
+        attributes: match queue.is_kafka {
+            true => Vec::new(),
+            false => vec![(names::QUEUE.to_owned(), queue.key.name.clone())],
+        },
         from,
         to,
         step: to.saturating_sub(from) / STEPS as u64,
@@ -44,7 +51,7 @@ pub async fn one(reader: &dyn Reader, queue: &Queue, from: Nanos, to: Nanos) -> 
     };
     let found = reader.series(&filter).await?;
     let mine = |series: &Series| key_of(&series.identity).as_ref() == Some(&queue.key);
-    let found: Vec<Series> = found.series.into_iter().filter(mine).collect();
+    let found: Vec<Series> = kafka::as_queues(found.series).into_iter().filter(mine).collect();
     let level = |metric, state| steps(&samples(found.iter(), metric, state), from, to, STEPS);
     one.ready = level(names::CURRENT, Some("ready"));
     one.unacknowledged = level(names::CURRENT, Some("unacknowledged"));

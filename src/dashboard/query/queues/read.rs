@@ -1,5 +1,6 @@
 //! The series of all queues, read within bounds: all figures of the last minutes, and few over the whole time.
 
+use super::kafka;
 use crate::dashboard::model::queues as names;
 use crate::dashboard::model::{Nanos, now};
 use crate::dashboard::store::{Metric, Reader, Series, SeriesFilter, StoreError};
@@ -27,7 +28,9 @@ pub struct Read {
 /// Reads `from..to`.
 pub async fn read(reader: &dyn Reader, from: Nanos, to: Nanos) -> Result<Read, StoreError> {
     let to = to.min(now()).max(from);
-    let named = |names: &[&str]| names.iter().map(|name| Metric::Named((*name).to_owned())).collect();
+    let named = |names: &[&str]| {
+        names.iter().map(|name| Metric::Named((*name).to_owned())).chain(kafka::metrics()).collect()
+    };
     let filter = SeriesFilter {
         metrics: named(&[
             names::CURRENT,
@@ -51,5 +54,6 @@ pub async fn read(reader: &dyn Reader, from: Nanos, to: Nanos) -> Result<Read, S
     };
     let long = reader.series(&filter).await?;
     let whole = [&lately, &long].iter().all(|found| found.complete && found.left_out == 0);
-    Ok(Read { from, to, lately: lately.series, long: long.series, complete: whole })
+    let (lately, long) = (kafka::as_queues(lately.series), kafka::as_queues(long.series));
+    Ok(Read { from, to, lately, long, complete: whole })
 }

@@ -2,7 +2,7 @@
 
 use super::read::Read;
 use super::*;
-use crate::dashboard::fixture::queues::{self as fixture, figure};
+use crate::dashboard::fixture::queues::{self as fixture, figure, kafka_figure};
 use crate::dashboard::model::queues as names;
 use crate::dashboard::store::Series;
 
@@ -11,6 +11,7 @@ const NOW: Nanos = 1_795_440_000 * S;
 
 /// The queues of an hour.
 fn queues(series: Vec<Series>, brokers: &[Arc<BrokerStatus>]) -> Vec<Queue> {
+    let series = kafka::as_queues(series);
     let lately = series
         .iter()
         .cloned()
@@ -37,10 +38,11 @@ fn the_worst_stands_first_and_each_has_its_verdict() {
     let said: Vec<(&str, &str)> =
         all.iter().map(|queue| (queue.key.name.as_str(), queue.verdict.code())).collect();
     assert_eq!(
-        said[..7],
+        said[..8],
         [
             ("notifications.sms", "no_consumer"),
             ("payments.charge", "growing"),
+            ("orders", "growing"),
             ("orders.dlq", "dead_letters"),
             ("reports", "silent"),
             ("analytics.events", "draining"),
@@ -128,4 +130,64 @@ fn a_queue_that_its_broker_does_not_list_is_gone_and_one_seen_twice_is_one() {
     // Where not all queues are kept, one that is missing may be there.
     let all = queues(series, &[Arc::new(BrokerStatus { left_out: 1, ..told })]);
     assert_eq!(all[0].verdict, Verdict::Steady);
+}
+
+/// A figure of a group's reading of a partition.
+fn of_partition(metric: &str, partition: &str, value: impl Fn(u64) -> Option<f64>) -> Series {
+    let attributes = [("group", "billing"), ("partition", partition), ("topic", "orders")];
+    kafka_figure(NOW, metric, &attributes, value)
+}
+
+#[test]
+fn what_a_group_of_kafka_has_not_read_is_a_queue_with_the_lag_of_all_partitions() {
+    let all = queues(fixture::series(NOW), &[]);
+    let of = |group: &str| {
+        let found = all.iter().find(|queue| queue.key.virtual_host == group);
+        found.unwrap_or_else(|| panic!("{group}"))
+    };
+    let billing = of("billing");
+    let key = Key { broker: "log-1".into(), virtual_host: "billing".into(), name: "orders".into() };
+    assert_eq!((&billing.key, billing.is_kafka), (&key, true));
+    assert_eq!((billing.ready, billing.consumers), (Some(3.0 * 2.0 * 360.0), Some(3.0)));
+    let rates = (billing.incoming.map(f64::round), billing.outgoing.map(|rate| (rate * 10.0).round()));
+    assert_eq!(rates, (Some(12.0), Some(114.0)), "records a second of three partitions");
+    let Verdict::Growing { per_second, .. } = billing.verdict else { panic!("{:?}", billing.verdict) };
+    assert!((per_second - 0.6).abs() < 0.01, "{per_second}");
+    assert_eq!(of("search-index").verdict, Verdict::Flowing);
+    assert!(
+        all.iter().filter(|queue| queue.is_kafka).count() == 2,
+        "a topic is a queue for who reads it only"
+    );
+}
+
+#[test]
+fn a_partition_that_is_missing_or_was_never_committed_makes_no_lag_smaller() {
+    // The second partition is not told at the end, and at one time before; the third has no offset yet.
+    let lag = "kafka_consumergroup_lag";
+    let exporter = |partition: &str, value: &dyn Fn(u64) -> Option<f64>| {
+        let attributes = [("consumergroup", "billing"), ("partition", partition), ("topic", "orders")];
+        kafka_figure(NOW, lag, &attributes, value)
+    };
+    let series = vec![
+        exporter("0", &|_| Some(10.0)),
+        exporter("1", &|at| (at != 330).then_some(5.0)),
+        exporter("2", &|_| Some(-1.0)),
+    ];
+    let all = queues(series, &[]);
+    assert_eq!((all.len(), all[0].ready, all[0].verdict.clone()), (1, Some(15.0), Verdict::Steady));
+    assert!(all[0].trend.iter().flatten().all(|level| *level == 15.0), "{:?}", all[0].trend);
+}
+
+#[test]
+fn a_group_that_was_set_back_did_not_read_backwards_and_without_members_nobody_reads() {
+    let series = vec![
+        of_partition("kafka.consumer_group.lag", "0", |at| Some(if at < 359 { 0.0 } else { 9_000.0 })),
+        of_partition("kafka.consumer_group.offset", "0", |at| Some(if at < 359 { 9_000.0 } else { 0.0 })),
+        kafka_figure(NOW, "kafka.consumer_group.members", &[("group", "billing")], |at| {
+            Some(if at < 300 { 2.0 } else { 0.0 })
+        }),
+    ];
+    let all = queues(series, &[]);
+    assert_eq!(all[0].outgoing, Some(0.0));
+    assert_eq!(all[0].verdict, Verdict::NoConsumer { since: Some(NOW - 60 * 10 * S) });
 }

@@ -8,7 +8,7 @@ use crate::dashboard::view::frame::{Frame, Nav};
 use crate::dashboard::view::html::{PageResult, page};
 use crate::dashboard::view::visit::Visit;
 
-static WAYS: [Language; 3] = [
+static WAYS: [Language; 4] = [
     Language {
         word: "rabbitmq",
         name: "RabbitMQ, asked",
@@ -48,6 +48,15 @@ static WAYS: [Language; 3] = [
             "receivers:\n  rabbitmq:\n    endpoint: http://localhost:15672\n    username: throughline\n    password: ${env:RABBITMQ_PASSWORD}\nexporters:\n  otlp:\n    endpoint: {grpc}\n    tls: { insecure: true }\nservice:\n  pipelines:\n    metrics: { receivers: [rabbitmq], exporters: [otlp] }",
         )],
         note: "The Collector tells depths, rates and consumers; types, arguments and dead-lettering are known only where Throughline asks the broker itself.",
+    },
+    Language {
+        word: "kafka",
+        name: "Kafka, by a Collector",
+        steps: &[(
+            "Let its kafkametrics receiver send here",
+            "receivers:\n  kafkametrics:\n    brokers: [localhost:9092]\n    cluster_alias: eu-1\n    scrapers: [brokers, topics, consumers]\n    collection_interval: 10s\nexporters:\n  otlp:\n    endpoint: {grpc}\n    tls: { insecure: true }\nservice:\n  pipelines:\n    metrics: { receivers: [kafkametrics], exporters: [otlp] }",
+        )],
+        note: "Each consumer group is a row for each topic that it reads: its lag, how fast records come and are read, and its members. What kafka_exporter tells is read alike.",
     },
 ];
 

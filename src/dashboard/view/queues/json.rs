@@ -75,6 +75,7 @@ pub fn of_queue(queue: &Queue) -> Value {
         _ => (None, None, None),
     };
     json!({
+        "system": if queue.is_kafka { "kafka" } else { "rabbitmq" },
         "broker": queue.key.broker,
         "vhost": queue.key.virtual_host,
         "name": queue.key.name,

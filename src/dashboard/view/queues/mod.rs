@@ -58,7 +58,11 @@ impl Asked {
     }
 
     fn wants(&self, queue: &Queue) -> bool {
-        let holds = |text: &String| queue.key.name.to_lowercase().contains(&text.to_lowercase());
+        // Of Kafka by the group's name too, which stands in the row.
+        let group = if queue.is_kafka { queue.key.virtual_host.as_str() } else { "" };
+        let holds = |text: &String| {
+            [&queue.key.name, group].iter().any(|name| name.to_lowercase().contains(&text.to_lowercase()))
+        };
         self.find.as_ref().is_none_or(holds)
             && self.broker.as_ref().is_none_or(|broker| *broker == queue.key.broker)
             && (!self.trouble || queue.verdict.is_trouble())
@@ -104,6 +108,8 @@ struct Row {
     badge: Html,
     kind: String,
     ready: Html,
+    /// What messages that wait are called.
+    waiting: &'static str,
     unacknowledged: Html,
     trend: Html,
     incoming: Html,
@@ -175,14 +181,15 @@ fn row(frame: &Frame, queue: &Queue) -> Row {
     let facts = queue.facts.as_ref();
     let most = |most: f64| format!("at most {} ready", format::count(most as u64));
     Row {
-        name: words::shown(&queue.key),
+        name: words::shown(queue),
         href: frame.queue_link(&queue.key),
-        broker: words::place(&queue.key),
+        broker: words::place(queue),
         badge: words::badge(frame, queue),
         kind: facts
             .and_then(|facts| facts.kind.clone())
-            .map_or_else(|| "—".to_owned(), |kind| format::shortened(&kind, 20)),
+            .map_or_else(|| usual_kind(queue).to_owned(), |kind| format::shortened(&kind, 20)),
         ready: words::count(queue.ready),
+        waiting: if queue.is_kafka { "lag" } else { "ready" },
         unacknowledged: words::count(queue.unacknowledged),
         trend: if queue.trend.iter().any(Option::is_some) {
             spark::values_of(&queue.trend, "", most)
@@ -195,6 +202,11 @@ fn row(frame: &Frame, queue: &Queue) -> Row {
         dead_letters: words::dead_letters(facts),
         stale: matches!(queue.verdict, Verdict::Silent | Verdict::Gone),
     }
+}
+
+/// What is said of a queue's kind where its broker is not asked.
+fn usual_kind(queue: &Queue) -> &'static str {
+    if queue.is_kafka { "Kafka group" } else { "—" }
 }
 
 impl ListPage {

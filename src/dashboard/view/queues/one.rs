@@ -65,7 +65,7 @@ pub fn wanted<'a>(visit: &Visit, listed: &'a Listed) -> Result<&'a Queue, PageEr
         PageError::missing(
             "No such queue",
             format!(
-                "No queue “{}” of “{}”, virtual host “{}”, was heard {}. Choose a longer time range, or look at the list of queues.",
+                "No queue “{}” of “{}”, virtual host (or consumer group) “{}”, was heard {}. Choose a longer time range, or look at the list of queues.",
                 format::shortened(&key.name, 80),
                 format::shortened(&key.broker, 60),
                 format::shortened(&key.virtual_host, 60),
@@ -81,7 +81,7 @@ pub async fn show(From(state): From<PageState>, visit: Visit) -> PageResult {
     let listed = of(&state, &visit).await?;
     let queue = wanted(&visit, &listed)?.clone();
     let one = query::one(&*state.reader, &queue, listed.from, listed.to).await?;
-    let frame = visit.frame(Nav::Queues, words::shown(&queue.key)).live();
+    let frame = visit.frame(Nav::Queues, words::shown(&queue)).live();
     let mut banners = banners(&frame, &listed);
     banners.retain(|banner| banner.name == format::shortened(&queue.key.broker, 60));
     // A queue that is gone is not known there any more.
@@ -132,6 +132,13 @@ fn draw(
 
 /// What the queue is, as pairs.
 fn settings(queue: &Queue) -> Vec<(String, String)> {
+    let cut = |text: &str| format::shortened(text, 200);
+    if queue.is_kafka {
+        let Key { broker, virtual_host: group, name: topic } = &queue.key;
+        return [("Cluster", broker), ("Topic", topic), ("Consumer group", group)]
+            .map(|(name, value)| (name.to_owned(), cut(value)))
+            .into();
+    }
     let Some(facts) = &queue.facts else { return Vec::new() };
     let yes = |value: Option<bool>| value.map(|value| if value { "yes" } else { "no" }.to_owned());
     let (exchange, key) = match &facts.dead_letters {
@@ -156,7 +163,6 @@ fn settings(queue: &Queue) -> Vec<(String, String)> {
     .into_iter()
     .filter_map(|(name, value)| Some((name.to_owned(), format::shortened(&value?, 200))))
     .collect();
-    let cut = |text: &str| format::shortened(text, 200);
     all.extend(facts.arguments.iter().map(|(key, value)| (cut(key), cut(value))));
     all
 }
@@ -202,6 +208,11 @@ impl OnePage {
             0 => format!("{known}, and it has told none yet."),
             heard => format!("{known}; the newest is {} old.", self.frame.age(&heard)),
         }
+    }
+
+    /// What a message that waits is called.
+    fn waiting(&self) -> &'static str {
+        if self.queue.is_kafka { "Lag" } else { "Ready" }
     }
 
     fn count(&self, value: &Option<f64>) -> Html {

@@ -1,7 +1,7 @@
 //! Verdicts and figures of queues as text and marks. Unknown is `—`.
 
 use crate::dashboard::model::queues::QueueFacts;
-use crate::dashboard::query::queues::{Key, Queue, Verdict};
+use crate::dashboard::query::queues::{Queue, Verdict};
 use crate::dashboard::view::escape::{Html, escaped};
 use crate::dashboard::view::format;
 use crate::dashboard::view::frame::Frame;
@@ -24,14 +24,23 @@ pub fn rate(value: Option<f64>) -> Html {
     })
 }
 
-/// A queue's name as text.
-pub fn shown(key: &Key) -> String {
-    if key.name.trim().is_empty() { "(not named)".to_owned() } else { format::shortened(&key.name, 80) }
+/// A queue's name as text; of Kafka `GROUP on TOPIC`.
+pub fn shown(queue: &Queue) -> String {
+    let named = |name: &str| {
+        if name.trim().is_empty() { "(not named)".to_owned() } else { format::shortened(name, 80) }
+    };
+    let key = &queue.key;
+    match queue.is_kafka {
+        true => format!("{} on {}", named(&key.virtual_host), named(&key.name)),
+        false => named(&key.name),
+    }
 }
 
 /// Broker and virtual host: `eu-1 /shop`.
-pub fn place(key: &Key) -> String {
-    let host = if key.virtual_host == "/" { "" } else { key.virtual_host.as_str() };
+pub fn place(queue: &Queue) -> String {
+    let key = &queue.key;
+    let is_told = queue.is_kafka || key.virtual_host == "/";
+    let host = if is_told { "" } else { key.virtual_host.as_str() };
     format!("{} {}", format::shortened(&key.broker, 40), format::shortened(host, 40)).trim_end().to_owned()
 }
 
@@ -94,7 +103,7 @@ pub fn badge(frame: &Frame, queue: &Queue) -> Html {
 
 /// A queue and its verdict as a sentence.
 pub fn finding(queue: &Queue, frame: &Frame) -> String {
-    let name = shown(&queue.key);
+    let name = shown(queue);
     let says = verdict(queue, frame);
     match queue.verdict {
         Verdict::NoConsumer { .. } => {
@@ -105,6 +114,9 @@ pub fn finding(queue: &Queue, frame: &Frame) -> String {
         }
         Verdict::DeadLetters => format!("{name} holds {says}"),
         Verdict::Silent => format!("{name} was {says}"),
+        Verdict::Growing { .. } | Verdict::Draining { .. } if queue.is_kafka => {
+            format!("The lag of {name} is {says}")
+        }
         Verdict::Delays => format!("{name} {says}"),
         Verdict::Unknown => format!("How many messages wait in {name} is {says}"),
         _ => format!("{name} is {says}"),
@@ -116,7 +128,7 @@ pub fn headline(queues: &[Queue], frame: &Frame) -> String {
     let trouble: Vec<&Queue> = queues.iter().filter(|queue| queue.verdict.is_trouble()).collect();
     match trouble.as_slice() {
         [one] => finding(one, frame),
-        [first, ..] => format!("{} queues need you, {} first", trouble.len(), shown(&first.key)),
+        [first, ..] => format!("{} queues need you, {} first", trouble.len(), shown(first)),
         [] if queues.is_empty() => "No queues".to_owned(),
         [] if queues.iter().all(|queue| matches!(queue.verdict, Verdict::Silent | Verdict::Gone)) => {
             "Nothing is known of any queue now".to_owned()

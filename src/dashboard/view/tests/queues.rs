@@ -21,7 +21,7 @@ async fn the_list_says_first_what_needs_somebody() {
     let page = get("/queues").await;
     assert_eq!(page.status, StatusCode::OK);
     page.has(&[
-        "3 queues need you, notifications.sms first",
+        "4 queues need you, notifications.sms first",
         "no consumer for 12 m",
         "growing: full in 13 h",
         "45 dead letters",
@@ -39,7 +39,8 @@ async fn the_list_says_first_what_needs_somebody() {
     let narrowed = get("/queues?find=CHARGE&broker=eu-1").await;
     narrowed.has(&["1 queue<", "payments.charge"]);
     narrowed.lacks("analytics.events</a>");
-    get("/queues?trouble=1").await.has(&["3 queues<"]);
+    get("/queues?trouble=1").await.has(&["4 queues<"]);
+    get("/queues?find=billing").await.has(&["1 queue<", "billing on orders", "Kafka group"]);
     get("/queues?find=nothing").await.has(&["No queue is like that"]);
     let bad = get("/queues?limit=0").await;
     assert_eq!(bad.status, StatusCode::BAD_REQUEST);
@@ -62,6 +63,14 @@ async fn a_queue_has_a_page_whatever_its_name_and_one_that_is_not_there_says_wha
     ]);
     let odd = "/queues/one?broker=rabbit%40us-1&vhost=%2F&name=gr%C3%B6%C3%9Fe%2F%E5%A4%A7%20%26%20co";
     get(odd).await.has(&["größe/大 &amp; co is steady", "start it with <code>--rabbitmq-api</code>"]);
+    let group = get("/queues/one?broker=log-1&vhost=billing&name=orders").await;
+    group.has(&[
+        "The lag of billing on orders is growing",
+        "<dt>Lag</dt><dd>2 160",
+        "Members of the group",
+        "Consumer group",
+    ]);
+    group.lacks("What leads into it");
     let new = get("/queues/one?broker=eu-1&vhost=%2Fshop&name=just-declared").await;
     new.has(&["How many messages wait in just-declared is not known yet"]);
     let missing = get("/queues/one?broker=eu-1&name=nobody").await;

@@ -294,9 +294,10 @@ fn queue() -> Schema {
     ]);
     let figure = |says: &str| maybe(number(says));
     object(&[
+        ("system", word(&["rabbitmq", "kafka"])),
         ("broker", text("")),
-        ("vhost", text("")),
-        ("name", text("")),
+        ("vhost", text("The virtual host; of Kafka the consumer group")),
+        ("name", text("Of Kafka the topic’s; “ready” is then the group’s lag")),
         ("verdict", word(&VERDICTS)),
         ("since", maybe(time("Since when it has no consumer"))),
         ("growthPerSecond", figure("Where it grows or drains")),
