@@ -21,11 +21,11 @@ mod server;
 #[path = "../workload/mod.rs"]
 mod workload;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use report::Report;
 use server::{Place, Server};
+use tokio_util::sync::CancellationToken;
 use workload::PER_REQUEST;
 
 /// The first part of a run, against which growth is told.
@@ -63,7 +63,7 @@ async fn run(spans: u64, senders: u64) {
 
     let pages = ask::pages(spans, begin);
     ask::over_http(&mut report, "", &server.pages, &pages).await;
-    let more = while_ingesting(&mut report, &server, spans, full_rate, &pages).await;
+    let more = while_ingesting(&mut report, &server, spans, (full_rate, senders), &pages).await;
     report.row("RSS after", "MB", server.rss_mb());
     report.row("RSS, the most", "MB", server.most_rss_mb());
 
@@ -103,18 +103,18 @@ async fn while_ingesting(
     report: &mut Report,
     server: &Server<'_>,
     spans: u64,
-    full_rate: f64,
+    (full_rate, senders): (f64, u64),
     pages: &[ask::Question],
 ) -> u64 {
-    let requests_a_second = full_rate / 2.0 / PER_REQUEST as f64;
-    let stop = Arc::new(tokio::sync::Notify::new());
-    let sending = tokio::spawn(send::steadily(
-        server.grpc.clone(),
-        spans / PER_REQUEST,
-        Duration::from_secs_f64(1.0 / requests_a_second),
-        stop.clone(),
-    ));
+    let every = Duration::from_secs_f64(PER_REQUEST as f64 / (full_rate / 2.0));
+    let (enough, address, started) = (CancellationToken::new(), server.grpc.clone(), Instant::now());
+    let sending = tokio::spawn({
+        let enough = enough.clone();
+        async move { send::steadily(&address, spans / PER_REQUEST, (every, senders), &enough).await }
+    });
     ask::over_http(report, ", while spans come at half the rate", &server.pages, pages).await;
-    stop.notify_one();
-    sending.await.expect("the sender ends well") * PER_REQUEST
+    enough.cancel();
+    let came = sending.await.expect("the senders end well") * PER_REQUEST;
+    report.row("committed a second meanwhile", "spans", came as f64 / started.elapsed().as_secs_f64());
+    came
 }

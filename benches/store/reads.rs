@@ -8,6 +8,7 @@ use throughline::dashboard::model::correlation::Keys;
 use throughline::dashboard::model::otlp::Batch;
 use throughline::dashboard::query::language;
 use throughline::dashboard::store::{Ingest, Limits, Reader, Store, TraceFilter};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -17,6 +18,8 @@ use super::server::Place;
 use super::workload::{PER_REQUEST, PER_TRACE, SERVICES, USERS, now, request, trace_id};
 
 const DAY: u64 = 86_400 * 1_000_000_000;
+/// From this number of a request on none was sent before.
+const ANOTHER: u64 = 1 << 30;
 /// Requests that are under way at once.
 const SENDERS: usize = 8;
 
@@ -28,34 +31,43 @@ pub async fn in_process(report: &mut Report, place: &Place, spans: u64, begin: u
     if rate > 0.0 {
         let every = Duration::from_secs_f64(PER_REQUEST as f64 / rate);
         let enough = CancellationToken::new();
-        let taking = take_in(store.clone(), spans / PER_REQUEST, every, enough.clone());
+        let taking = take_in(store.clone(), spans / PER_REQUEST + ANOTHER, every, enough.clone());
         let taking = AbortOnDropHandle::new(tokio::spawn(taking));
+        let started = Instant::now();
         of(report, "read at half the rate", &store, spans, begin).await;
         enough.cancel();
-        taking.await.expect("all taken in");
+        let taken = taking.await.expect("all taken in") * PER_REQUEST;
+        report.row("taken in a second meanwhile", "spans", taken as f64 / started.elapsed().as_secs_f64());
     }
     store.close().await;
 }
 
-/// Takes a request in each time that `every` has passed, until it is enough, and waits for those under way. Several are at once, as
-/// from several senders.
-async fn take_in(store: Arc<Store>, first: u64, every: Duration, enough: CancellationToken) {
-    let (mut ticks, begin) = (tokio::time::interval(every), now());
-    let mut under_way = JoinSet::new();
-    for number in first.. {
-        if enough.run_until_cancelled(ticks.tick()).await.is_none() {
-            break;
-        }
+/// Takes a request in each time that `every` has passed, until it is enough, and waits for those under way; gives how many. Several are
+/// at once, as from several senders. A thread of its own writes them, as another process would.
+async fn take_in(store: Arc<Store>, first: u64, every: Duration, enough: CancellationToken) -> u64 {
+    let (written, mut requests) = mpsc::channel(SENDERS);
+    let writer = std::thread::spawn(move || {
+        let begin = now();
+        (first..).map(|number| request(number, begin)).all(|request| written.blocking_send(request).is_ok())
+    });
+    let mut ticks = tokio::time::interval(every);
+    let (mut under_way, mut taken) = (JoinSet::new(), 0);
+    while enough.run_until_cancelled(ticks.tick()).await.is_some() {
+        let request = requests.recv().await.expect("requests without end");
         while under_way.len() >= SENDERS {
             under_way.join_next().await.expect("one").expect("stored");
         }
         let store = store.clone();
         under_way.spawn(async move {
-            let batch = Batch::traces(request(number, begin), &Keys::default()).expect("a valid request");
+            let batch = Batch::traces(request, &Keys::default()).expect("a valid request");
             store.ingest(batch).await.expect("stored");
         });
+        taken += 1;
     }
     under_way.join_all().await;
+    drop(requests);
+    writer.join().expect("the writer ends");
+    taken
 }
 
 async fn of(report: &mut Report, how: &str, store: &Store, spans: u64, begin: u64) {

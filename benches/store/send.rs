@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use throughline::dashboard::receive::grpc::RawCodec as Raw;
-use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use tonic::client::Grpc;
 use tonic::transport::{Channel, Endpoint};
 
@@ -35,17 +35,25 @@ pub async fn all(address: &str, requests: Range<u64>, senders: u64, begin: u64) 
     }
 }
 
-/// Sends a request each time that `every` has passed, until it is told to stop; gives how many.
-pub async fn steadily(address: String, first: u64, every: Duration, stop: Arc<Notify>) -> u64 {
-    let mut client = connect(&address).await;
-    let (mut ticks, begin) = (tokio::time::interval(every), now());
-    for number in first.. {
-        tokio::select! {
-            () = stop.notified() => return number - first,
-            _ = ticks.tick() => send(&mut client, request(number, begin)).await,
+/// Sends a request each time that `every` has passed, by as many senders, until it is enough; gives how many.
+pub async fn steadily(
+    address: &str,
+    first: u64,
+    (every, senders): (Duration, u64),
+    enough: &CancellationToken,
+) -> u64 {
+    let begin = now();
+    let one = async |number: u64| {
+        let mut client = connect(address).await;
+        let mut ticks = tokio::time::interval(every * senders as u32);
+        let mut sent = 0;
+        while enough.run_until_cancelled(ticks.tick()).await.is_some() {
+            send(&mut client, request(first + number + sent * senders, begin)).await;
+            sent += 1;
         }
-    }
-    unreachable!("numbers do not end")
+        sent
+    };
+    futures_util::future::join_all((0..senders).map(one)).await.into_iter().sum()
 }
 
 async fn connect(address: &str) -> Grpc<Channel> {
