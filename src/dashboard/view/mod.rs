@@ -120,6 +120,7 @@ pub fn router(state: PageState) -> Router {
         .route("/api/messages/{id}", get(messages::json::show))
         .route("/api/messages.json", get(messages::json::export))
         .route("/api/messages.csv", get(messages::json::csv))
+        .layer(from_fn(api::known::parameters))
         .layer(from_fn_with_state(state.clone(), access::data));
     let open = Router::new()
         .route("/login", login::routes())

@@ -3,12 +3,14 @@
 //! Each operation stands in the [`catalogue`] with its parameters and its answer; the OpenAPI [`document`] and the [`page`]
 //! are made of it. What an answer looks like is written in [`schemas`] with the words of [`schema`]. Answers of pages that are rooms
 //! of their own (`queues::json`, `breakers::json` and so on) are made there; [`traces`], [`logs`], [`story`] and [`now`] are made here.
-//! Errors are JSON for every address under `/api` ([`super::guard`]).
+//! [`known`] refuses parameters that an
+//! operation does not have. Errors are JSON for every address under `/api` ([`super::guard`]).
 //!
 //! What must not live here: another way to find things than the pages have.
 
 mod catalogue;
 mod document;
+pub mod known;
 mod logs;
 mod now;
 mod operation;

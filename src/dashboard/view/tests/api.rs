@@ -169,6 +169,8 @@ async fn what_is_asked_wrongly_is_told_as_json_with_its_name() {
     let error = json!({ "$ref": "#/components/schemas/Error" });
     for (path, status, part) in [
         ("/api/traces?limit=0", 400, "“limit” is a whole number from 1 to"),
+        ("/api/logs?q=payment", 400, "“q” is no parameter here; there are service, severity"),
+        ("/api/status?verbose=1", 400, "“verbose” is no parameter here; there are none"),
         ("/api/traces?order=best", 400, "“order” may be newest"),
         ("/api/traces?after=x", 400, "“after” is not a place in this list"),
         ("/api/traces?last=2h", 400, "“last” may be 5m"),
