@@ -143,7 +143,7 @@ async fn send_story(server: &Running) {
         assert_eq!(request.body(body).send().await.expect("an answer").status(), 200);
     }
     let story = client().get(server.page("/correlations/story")).send().await.expect("an answer");
-    let text = story.text().await.expect("a page").replace('\u{a0}', " ");
+    let text = story.text().await.expect("a page").replace(['\u{a0}', '\u{202f}'], " ");
     for wanted in
         ["<dt>Traces</dt><dd>50</dd>", "<dt>Spans</dt><dd>2 000</dd>", "<dt>Messages</dt><dd>200</dd>"]
     {
