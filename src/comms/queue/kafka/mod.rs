@@ -295,12 +295,14 @@ impl KafkaBroker {
         let sender = Sender::new(&settings)?;
         // The group is never joined: a client that reads needs the name of one.
         let topic = format!("{}{}", settings.prefix, register::TOPIC);
-        let reader: BaseConsumer = client::consumer(&settings, &topic).create().map_err(meaning)?;
+        let reader = client::consumer(&settings, &topic);
+        let asker: BaseConsumer = reader.create().map_err(meaning)?;
+        let reader: BaseConsumer = reader.create().map_err(meaning)?;
         let patience = settings.patience;
-        let reached = move || reader.fetch_metadata(None, patience).map(|_| reader);
+        let reached = move || asker.fetch_metadata(None, patience).map(|_| asker);
         let reached = tokio::task::spawn_blocking(reached).await;
         let reached = reached.map_err(|error| BrokerError::Unavailable(error.into()))?;
-        let reader = reached.map_err(|error| match meaning(error) {
+        let asker = reached.map_err(|error| match meaning(error) {
             BrokerError::Unavailable(error) => {
                 let servers = &settings.servers;
                 BrokerError::Unavailable(
@@ -315,7 +317,7 @@ impl KafkaBroker {
             .with_unit("{message}")
             .with_description("Messages that no handler got to see, with the reason")
             .build();
-        let register = Register::follow(reader, topic.clone())?;
+        let register = Register::follow(reader, asker, topic.clone())?;
         let (subscriptions, eyes) = (Mutex::default(), Mutex::default());
         let inner = Arc::new(Inner { settings, server, register, sender, subscriptions, eyes, refused });
         inner.ask(move |register, patience| wait_for_topic(register, &topic, patience)).await?;

@@ -143,8 +143,9 @@ impl Known {
 /// The entries as this handle knows them, followed by a thread of its own.
 pub(super) struct Register {
     topic: String,
-    /// Asks for metadata and watermarks too: it may do so from any thread.
-    pub reader: BaseConsumer,
+    reader: BaseConsumer,
+    /// Asks for metadata and watermarks: on a connection of its own, since the reader's waits for news.
+    asker: BaseConsumer,
     pub known: RwLock<Known>,
     /// The offset after the last entry that was taken in.
     position: Mutex<i64>,
@@ -153,12 +154,16 @@ pub(super) struct Register {
 
 impl Register {
     /// Begins to follow the topic, which is there.
-    pub fn follow(reader: BaseConsumer, topic: String) -> Result<Arc<Self>, BrokerError> {
+    pub fn follow(
+        reader: BaseConsumer,
+        asker: BaseConsumer,
+        topic: String,
+    ) -> Result<Arc<Self>, BrokerError> {
         let mut all = TopicPartitionList::new();
         all.add_partition_offset(&topic, 0, Offset::Beginning).map_err(meaning)?;
         reader.assign(&all).map_err(meaning)?;
         let (known, position, moved) = (RwLock::default(), Mutex::new(0), Condvar::new());
-        let register = Arc::new(Self { topic, reader, known, position, moved });
+        let register = Arc::new(Self { topic, reader, asker, known, position, moved });
         let weak = Arc::downgrade(&register);
         let follow = move || {
             while let Some(register) = weak.upgrade() {
@@ -198,7 +203,7 @@ impl Register {
     /// Kafka does not answer within `patience`.
     pub fn catch_up(&self, patience: Duration) -> Result<(), BrokerError> {
         let until = Instant::now() + patience;
-        let (_, end) = self.reader.fetch_watermarks(&self.topic, 0, patience).map_err(meaning)?;
+        let (_, end) = self.asker.fetch_watermarks(&self.topic, 0, patience).map_err(meaning)?;
         self.wait_for(end, until)
     }
 
@@ -219,7 +224,7 @@ impl Register {
 
     /// How many partitions a topic has. Blocks.
     pub fn partitions(&self, topic: &str, patience: Duration) -> Result<i32, BrokerError> {
-        let all = self.reader.fetch_metadata(Some(topic), patience).map_err(meaning)?;
+        let all = self.asker.fetch_metadata(Some(topic), patience).map_err(meaning)?;
         let found = all.topics().iter().find(|found| found.name() == topic);
         let count = found.filter(|found| found.error().is_none()).map_or(0, |found| found.partitions().len());
         i32::try_from(count).ok().filter(|count| *count > 0).ok_or_else(|| {
@@ -230,7 +235,7 @@ impl Register {
 
     /// The offset after the last record of each partition. Blocks.
     pub fn ends(&self, topic: &str, patience: Duration) -> Result<Vec<i64>, BrokerError> {
-        let of = |partition| self.reader.fetch_watermarks(topic, partition, patience).map(|(_, high)| high);
+        let of = |partition| self.asker.fetch_watermarks(topic, partition, patience).map(|(_, high)| high);
         (0..self.partitions(topic, patience)?).map(|partition| of(partition).map_err(meaning)).collect()
     }
 }
