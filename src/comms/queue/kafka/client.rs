@@ -5,11 +5,13 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::Settings;
+use super::{Settings, register};
 use crate::comms::queue::broker::BrokerError;
 
 /// The longest name of a topic, in bytes: Kafka's own limit, since a topic is a folder.
 const MAX_TOPIC: usize = 249;
+/// What [`check_name`] calls the prefix when it is checked.
+pub(super) const PREFIX: &str = "the prefix";
 /// The largest record that is taken, in bytes: a body of 1 MiB with its headers.
 pub(super) const MAX_RECORD: &str = "2097152";
 /// After this long without a word a consumer counts as gone, and another gets what it had.
@@ -85,6 +87,9 @@ pub(super) fn check_name(what: &'static str, prefix: &str, name: &str) -> Result
     if size > MAX_TOPIC {
         return invalid(format!("has {size} bytes with its prefix, above Kafka's limit of {MAX_TOPIC}"));
     }
+    if name == register::TOPIC && what != PREFIX {
+        return invalid(format!("is `{name}`, where the list of queues is kept"));
+    }
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if name.is_empty() || !prefix.chars().chain(name.chars()).all(is_plain) || matches!(name, "." | "..") {
         return invalid(
@@ -126,7 +131,8 @@ mod tests {
     #[test]
     fn names_are_those_of_topics() {
         assert!(check_name("the name", "p-", &"x".repeat(247)).is_ok());
-        for wrong in ["", ".", "..", "a b", "ü", "a/b", &"x".repeat(248)] {
+        assert!(check_name(super::PREFIX, "p-", super::register::TOPIC).is_ok());
+        for wrong in ["", ".", "..", "a b", "ü", "a/b", "throughline.queues", &"x".repeat(248)] {
             assert!(check_name("the name", "p-", wrong).is_err(), "{wrong}");
         }
     }

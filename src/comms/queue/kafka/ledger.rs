@@ -30,6 +30,13 @@ pub(super) struct Record {
     pub read: Read,
 }
 
+impl Record {
+    /// Of its body, in bytes.
+    pub fn size(&self) -> usize {
+        self.read.message.body.len()
+    }
+}
+
 struct Track {
     epoch: u64,
     /// The offset after the highest that was read.
@@ -55,7 +62,8 @@ struct State {
     /// Not due yet, by time and order of arrival.
     waiting: BTreeMap<(u64, u64), Record>,
     arrivals: u64,
-    bytes: usize,
+    ready_bytes: usize,
+    waiting_bytes: usize,
     /// Nothing more is handed out.
     is_stopped: bool,
 }
@@ -69,8 +77,8 @@ impl State {
     fn drop_waiting(&mut self, is_gone: impl Fn(&Place) -> bool) {
         self.ready.retain(|record| !is_gone(&record.ticket.place));
         self.waiting.retain(|_, record| !is_gone(&record.ticket.place));
-        let left = self.ready.iter().chain(self.waiting.values());
-        self.bytes = left.map(|record| record.read.message.body.len()).sum();
+        self.ready_bytes = self.ready.iter().map(Record::size).sum();
+        self.waiting_bytes = self.waiting.values().map(Record::size).sum();
     }
 }
 
@@ -78,9 +86,11 @@ impl State {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Held {
     pub ready: usize,
+    /// Of the bodies of what is ready.
+    pub ready_bytes: usize,
     pub waiting: usize,
-    /// Of the bodies of both.
-    pub bytes: usize,
+    /// Of the bodies of what waits.
+    pub waiting_bytes: usize,
     pub at_hand: usize,
 }
 
@@ -126,12 +136,13 @@ impl Ledger {
         if state.is_stopped || state.track(&record.ticket).is_none() {
             return;
         }
-        state.bytes += record.read.message.body.len();
         if record.read.not_before > now {
             state.arrivals += 1;
             let key = (record.read.not_before, state.arrivals);
+            state.waiting_bytes += record.size();
             state.waiting.insert(key, record);
         } else {
+            state.ready_bytes += record.size();
             state.ready.push_back(record);
             self.more.notify_one();
         }
@@ -145,6 +156,8 @@ impl Ledger {
                 return Some(entry.key().0);
             }
             let record = entry.remove();
+            state.waiting_bytes -= record.size();
+            state.ready_bytes += record.size();
             state.ready.push_back(record);
             self.more.notify_one();
         }
@@ -155,7 +168,7 @@ impl Ledger {
     pub fn hand_out(&self) -> Option<Record> {
         let mut state = self.state();
         let record = state.ready.pop_front()?;
-        state.bytes -= record.read.message.body.len();
+        state.ready_bytes -= record.size();
         if let Some(track) = state.track(&record.ticket) {
             track.at_hand += 1;
         }
@@ -245,7 +258,13 @@ impl Ledger {
     pub fn held(&self) -> Held {
         let state = self.state();
         let at_hand = state.tracks.values().map(|track| track.at_hand).sum();
-        Held { ready: state.ready.len(), waiting: state.waiting.len(), bytes: state.bytes, at_hand }
+        Held {
+            ready: state.ready.len(),
+            ready_bytes: state.ready_bytes,
+            waiting: state.waiting.len(),
+            waiting_bytes: state.waiting_bytes,
+            at_hand,
+        }
     }
 }
 
@@ -324,7 +343,10 @@ mod tests {
         put(&ledger, 0, 300);
         put(&ledger, 1, 200);
         let second = put(&ledger, 2, 0);
-        assert_eq!(ledger.held(), Held { ready: 1, waiting: 2, bytes: 6, at_hand: 0 });
+        assert_eq!(
+            ledger.held(),
+            Held { ready: 1, ready_bytes: 2, waiting: 2, waiting_bytes: 4, at_hand: 0 }
+        );
         let record = ledger.hand_out().expect("the one that is due");
         assert_eq!(record.ticket, second);
         assert_eq!(ledger.promote(200), Some(300));

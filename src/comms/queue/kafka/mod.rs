@@ -13,7 +13,8 @@
 //! | `client.rs` | the settings of the client library, its errors, names |
 //! | `register.rs` | what exchanges, queues and bindings there are |
 //! | `send.rs` | sending until it is confirmed, making topics |
-//! | `deliveries.rs` | receiving |
+//! | `deliveries.rs` | receiving: what is handed out |
+//! | `reader.rs` | receiving: the thread that reads |
 //! | `ledger.rs` | what is not settled yet, and how far all is |
 //! | `settle.rs` | how deliveries end |
 //! | `lag.rs` | how much waits |
@@ -23,6 +24,7 @@ mod client;
 mod deliveries;
 mod lag;
 mod ledger;
+mod reader;
 mod register;
 mod send;
 mod settle;
@@ -291,7 +293,7 @@ impl KafkaBroker {
     /// The address is none, Kafka cannot be reached within the patience, or does not let this client make or read topics.
     pub async fn connect(settings: Settings) -> Result<Self, BrokerError> {
         let server = client::first_server(&settings.servers)?;
-        check_name("the prefix", &settings.prefix, register::TOPIC)?;
+        check_name(client::PREFIX, &settings.prefix, register::TOPIC)?;
         let sender = Sender::new(&settings)?;
         // The group is never joined: a client that reads needs the name of one.
         let topic = format!("{}{}", settings.prefix, register::TOPIC);
