@@ -77,6 +77,10 @@ pub const MESSAGING_BODY_SIZE: &str = "messaging.message.body.size";
 pub const SYSTEM_THROUGHLINE: &str = "throughline";
 /// The value of [`MESSAGING_SYSTEM`] for RabbitMQ; semconv.
 pub const SYSTEM_RABBITMQ: &str = "rabbitmq";
+/// The value of [`MESSAGING_SYSTEM`] for Kafka; semconv.
+pub const SYSTEM_KAFKA: &str = "kafka";
+/// Kafka's group, which is the queue; semconv.
+pub const MESSAGING_CONSUMER_GROUP_NAME: &str = "messaging.consumer.group.name";
 
 // Our own, on consumer spans: semconv has no names for them.
 /// The queue that a message was taken from.
@@ -176,7 +180,7 @@ pub const HEADER_DEATH_QUEUE: &str = "x-death-queue";
 /// How often a dead letter had been delivered.
 pub const HEADER_DEATH_DELIVERIES: &str = "x-death-deliveries";
 
-// Message headers that our transport over AMQP writes for itself; a handler does not see them.
+// Message headers that our transports over AMQP and Kafka write for themselves; a handler does not see them.
 /// The version of the body's shape; a number.
 pub const HEADER_VERSION: &str = "x-message-version";
 /// The ID of the message that led to this one.

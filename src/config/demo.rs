@@ -58,6 +58,10 @@ pub struct ServiceSettings {
     #[arg(long, env = "THROUGHLINE_RABBITMQ", value_name = "URL", hide_env_values = true)]
     pub rabbitmq: Option<String>,
 
+    /// Kafka in place of the embedded broker, in a build with the feature `kafka`: HOST:PORT of one or more of its servers
+    #[arg(long, env = "THROUGHLINE_KAFKA", value_name = "SERVERS")]
+    pub kafka: Option<String>,
+
     /// PEM file of the authority that signed RabbitMQ's certificate, for amqps://; without it, those that the system trusts
     #[arg(long, env = "THROUGHLINE_RABBITMQ_CA", value_name = "FILE")]
     pub rabbitmq_ca: Option<PathBuf>,
@@ -149,8 +153,8 @@ pub struct Behaviour {
     pub latency: f64,
 }
 
-/// The address of RabbitMQ, if one is asked for: an empty one is none.
-pub fn rabbitmq(setting: Option<&String>) -> Option<&str> {
+/// The address of a broker, if one is asked for: an empty one is none.
+pub fn address(setting: Option<&String>) -> Option<&str> {
     setting.map(|url| url.trim()).filter(|url| !url.is_empty())
 }
 
@@ -240,6 +244,10 @@ pub struct DemoSettings {
     /// RabbitMQ in place of the embedded broker: amqp://USER:PASSWORD@HOST:5672/VHOST, with / in VHOST as %2F; or amqps://
     #[arg(long, env = "THROUGHLINE_RABBITMQ", value_name = "URL", hide_env_values = true)]
     pub rabbitmq: Option<String>,
+
+    /// Kafka in place of the embedded broker, in a build with the feature `kafka`: HOST:PORT of one or more of its servers
+    #[arg(long, env = "THROUGHLINE_KAFKA", value_name = "SERVERS")]
+    pub kafka: Option<String>,
 
     /// PEM file of the authority that signed RabbitMQ's certificate, for amqps://; without it, those that the system trusts
     #[arg(long, env = "THROUGHLINE_RABBITMQ_CA", value_name = "FILE")]

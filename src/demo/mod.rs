@@ -17,6 +17,7 @@
 //! | [`messages`] | what they tell each other: each message's versions, with their schemas |
 //! | [`service`] | running one service: telemetry, listening, consuming, ending |
 //! | [`services`] | the eight |
+//! | `broker` | which broker messages go over |
 //! | [`database`] | the services' own state, with outbox and inbox beside it |
 //! | [`documents`] | OpenAPI, AsyncAPI and the schemas of requests |
 //! | [`scenarios`] | failures that can be switched on |
@@ -28,6 +29,7 @@
 //! What must not live here: anything of the dashboard. The shop knows it as an address to send telemetry to.
 
 pub mod api;
+mod broker;
 pub mod database;
 pub mod documents;
 pub mod load;

@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::broker::Named;
 use super::scenarios::{Effect, Switches};
 use super::security::Security;
 use super::shop::{self, ServiceName};
@@ -25,21 +26,18 @@ use super::{messages, services};
 use crate::comms::gateway::Upstream;
 use crate::comms::grpc::UserGrpcClient;
 use crate::comms::http::{ServiceHttpClient, instrument};
-use crate::comms::names::SYSTEM_THROUGHLINE;
+use crate::comms::names::SYSTEM_RABBITMQ;
 use crate::comms::queue::{
-    Broker, BrokerError, Consumer, Contracts, EmbeddedBroker, Failure, Message, Publisher, RabbitMqBroker,
-    Received, RetryPolicy, depth, outbox, rabbitmq as amqp,
+    Broker, BrokerError, Consumer, Contracts, Failure, Message, Publisher, Received, RetryPolicy, depth,
+    outbox,
 };
 use crate::comms::resilience::Policy;
 use crate::comms::security::{AccessLayer, Tls, TlsListener};
 use crate::comms::shutdown;
 use crate::comms::testing::LosableBroker;
-use crate::config::demo::{OtlpCompression, ServiceSettings, rabbitmq};
+use crate::config::demo::{OtlpCompression, ServiceSettings, address};
 use crate::telemetry;
 
-/// What to look at when there is no RabbitMQ.
-pub const NO_RABBITMQ: &str =
-    "cannot send messages over RabbitMQ (--rabbitmq or THROUGHLINE_RABBITMQ; its CA: --rabbitmq-ca)";
 /// How long requests and messages at hand may take at the end.
 const DRAIN: Duration = Duration::from_secs(8);
 
@@ -241,24 +239,12 @@ async fn serve(settings: ServiceSettings) -> anyhow::Result<()> {
 
 /// The broker of the settings, behind a connection that a scenario can cut.
 async fn broker(settings: &ServiceSettings, scenarios: Switches) -> anyhow::Result<Arc<dyn Broker>> {
-    let broker = connected(settings).await?;
+    let (rabbitmq, kafka) = (address(settings.rabbitmq.as_ref()), address(settings.kafka.as_ref()));
+    let named = Named::of(rabbitmq, settings.rabbitmq_ca.clone(), kafka, &settings.broker)?;
+    let broker = named.connect(settings.name.text(), None).await?;
     // Queues are declared before anything else, and a service that cannot start would show nothing.
     shop::declare(broker.as_ref()).await?;
     Ok(Arc::new(LosableBroker::new(broker, move || scenarios.broker_is_lost())))
-}
-
-/// RabbitMQ where its address is given, the embedded broker otherwise.
-async fn connected(settings: &ServiceSettings) -> anyhow::Result<Arc<dyn Broker>> {
-    let Some(url) = rabbitmq(settings.rabbitmq.as_ref()) else {
-        let broker = EmbeddedBroker::open(&settings.broker)
-            .await
-            .with_context(|| format!("cannot open the broker's file {} (--broker)", settings.broker))?;
-        return Ok(Arc::new(broker));
-    };
-    let ca = settings.rabbitmq_ca.clone();
-    let over = amqp::Settings { ca, ..amqp::Settings::new(url, settings.name.text()) };
-    let broker = RabbitMqBroker::connect(over).await.context(NO_RABBITMQ)?;
-    Ok(Arc::new(broker))
 }
 
 async fn consume_and_serve(
@@ -278,8 +264,8 @@ async fn consume_and_serve(
         stop: stop.clone(),
     };
     let mut parts = services::build(&shared).await?;
-    // The embedded broker has nobody to be asked, so one of those that share it tells how many messages wait.
-    if shared.settings.name == ServiceName::Notifications && shared.broker.system() == SYSTEM_THROUGHLINE {
+    // The dashboard asks nobody but RabbitMQ, so one of those that share another broker tells how many messages wait.
+    if shared.settings.name == ServiceName::Notifications && shared.broker.system() != SYSTEM_RABBITMQ {
         parts.consumers.push(Box::pin(depth::tell(Arc::clone(&shared.broker), stop.clone())));
     }
     tracing::info!(address = %listener.local_addr()?, "{} is listening", shared.name());

@@ -2,6 +2,7 @@
 
 use clap::ValueEnum;
 
+use crate::comms::names::SYSTEM_KAFKA;
 use crate::comms::queue::{Broker, BrokerError, QueueSpec};
 
 /// A service of the shop.
@@ -153,10 +154,13 @@ pub const BINDINGS: [(&str, &str); 9] = [
 /// The broker is not available.
 pub async fn declare(broker: &dyn Broker) -> Result<(), BrokerError> {
     broker.declare_exchange(EXCHANGE).await?;
-    broker.declare_queue(&QueueSpec::durable(queues::DEAD_LETTERS).max_length(10_000)).await?;
+    // Kafka bounds by bytes and time, as its operator says.
+    let is_bounded = broker.system() != SYSTEM_KAFKA;
+    let of = |spec: QueueSpec, messages| if is_bounded { spec.max_length(messages) } else { spec };
+    broker.declare_queue(&of(QueueSpec::durable(queues::DEAD_LETTERS), 10_000)).await?;
     for (queue, pattern) in BINDINGS {
-        let spec = QueueSpec::durable(queue).dead_letters_to(queues::DEAD_LETTERS).max_length(100_000);
-        broker.declare_queue(&spec).await?;
+        let spec = QueueSpec::durable(queue).dead_letters_to(queues::DEAD_LETTERS);
+        broker.declare_queue(&of(spec, 100_000)).await?;
         broker.bind(EXCHANGE, pattern, queue).await?;
     }
     Ok(())

@@ -4,6 +4,8 @@
 pub mod breakers;
 pub mod contract;
 pub mod frames;
+#[cfg(all(unix, feature = "kafka"))]
+pub mod kafka;
 pub mod otlp;
 pub mod postgres;
 pub mod rabbitmq;

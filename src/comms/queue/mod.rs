@@ -20,6 +20,7 @@
 //! | [`inbox`] | handling a message that is delivered twice once |
 //! | [`embedded`] | a broker on one SQLite file, durable and shared between processes |
 //! | [`rabbitmq`] | RabbitMQ, 3.10 or newer |
+//! | `kafka` | Kafka, with the Cargo feature of that name |
 //!
 //! What must not live here: what a message means. Handlers are the services' own.
 
@@ -29,6 +30,8 @@ pub mod contract;
 pub mod depth;
 pub mod embedded;
 pub mod inbox;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod message;
 pub mod outbox;
 mod process_span;
@@ -40,6 +43,8 @@ pub use broker::{Broker, BrokerError, Delivery, Outcome, QueueSpec, QueueStats, 
 pub use consumer::{Consumer, Failure, Received, RetryPolicy};
 pub use contract::Contracts;
 pub use embedded::EmbeddedBroker;
+#[cfg(feature = "kafka")]
+pub use kafka::KafkaBroker;
 pub use message::Message;
 pub use publisher::Publisher;
 pub use rabbitmq::RabbitMqBroker;

@@ -116,6 +116,9 @@ fn attributes(broker: &dyn Broker, delivery: &Delivery) -> Vec<KeyValue> {
         KeyValue::new(names::QUEUE, delivery.queue.clone()),
         KeyValue::new(names::DELIVERY_NUMBER, i64::from(delivery.number)),
     ];
+    if broker.system() == names::SYSTEM_KAFKA {
+        attributes.push(KeyValue::new(names::MESSAGING_CONSUMER_GROUP_NAME, delivery.queue.clone()));
+    }
     attributes.extend(server_attributes(broker.server()));
     attributes.extend(message_attributes(&delivery.message));
     let refused = delivery.message.headers.get(names::HEADER_REFUSED_CORRELATION_ID);

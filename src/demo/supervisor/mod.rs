@@ -17,23 +17,20 @@ mod process;
 mod rollout;
 
 use std::io::Write as _;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
 use self::plan::Plan;
 use self::process::{Kept, Process};
+use super::broker::Named;
 use super::load;
 use super::scenarios::{self, Scenario, Switches};
-use super::service::NO_RABBITMQ;
 use super::shop::{SERVICES, ServiceName};
-use crate::comms::queue::{Broker as _, RabbitMqBroker, rabbitmq};
 use crate::comms::shutdown;
 use crate::config::demo::DemoSettings;
 
-/// How long RabbitMQ is waited for: it may be starting as well.
+/// How long a broker is waited for: it may be starting as well.
 const REACH: Duration = Duration::from_secs(5);
 
 /// Runs the demo until the process is asked to end.
@@ -48,8 +45,10 @@ pub async fn run(settings: DemoSettings) -> anyhow::Result<()> {
     let plan = Plan::new(&settings)?;
     let switches = Switches::of(&settings.scenarios);
     switches.clear()?;
-    if let Some(url) = plan.rabbitmq() {
-        reach(url, settings.rabbitmq_ca.clone()).await?;
+    let named = plan.broker()?;
+    if !matches!(named, Named::Embedded { .. }) {
+        // So that one line says what is wrong, and not each of the services.
+        named.connect("demo", Some(REACH)).await?.close().await;
     }
     let mut running = Running::default();
     let started = tokio::select! {
@@ -72,14 +71,6 @@ pub async fn run(settings: DemoSettings) -> anyhow::Result<()> {
     let load = load.await;
     running.end().await;
     load??;
-    Ok(())
-}
-
-/// Makes sure that RabbitMQ lets us in, so that one line says what is wrong and not each of the services.
-async fn reach(url: &str, ca: Option<PathBuf>) -> anyhow::Result<()> {
-    let settings = rabbitmq::Settings { patience: REACH, ca, ..rabbitmq::Settings::new(url, "demo") };
-    let broker = RabbitMqBroker::connect(settings).await.context(NO_RABBITMQ)?;
-    broker.close().await;
     Ok(())
 }
 
@@ -151,6 +142,9 @@ fn announce(plan: &Plan, settings: &DemoSettings, switches: &Switches) -> std::i
     }
     if plan.rabbitmq().is_some() {
         writeln!(out, "Messages go over RabbitMQ.")?;
+    }
+    if plan.kafka().is_some() {
+        writeln!(out, "Messages go over Kafka; nothing taps it, so their bodies are not shown.")?;
     }
     if rate > 0.0 {
         writeln!(out, "{rate} orders a second come in; one in ten has a card that is declined.")?;

@@ -8,7 +8,8 @@ use anyhow::Context as _;
 
 use super::process::Told;
 use crate::comms::security::{Authority, PublicKey, SigningKey, Tls};
-use crate::config::demo::{DemoSettings, rabbitmq};
+use crate::config::demo::{DemoSettings, address};
+use crate::demo::broker::Named;
 use crate::demo::shop::{self, SERVICES, ServiceName};
 
 /// The demo's certificates are made anew at each start.
@@ -91,7 +92,21 @@ impl Plan {
 
     /// The address of RabbitMQ, where messages go over it.
     pub fn rabbitmq(&self) -> Option<&str> {
-        rabbitmq(self.settings.rabbitmq.as_ref())
+        address(self.settings.rabbitmq.as_ref())
+    }
+
+    /// The servers of Kafka, where messages go over it.
+    pub fn kafka(&self) -> Option<&str> {
+        address(self.settings.kafka.as_ref())
+    }
+
+    /// Which broker messages go over.
+    ///
+    /// # Errors
+    /// Two are named.
+    pub fn broker(&self) -> anyhow::Result<Named> {
+        let DemoSettings { rabbitmq_ca, broker, .. } = &self.settings;
+        Named::of(self.rabbitmq(), rabbitmq_ca.clone(), self.kafka(), broker)
     }
 
     /// What a service is told; as another version than its own, where one is named.
@@ -133,6 +148,7 @@ impl Plan {
         let trusted = keys.chain(self.settings.trust_key.iter().cloned()).collect::<Vec<_>>().join(",");
         let variables = vec![
             ("THROUGHLINE_RABBITMQ", broker),
+            ("THROUGHLINE_KAFKA", self.kafka().unwrap_or_default().to_owned()),
             ("THROUGHLINE_TOKEN_KEY", own),
             ("THROUGHLINE_TOKEN_TRUST", trusted),
         ];
@@ -175,9 +191,10 @@ fn dashboard(settings: &DemoSettings, gateway: String) -> Told {
         ("--log", settings.log.clone()),
     ];
     let mut arguments = vec!["dashboard".to_owned()];
-    let rabbitmq = rabbitmq(settings.rabbitmq.as_ref());
+    let rabbitmq = address(settings.rabbitmq.as_ref());
+    let is_embedded = rabbitmq.is_none() && address(settings.kafka.as_ref()).is_none();
     // Whose dead letters can be redriven from the pages.
-    if rabbitmq.is_none() {
+    if is_embedded {
         arguments.push(format!("--embedded-broker={}", settings.broker));
     }
     arguments.extend(flags.map(|(flag, value)| format!("{flag}={value}")));
@@ -197,7 +214,9 @@ fn dashboard(settings: &DemoSettings, gateway: String) -> Told {
             variables.push(("THROUGHLINE_TAP_EXCHANGE", shop::EXCHANGE.to_owned()));
             variables.push(("THROUGHLINE_RABBITMQ_AMQP", url.to_owned()));
         }
-        None => variables.push(("THROUGHLINE_TAP", settings.broker.clone())),
+        None if is_embedded => variables.push(("THROUGHLINE_TAP", settings.broker.clone())),
+        // There is no tap on Kafka.
+        None => {}
     }
     Told { arguments, variables }
 }

@@ -75,7 +75,7 @@ pub fn of_queue(queue: &Queue) -> Value {
         _ => (None, None, None),
     };
     json!({
-        "system": if queue.is_kafka { "kafka" } else { "rabbitmq" },
+        "kind": if queue.is_kafka { "consumer_group" } else { "queue" },
         "broker": queue.key.broker,
         "vhost": queue.key.virtual_host,
         "name": queue.key.name,

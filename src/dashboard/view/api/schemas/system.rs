@@ -294,10 +294,10 @@ fn queue() -> Schema {
     ]);
     let figure = |says: &str| maybe(number(says));
     object(&[
-        ("system", word(&["rabbitmq", "kafka"])),
+        ("kind", word(&["queue", "consumer_group"])),
         ("broker", text("")),
-        ("vhost", text("The virtual host; of Kafka the consumer group")),
-        ("name", text("Of Kafka the topic’s; “ready” is then the group’s lag")),
+        ("vhost", text("The virtual host; of a consumer group of Kafka its name")),
+        ("name", text("Of a consumer group the topic that it reads; “ready” is then its lag")),
         ("verdict", word(&VERDICTS)),
         ("since", maybe(time("Since when it has no consumer"))),
         ("growthPerSecond", figure("Where it grows or drains")),
