@@ -357,8 +357,8 @@ async fn the_lag_of_a_kafka_group_that_a_collector_sends_is_a_queue_of_its_clust
     assert_eq!(list["queues"].as_array().expect("a list").len(), 2, "{list}");
     let eu = queue(&list, "eu", "orders").expect("it was sent");
     assert_eq!(
-        (&eu["system"], &eu["vhost"], &eu["verdict"]),
-        (&json!("kafka"), &json!("billing"), &json!("growing"))
+        (&eu["kind"], &eu["vhost"], &eu["verdict"]),
+        (&json!("consumer_group"), &json!("billing"), &json!("growing"))
     );
     assert_eq!(
         (eu["ready"].as_f64(), eu["consumers"].as_f64()),
