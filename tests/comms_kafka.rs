@@ -133,6 +133,30 @@ async fn a_binding_holds_from_when_it_was_made_also_for_one_who_consumes_already
     broker_contract::has_depth(other.as_ref(), "audit", 4).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_settled_when_a_handle_closes_goes_to_another_and_is_not_ours_any_more() {
+    let place = place().await;
+    let (broker, other) = (place.declared().await, place.handle().await);
+    for n in 0..3 {
+        broker.publish("orders", "order.placed", &broker_contract::message(n)).await.expect("published");
+    }
+    let mut deliveries = broker.consume("mail", 3).await.expect("consumer");
+    let (first, second) =
+        (broker_contract::next(&mut deliveries).await, broker_contract::next(&mut deliveries).await);
+    // Settled before those that came before it: Kafka must not be told that all is done.
+    assert_eq!(broker_contract::body(&mut deliveries).await, 2);
+    broker.close().await;
+    let error = first.ack().await.expect_err("it is another's");
+    assert!(matches!(error, BrokerError::LeaseLost(_)), "{error}");
+    drop(second);
+    let mut others = other.consume("mail", 3).await.expect("consumer");
+    for n in 0..2 {
+        let again = broker_contract::next(&mut others).await;
+        assert_eq!((again.message.decode::<u32>().expect("a number"), again.number), (n, 1));
+        again.ack().await.expect("ack");
+    }
+}
+
 /// A service's own database: the effect of each message is a row.
 async fn effect(pool: &SqlitePool, received: &Received) -> Result<(), sqlx::Error> {
     let n: u32 = received.message.decode().expect("a number");
