@@ -25,7 +25,10 @@ impl Shared {
         {
             let index = self.index.read().expect("no holder panics");
             for (identity, samples) in index.live.find(filter) {
-                gathering.add(identity.clone(), samples.to_vec());
+                // By time: what lies outside is not copied.
+                let begin = samples.partition_point(|sample| sample.time < gathering.begin);
+                let end = samples.partition_point(|sample| sample.time <= filter.to);
+                gathering.add(identity.clone(), samples[begin..end.max(begin)].to_vec());
             }
         }
         let wanted = Wanted { begin: gathering.begin, end: filter.to.saturating_add(1), names };
@@ -99,10 +102,10 @@ impl<'a> Gathering<'a> {
 
     fn finish(self, complete: bool) -> FoundSeries {
         let Self { filter, mut series, left_out, .. } = self;
+        series.retain(|(_, parts)| !parts.samples.is_empty());
         // Each place that was looked into has its series in order, so this joins a few runs.
         series.sort_by(|(one, _), (other, _)| one.cmp(other));
-        let series = series.into_iter().filter(|(_, parts)| !parts.samples.is_empty());
-        let series = series.map(|(identity, Parts { before, mut samples })| {
+        let series = series.into_iter().map(|(identity, Parts { before, mut samples })| {
             settle(&mut samples);
             let samples = thin(identity.kind.follows(), &samples, filter.width());
             Series { identity, before, samples }

@@ -3,7 +3,7 @@
 //! The number of series is limited, in all and of one metric of one service, so that a label without bound costs
 //! neither memory nor disk. What is beyond is left out, and counted by the metric's name.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::super::StoreError;
@@ -33,6 +33,8 @@ pub type Piece = (Arc<Identity>, Vec<Sample>);
 #[derive(Default)]
 pub struct Live {
     known: HashMap<Arc<Identity>, Known>,
+    /// The same in order, for reads.
+    order: BTreeSet<Arc<Identity>>,
     /// Series by service and metric.
     of_metric: HashMap<(String, String), usize>,
     samples: usize,
@@ -129,6 +131,7 @@ impl Live {
     pub fn add(&mut self, pieces: Vec<Piece>, now: Nanos) {
         for (identity, samples) in pieces {
             let known = self.known.entry(identity).or_insert_with_key(|identity| {
+                self.order.insert(identity.clone());
                 *self.of_metric.entry(metric_of(identity)).or_default() += 1;
                 Known::default()
             });
@@ -152,11 +155,14 @@ impl Live {
 
     /// Makes room: lets go of series that were not heard for long and have no sample left.
     fn forget(&mut self, now: Nanos) {
-        let of_metric = &mut self.of_metric;
+        let (of_metric, order) = (&mut self.of_metric, &mut self.order);
         self.known.retain(|identity, known| {
             let stays = !known.samples.is_empty() || known.heard.saturating_add(FORGET) > now;
-            if !stays && let Some(count) = of_metric.get_mut(&metric_of(identity)) {
-                *count -= 1;
+            if !stays {
+                order.remove(identity);
+                if let Some(count) = of_metric.get_mut(&metric_of(identity)) {
+                    *count -= 1;
+                }
             }
             stays
         });
@@ -187,14 +193,14 @@ impl Live {
         pieces
     }
 
-    /// The samples of series that a read asks for.
+    /// The samples of series that a read asks for, by identity.
     pub fn find<'a>(
         &'a self,
         filter: &'a SeriesFilter,
     ) -> impl Iterator<Item = (&'a Arc<Identity>, &'a [Sample])> {
-        let asked =
-            self.known.iter().filter(|(identity, known)| !known.samples.is_empty() && filter.fits(identity));
-        asked.map(|(identity, known)| (identity, &known.samples[..]))
+        let asked = self.order.iter().filter(|identity| filter.fits(identity));
+        let known = asked.filter_map(|identity| Some((identity, self.known.get(identity)?)));
+        known.filter(|(_, known)| !known.samples.is_empty()).map(|(of, known)| (of, &known.samples[..]))
     }
 
     /// The newest of each series that a read asks for, where it lies in the range; by identity.
