@@ -6,8 +6,9 @@
 mod common;
 
 use common::breakers::{Kind, attributes, metric, own, request, resilience4j, together};
+use common::contract::told;
 use common::otlp::{self, TestSpan, span};
-use common::{Running, client, contract};
+use common::{Running, client};
 use serde_json::{Value, json};
 
 const S: u64 = 1_000_000_000;
@@ -28,12 +29,6 @@ async fn traces(server: &Running, service: &str, spans: &[TestSpan]) {
 async fn page(server: &Running, path: &str) -> (u16, String) {
     let answer = client().get(server.page(path)).send().await.expect("an answer");
     (answer.status().as_u16(), answer.text().await.expect("a text").replace('\u{a0}', " "))
-}
-
-async fn api(server: &Running, path: &str) -> Value {
-    let (status, told) = contract::get(server, path).await;
-    assert_eq!(status, 200, "{path}: {told}");
-    told
 }
 
 fn breaker<'a>(list: &'a Value, name: &str) -> &'a Value {
@@ -123,7 +118,7 @@ async fn each_library_is_known_by_what_it_sends() {
         let bare = metric("circuit_breaker.state", Kind::Gauge, &[("circuit_breaker.name", "bare")], at, 2.0);
         post(&server, "metrics", request("bare", "b1", vec![bare])).await;
     }
-    let list = api(&server, "/api/breakers?last=5m").await;
+    let list = told(&server, "/api/breakers?last=5m").await;
     for (name, service, library, state, known) in [
         ("pay", "java", "resilience4j", "open", "gauge"),
         ("card", "dotnet", "polly", "open", "counter"),
@@ -187,7 +182,7 @@ async fn instances_are_counted_and_a_silent_one_is_unknown() {
         }
     }
     post(&server, "metrics", together(exports)).await;
-    let list = api(&server, "/api/breakers").await;
+    let list = told(&server, "/api/breakers").await;
     let one = breaker(&list, "payments");
     assert_eq!(
         (&one["state"], &one["instancesInState"], &one["instancesHeard"]),
@@ -200,7 +195,7 @@ async fn instances_are_counted_and_a_silent_one_is_unknown() {
     assert_eq!(states, ["closed", "open"]);
     let lost = breaker(&list, "lost");
     assert_eq!((&lost["state"], &lost["instancesHeard"]), (&json!("unknown"), &json!(0)), "{lost}");
-    let one = api(&server, "/api/breakers/one?service=orders&name=payments").await;
+    let one = told(&server, "/api/breakers/one?service=orders&name=payments").await;
     let gone = one["instances"].as_array().unwrap().iter().find(|one| one["instance"] == "o9").unwrap();
     assert_eq!(gone["state"], "unknown");
     assert_eq!(one["transitions"][0]["instances"].as_array().map(Vec::len), Some(3), "they opened together");
@@ -213,14 +208,14 @@ async fn instances_are_counted_and_a_silent_one_is_unknown() {
     // What comes late is in the past of the page all the same.
     let at = now - 3_000 * S;
     post(&server, "metrics", request("late", "l", own("late", "open", at))).await;
-    let list = api(&server, "/api/breakers").await;
+    let list = told(&server, "/api/breakers").await;
     assert_eq!(breaker(&list, "late")["states"][0]["state"], "open", "{list}");
     // A range that is past shows the state at its end, and the shorter page does not forget what the longer one knew.
     let then = |at: u64| jiff::Timestamp::from_nanosecond(at.into()).unwrap();
     let past = format!("/api/breakers?from={}&to={}", then(now - 1_500 * S), then(now - 180 * S));
-    assert_eq!(breaker(&api(&server, &past).await, "payments")["state"], "closed");
-    assert_eq!(breaker(&api(&server, "/api/breakers?last=5m").await, "payments")["state"], "open");
-    assert_eq!(breaker(&api(&server, "/api/breakers?last=24h").await, "payments")["state"], "open");
+    assert_eq!(breaker(&told(&server, &past).await, "payments")["state"], "closed");
+    assert_eq!(breaker(&told(&server, "/api/breakers?last=5m").await, "payments")["state"], "open");
+    assert_eq!(breaker(&told(&server, "/api/breakers?last=24h").await, "payments")["state"], "open");
     server.dashboard.stop().await;
 }
 
@@ -301,7 +296,7 @@ async fn spans_and_logs_tell_of_changes_and_of_rejected_calls() {
     )
     .await;
 
-    let list = api(&server, "/api/breakers").await;
+    let list = told(&server, "/api/breakers").await;
     assert_eq!(list["breakers"].as_array().map(Vec::len), Some(3), "{list}");
     let one = breaker(&list, "payments");
     assert_eq!(
@@ -317,7 +312,7 @@ async fn spans_and_logs_tell_of_changes_and_of_rejected_calls() {
     );
     assert_eq!(breaker(&list, "")["library"], "polly");
 
-    let one = api(&server, "/api/breakers/one?service=orders&name=payments&library=convention").await;
+    let one = told(&server, "/api/breakers/one?service=orders&name=payments&library=convention").await;
     let opened = one["transitions"].as_array().unwrap().iter().find(|one| one["to"] == "open").unwrap();
     assert_eq!(
         (&opened["because"]["failedCalls"], &opened["traceId"]),

@@ -4,11 +4,9 @@ use std::sync::Arc;
 
 use crate::dashboard::model::otlp::points::Points;
 use crate::dashboard::model::queues::{self as names, QueueFacts};
-use crate::dashboard::model::series::{Kind, Shape};
+use crate::dashboard::model::series::Kind;
 use crate::dashboard::model::{Identity, Nanos, Sample};
 
-const LEVEL: Kind = Kind { shape: Shape::Sum, monotonic: false, delta: false };
-const TOTAL: Kind = Kind { shape: Shape::Sum, monotonic: true, delta: false };
 const MS: Nanos = 1_000_000;
 
 /// A sample of each figure that the broker told; what it did not tell is no sample, and never 0.
@@ -16,12 +14,12 @@ pub fn of(broker: &str, queues: &[QueueFacts], at: Nanos) -> Points {
     let mut points = Points::default();
     for queue in queues {
         let figures = [
-            (names::CURRENT, "{messages}", LEVEL, Some("ready"), queue.ready),
-            (names::CURRENT, "{messages}", LEVEL, Some("unacknowledged"), queue.unacknowledged),
-            (names::CONSUMERS, "{consumers}", LEVEL, None, queue.consumers),
-            (names::PUBLISHED, "{messages}", TOTAL, None, queue.published),
-            (names::DELIVERED, "{messages}", TOTAL, None, queue.delivered),
-            (names::ACKNOWLEDGED, "{messages}", TOTAL, None, queue.acknowledged),
+            (names::CURRENT, "{messages}", Kind::LEVEL, Some("ready"), queue.ready),
+            (names::CURRENT, "{messages}", Kind::LEVEL, Some("unacknowledged"), queue.unacknowledged),
+            (names::CONSUMERS, "{consumers}", Kind::LEVEL, None, queue.consumers),
+            (names::PUBLISHED, "{messages}", Kind::COUNTER, None, queue.published),
+            (names::DELIVERED, "{messages}", Kind::COUNTER, None, queue.delivered),
+            (names::ACKNOWLEDGED, "{messages}", Kind::COUNTER, None, queue.acknowledged),
         ];
         for (name, unit, kind, state, value) in figures {
             let Some(value) = value else { continue };

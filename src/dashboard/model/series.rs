@@ -36,6 +36,10 @@ pub struct Kind {
 impl Kind {
     /// A gauge.
     pub const GAUGE: Self = Self { shape: Shape::Gauge, monotonic: false, delta: false };
+    /// A sum that goes up and down: how many there are.
+    pub const LEVEL: Self = Self { shape: Shape::Sum, monotonic: false, delta: false };
+    /// A counter, sent as totals.
+    pub const COUNTER: Self = Self { shape: Shape::Sum, monotonic: true, delta: false };
 
     /// How its samples follow from one another.
     pub fn follows(self) -> Follows {

@@ -91,6 +91,17 @@ pub enum StatusCode {
     Error,
 }
 
+impl StatusCode {
+    /// The word in queries and JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Unset => "unset",
+            Self::Ok => "ok",
+            Self::Error => "error",
+        }
+    }
+}
+
 /// Something that happened at one moment within a span.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Event {

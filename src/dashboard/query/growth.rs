@@ -96,7 +96,6 @@ mod tests {
 
     const S: Nanos = 1_000_000_000;
     const FROM: Nanos = 1_000 * S;
-    const COUNTER: Kind = Kind { shape: Shape::Sum, monotonic: true, delta: false };
 
     fn series(kind: Kind, event: &str, before: Option<Sample>, samples: &[Sample]) -> Series {
         let identity = Identity {
@@ -122,7 +121,8 @@ mod tests {
 
     #[test]
     fn a_total_grows_from_the_sample_before_the_range() {
-        let found = [series(COUNTER, "fire", Some(at(0, 7.0)), &[at(10, 9.0), at(20, 9.0), at(30, 12.0)])];
+        let found =
+            [series(Kind::COUNTER, "fire", Some(at(0, 7.0)), &[at(10, 9.0), at(20, 9.0), at(30, 12.0)])];
         assert_eq!(values(&found, 0), [2.0, 0.0, 3.0]);
     }
 
@@ -130,48 +130,48 @@ mod tests {
     fn a_total_that_begins_anew_is_growth_itself() {
         // Lower than before; and higher than before, but of a process that began in between.
         let overtaken = Sample { start: FROM + 25 * S, ..at(30, 40.0) };
-        let found = [series(COUNTER, "fire", Some(at(0, 7.0)), &[at(10, 9.0), at(20, 3.0), overtaken])];
+        let found = [series(Kind::COUNTER, "fire", Some(at(0, 7.0)), &[at(10, 9.0), at(20, 3.0), overtaken])];
         assert_eq!(values(&found, 0), [2.0, 3.0, 40.0]);
     }
 
     #[test]
     fn a_first_appearance_is_growth_where_there_is_a_witness() {
-        let alone = [series(COUNTER, "open", None, &[at(10, 1.0), at(20, 2.0)])];
+        let alone = [series(Kind::COUNTER, "open", None, &[at(10, 1.0), at(20, 2.0)])];
         assert_eq!(values(&alone, 0), [1.0], "it may have stood there for long");
         let with = [
-            series(COUNTER, "fire", Some(at(0, 7.0)), &[at(10, 9.0)]),
-            series(COUNTER, "open", None, &[at(10, 1.0), at(20, 2.0)]),
+            series(Kind::COUNTER, "fire", Some(at(0, 7.0)), &[at(10, 9.0)]),
+            series(Kind::COUNTER, "open", None, &[at(10, 1.0), at(20, 2.0)]),
         ];
         assert_eq!(values(&with, 1), [1.0, 1.0], "its process was heard before without it");
         let together = [
-            series(COUNTER, "fire", None, &[Sample { time: FROM + 10 * S - 3_000_000, ..at(10, 9.0) }]),
-            series(COUNTER, "open", None, &[at(10, 1.0)]),
+            series(Kind::COUNTER, "fire", None, &[Sample { time: FROM + 10 * S - 3_000_000, ..at(10, 9.0) }]),
+            series(Kind::COUNTER, "open", None, &[at(10, 1.0)]),
         ];
         assert_eq!(values(&together, 1), [0.0; 0], "one export, stamped apart, is no witness");
         let half = |half: u64| Sample { time: FROM + half * S / 2, ..at(0, 9.0) };
         let quick = [
             series(
-                COUNTER,
+                Kind::COUNTER,
                 "fire",
                 None,
                 &[half(19), Sample { time: half(20).time + 3_000_000, ..half(20) }],
             ),
-            series(COUNTER, "open", None, &[at(10, 1.0)]),
+            series(Kind::COUNTER, "open", None, &[at(10, 1.0)]),
         ];
         assert_eq!(values(&quick, 1), [1.0], "half a second before it was heard without it");
         let young = Sample { start: FROM + 5 * S, ..at(10, 4.0) };
         assert_eq!(
-            values(&[series(COUNTER, "open", None, &[young])], 0),
+            values(&[series(Kind::COUNTER, "open", None, &[young])], 0),
             [4.0],
             "all of it is of this range"
         );
         let untold = Sample { start: 0, ..at(10, 4.0) };
-        assert_eq!(values(&[series(COUNTER, "open", None, &[untold])], 0), [0.0; 0]);
+        assert_eq!(values(&[series(Kind::COUNTER, "open", None, &[untold])], 0), [0.0; 0]);
     }
 
     #[test]
     fn growth_is_taken_as_it_is_and_levels_have_none() {
-        let delta = Kind { delta: true, ..COUNTER };
+        let delta = Kind { delta: true, ..Kind::COUNTER };
         let sent = [at(10, 2.0), at(20, 1.0)];
         let found =
             [series(delta, "fire", None, &sent), series(Kind::GAUGE, "fire", Some(at(0, 1.0)), &sent)];

@@ -134,6 +134,16 @@ pub fn bytes(number: u64) -> String {
     format!("{}{NBSP}{}", three_digits(value), UNITS[unit])
 }
 
+/// A time for programs, in nanoseconds since the Unix epoch, as text: JSON's numbers are too small for it.
+pub fn ns(at: u64) -> String {
+    at.to_string()
+}
+
+/// The same, or nothing where it is not known.
+pub fn ns_or_null(at: u64) -> Option<String> {
+    (at > 0).then(|| ns(at))
+}
+
 /// An ID shortened in the middle, `7f3a…4f17`; one of up to twelve characters stays whole.
 pub fn short_id(id: &str) -> String {
     let length = id.chars().count();

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use super::signal::{self, Says};
 use super::track::{self, Tracks};
 use super::*;
-use crate::dashboard::model::series::{Kind, Shape};
+use crate::dashboard::model::series::Kind;
 use crate::dashboard::model::{Identity, Sample};
 use crate::dashboard::store::Series;
 
 const S: Nanos = 1_000_000_000;
 const BEGIN: Nanos = 1_795_440_000 * S;
-const COUNTER: Kind = Kind { shape: Shape::Sum, monotonic: true, delta: false };
 
 fn identity(name: &str, kind: Kind, attributes: &[(&str, &str)]) -> Identity {
     let mut attributes: Vec<(String, String)> =
@@ -216,7 +215,7 @@ fn a_gauge_is_settled_export_by_export_and_silence_is_unknown() {
 #[test]
 fn counters_tell_by_growing_and_are_assumed_closed_before() {
     let counter = |event: &str, values: &[(u64, f64)]| Series {
-        identity: Arc::new(identity("circuit", COUNTER, &[("name", "charge"), ("event", event)])),
+        identity: Arc::new(identity("circuit", Kind::COUNTER, &[("name", "charge"), ("event", event)])),
         before: None,
         samples: values
             .iter()
@@ -260,7 +259,7 @@ fn a_short_opening_is_not_lost_where_samples_became_one() {
 #[test]
 fn exports_in_quick_succession_are_told_apart() {
     let counter = |event: &str, values: &[(u64, f64)]| Series {
-        identity: Arc::new(identity("circuit", COUNTER, &[("name", "charge"), ("event", event)])),
+        identity: Arc::new(identity("circuit", Kind::COUNTER, &[("name", "charge"), ("event", event)])),
         before: None,
         samples: values
             .iter()

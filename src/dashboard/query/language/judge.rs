@@ -260,7 +260,7 @@ pub fn is_match(seen: &Seen<'_>, pattern: &Pattern) -> bool {
         Seen::Bool(truth) => pattern.regex.is_match(&truth.to_string()),
         Seen::Duration(ns) => pattern.regex.is_match(&ns.to_string()),
         Seen::Kind(kind) => pattern.regex.is_match(kind.word()),
-        Seen::Status(status) => pattern.regex.is_match(super::write::status(*status)),
+        Seen::Status(status) => pattern.regex.is_match(status.word()),
     };
     matched != pattern.negated
 }

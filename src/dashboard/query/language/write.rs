@@ -6,7 +6,6 @@ use super::tree::{
     Condition, Field, INTRINSICS, Intrinsic, Join, Literal, Operator, Query, SCOPES, Scope, Spans,
 };
 use super::{read, token};
-use crate::dashboard::model::StatusCode;
 
 impl Display for Query {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
@@ -134,7 +133,7 @@ impl Display for Literal {
             Literal::Double(number) => write!(f, "{number:?}"),
             Literal::Bool(truth) => write!(f, "{truth}"),
             Literal::Duration(ns) => f.write_str(&duration(*ns)),
-            Literal::Status(code) => f.write_str(status(*code)),
+            Literal::Status(code) => f.write_str(code.word()),
             Literal::Kind(kind) => f.write_str(kind.word()),
         }
     }
@@ -152,15 +151,6 @@ pub fn equality(scope: Scope, key: &str, kind: &str, text: &str) -> Option<Strin
     };
     let field = Field::Attribute(scope, key.to_owned());
     Some(Condition::Compare(field, Operator::Equal, literal).to_string())
-}
-
-/// The word for a status.
-pub fn status(code: StatusCode) -> &'static str {
-    match code {
-        StatusCode::Unset => "unset",
-        StatusCode::Ok => "ok",
-        StatusCode::Error => "error",
-    }
 }
 
 /// A key behind its scope, such as `span.`, in quotes where it needs them.

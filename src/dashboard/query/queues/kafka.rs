@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::dashboard::model::queues as names;
-use crate::dashboard::model::series::{Kind, Shape};
+use crate::dashboard::model::series::Kind;
 use crate::dashboard::model::{Identity, Nanos, Sample};
 use crate::dashboard::store::{Metric, Series};
 
@@ -36,9 +36,6 @@ const TOPIC: &str = "topic";
 const CLUSTER: [&str; 3] = [names::BROKER, "kafka.cluster.alias", "cluster"];
 /// Who sends for a cluster that has no name, and has none itself.
 const NAMELESS: [&str; 2] = ["", "unknown_service"];
-
-const LEVEL: Kind = Kind { shape: Shape::Sum, monotonic: false, delta: false };
-const TOTAL: Kind = Kind { shape: Shape::Sum, monotonic: true, delta: false };
 
 /// The metrics that tell of Kafka.
 pub fn metrics() -> impl Iterator<Item = Metric> {
@@ -92,10 +89,10 @@ fn translated(kafka: &[Series]) -> Vec<Series> {
         let of_topic = (reading.cluster.clone(), reading.topic.as_str());
         let of_group = (reading.cluster.clone(), reading.group.as_str());
         let figures = [
-            (names::CURRENT, LEVEL, Some(lag)),
-            (names::CONSUMERS, LEVEL, members.get(&of_group)),
-            (names::PUBLISHED, TOTAL, ends.get(&of_topic)),
-            (names::DELIVERED, TOTAL, offsets.get(reading)),
+            (names::CURRENT, Kind::LEVEL, Some(lag)),
+            (names::CONSUMERS, Kind::LEVEL, members.get(&of_group)),
+            (names::PUBLISHED, Kind::COUNTER, ends.get(&of_topic)),
+            (names::DELIVERED, Kind::COUNTER, offsets.get(reading)),
         ];
         for (name, kind, partitions) in figures {
             let sums = partitions.into_iter().flatten().map(|(sender, of)| (sender, sums(of)));
@@ -103,7 +100,7 @@ fn translated(kafka: &[Series]) -> Vec<Series> {
             let newest = sums.filter(|(_, samples)| !samples.is_empty());
             let newest = newest.max_by_key(|(_, samples)| samples.last().map(|last| last.time));
             let Some(((service, instance), samples)) = newest else { continue };
-            let samples = if kind == TOTAL { climbed(&samples) } else { samples };
+            let samples = if kind == Kind::COUNTER { climbed(&samples) } else { samples };
             let identity = reading.identity(name, kind, (service, instance));
             all.push(Series { identity: Arc::new(identity), before: None, samples });
         }

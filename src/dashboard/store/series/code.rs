@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn reads_what_it_writes_whatever_the_numbers() {
-        let counter = Kind { shape: Shape::Sum, monotonic: true, delta: false };
+        let counter = Kind::COUNTER;
         let histogram = Kind { shape: Shape::Histogram, monotonic: false, delta: true };
         let numbers = [0.0, -0.0, 1.0, -1.0, 0.1, 9e15, -9.1e15, f64::MAX, f64::MIN_POSITIVE, 1.8e19];
         let times = (0..10u64).map(|number| (1_800_000_000_000 + number * 9_973) * MS);

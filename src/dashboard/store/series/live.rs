@@ -184,13 +184,16 @@ impl Live {
         self.samples == 0
     }
 
+    /// The series that are wanted, by identity.
+    fn in_order(&self, wanted: impl Fn(&Identity) -> bool) -> impl Iterator<Item = (&Arc<Identity>, &Known)> {
+        let asked = self.order.iter().filter(move |identity| wanted(identity));
+        asked.filter_map(|identity| Some((identity, self.known.get(identity)?)))
+    }
+
     /// All that is not sealed, in order.
     pub fn pieces(&self) -> Vec<Piece> {
-        let held = self.known.iter().filter(|(_, known)| !known.samples.is_empty());
-        let mut pieces: Vec<Piece> =
-            held.map(|(identity, known)| (identity.clone(), known.samples.clone())).collect();
-        pieces.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        pieces
+        let held = self.in_order(|_| true).filter(|(_, known)| !known.samples.is_empty());
+        held.map(|(identity, known)| (identity.clone(), known.samples.clone())).collect()
     }
 
     /// The samples of series that a read asks for, by identity.
@@ -198,23 +201,19 @@ impl Live {
         &'a self,
         filter: &'a SeriesFilter,
     ) -> impl Iterator<Item = (&'a Arc<Identity>, &'a [Sample])> {
-        let asked = self.order.iter().filter(|identity| filter.fits(identity));
-        let known = asked.filter_map(|identity| Some((identity, self.known.get(identity)?)));
-        known.filter(|(_, known)| !known.samples.is_empty()).map(|(of, known)| (of, &known.samples[..]))
+        let asked = self.in_order(|identity| filter.fits(identity));
+        asked.filter(|(_, known)| !known.samples.is_empty()).map(|(of, known)| (of, &known.samples[..]))
     }
 
     /// The newest of each series that a read asks for, where it lies in the range; by identity.
     pub fn newest(&self, filter: &SeriesFilter) -> Vec<Newest> {
         let inside = |sample: &Sample| (filter.from..=filter.to).contains(&sample.time);
-        let asked = self.known.iter().filter(|(identity, _)| filter.fits(identity));
-        let mut newest: Vec<_> = asked
-            .filter_map(|(identity, known)| {
-                let sample = known.newest.filter(inside)?;
-                Some(Newest { identity: identity.clone(), sample })
-            })
-            .collect();
-        newest.sort_unstable_by(|a, b| a.identity.cmp(&b.identity));
-        newest
+        let asked = self.in_order(|identity| filter.fits(identity));
+        let newest = asked.filter_map(|(identity, known)| {
+            let sample = known.newest.filter(inside)?;
+            Some(Newest { identity: identity.clone(), sample })
+        });
+        newest.collect()
     }
 
     /// What came lately, by metric.

@@ -4,10 +4,10 @@ use axum::Json;
 use axum::extract::State as From;
 use serde_json::{Value, json};
 
-use super::ns;
 use super::traces::log;
 use crate::dashboard::view::PageState;
 use crate::dashboard::view::error::PageError;
+use crate::dashboard::view::format::ns;
 use crate::dashboard::view::logs::{USUAL_LIMIT, read, write_cursor};
 use crate::dashboard::view::visit::Visit;
 

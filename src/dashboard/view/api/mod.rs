@@ -28,7 +28,6 @@ use serde_json::Value;
 use super::PageState;
 use super::error::PageError;
 use super::visit::Visit;
-use crate::dashboard::model::Nanos;
 
 /// The page, for people.
 pub fn pages() -> Router<PageState> {
@@ -54,13 +53,4 @@ pub fn data() -> Router<PageState> {
 /// Handler of `GET /api/openapi.json`.
 async fn openapi(_: Visit) -> Result<Json<&'static Value>, PageError> {
     Ok(Json(&document::DOCUMENT))
-}
-
-/// Nanoseconds since the Unix epoch as text: JSON's numbers are too small for them.
-fn ns(at: Nanos) -> String {
-    at.to_string()
-}
-
-fn ns_or_null(at: Nanos) -> Option<String> {
-    (at > 0).then(|| ns(at))
 }

@@ -4,13 +4,14 @@ use axum::Json;
 use axum::extract::{Path, State as From};
 use serde_json::{Value, json};
 
-use super::{ns, traces};
+use super::traces;
 use crate::dashboard::query::outcome::Outcome;
 use crate::dashboard::query::overview::{FailedStory, Trouble};
 use crate::dashboard::query::redact;
 use crate::dashboard::query::search::{self, Hit};
 use crate::dashboard::view::breakers::{self, period};
 use crate::dashboard::view::error::PageError;
+use crate::dashboard::view::format::ns;
 use crate::dashboard::view::state::Scenario;
 use crate::dashboard::view::visit::Visit;
 use crate::dashboard::view::{Health, PageState, SourceStatus, queues, scenarios, status};

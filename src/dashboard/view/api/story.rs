@@ -4,12 +4,11 @@ use axum::Json;
 use axum::extract::{Path, State as From};
 use serde_json::{Map, Value, json};
 
-use super::ns;
 use crate::dashboard::query::story::{self, Act, LogLine, Ref, State};
 use crate::dashboard::view::PageState;
 use crate::dashboard::view::correlation::{check, gather, kind_word, wish};
 use crate::dashboard::view::error::PageError;
-use crate::dashboard::view::format;
+use crate::dashboard::view::format::{self, ns};
 use crate::dashboard::view::visit::Visit;
 
 /// Acts of one answer where the address does not say, and at most.

@@ -4,15 +4,15 @@ use axum::Json;
 use axum::extract::{Path, State as From};
 use serde_json::{Map, Value, json};
 
-use super::{ns, ns_or_null};
 use crate::dashboard::model::value::Attributes;
-use crate::dashboard::model::{LogRecord, Span, StatusCode, TraceSummary};
+use crate::dashboard::model::{LogRecord, Span, TraceSummary};
 use crate::dashboard::query::finding;
 use crate::dashboard::query::waterfall::{Clocks, Waterfall};
 use crate::dashboard::query::{logs, redact};
 use crate::dashboard::store::TraceFilter;
 use crate::dashboard::view::PageState;
 use crate::dashboard::view::error::PageError;
+use crate::dashboard::view::format::{ns, ns_or_null};
 use crate::dashboard::view::messages::json::redacted;
 use crate::dashboard::view::visit::Visit;
 use crate::dashboard::view::{trace, traces};
@@ -125,11 +125,7 @@ fn span(waterfall: &Waterfall<'_>, row: usize) -> Value {
         "start": ns(node.start),
         "durationNanos": node.end.saturating_sub(node.start),
         "waitedNanos": node.wait.as_ref().map(|wait| node.start.saturating_sub(wait.from)),
-        "status": match span.status {
-            StatusCode::Unset => "unset",
-            StatusCode::Ok => "ok",
-            StatusCode::Error => "error",
-        },
+        "status": span.status.word(),
         "statusMessage": some(redact::shown("", &span.status_message).0),
         "attributes": attributes(&span.attributes),
         "events": span.events.iter().map(|event| json!({

@@ -6,11 +6,11 @@ use axum::extract::State as From;
 use serde_json::{Value, json};
 
 use super::{Asked, one, period};
-use crate::dashboard::model::Nanos;
 use crate::dashboard::query::breakers::one::{self as query, Because, Cause, Rejected, Transition};
 use crate::dashboard::query::breakers::{Breaker, Instance, Rejection, Stretch};
 use crate::dashboard::view::PageState;
 use crate::dashboard::view::error::PageError;
+use crate::dashboard::view::format::ns;
 use crate::dashboard::view::visit::Visit;
 
 /// Handler of `GET /api/breakers`: `service`, `state`, `limit` (at most 1 000) and the time range as on the page.
@@ -20,8 +20,8 @@ pub async fn list(From(state): From<PageState>, visit: Visit) -> Result<Json<Val
     let wanted: Vec<&Breaker> = listed.breakers.iter().filter(|breaker| asked.wants(breaker)).collect();
     let shown = wanted.iter().take(asked.limit);
     Ok(Json(json!({
-        "from": time(listed.from),
-        "to": time(listed.to),
+        "from": ns(listed.from),
+        "to": ns(listed.to),
         "complete": listed.complete,
         "leftOut": wanted.len().saturating_sub(asked.limit),
         "breakers": shown.map(|breaker| one_of(breaker)).collect::<Vec<_>>(),
@@ -49,13 +49,9 @@ pub async fn show(From(state): From<PageState>, visit: Visit) -> Result<Json<Val
         .collect::<serde_json::Map<_, _>>()
         .into();
     out["rejectedCalls"] = one.rejected.iter().map(rejected).collect();
-    out["from"] = json!(time(listed.from));
-    out["to"] = json!(time(listed.to));
+    out["from"] = json!(ns(listed.from));
+    out["to"] = json!(ns(listed.to));
     Ok(Json(out))
-}
-
-fn time(at: Nanos) -> String {
-    at.to_string()
 }
 
 fn one_of(breaker: &Breaker) -> Value {
@@ -72,7 +68,7 @@ pub fn brief(breaker: &Breaker) -> Value {
         "library": breaker.key.library.code(),
         "guards": breaker.peer,
         "state": breaker.state.code(),
-        "since": breaker.since.map(time),
+        "since": breaker.since.map(ns),
         "sinceIsAtLeast": breaker.older,
         "knownFrom": breaker.known.word(),
         "instancesInState": breaker.here,
@@ -87,9 +83,9 @@ fn instance(instance: &Instance) -> Value {
     json!({
         "instance": instance.name,
         "state": instance.state.code(),
-        "since": instance.since.map(time),
+        "since": instance.since.map(ns),
         "knownFrom": instance.known.word(),
-        "heard": time(instance.heard),
+        "heard": ns(instance.heard),
         "states": strip(&instance.strip),
     })
 }
@@ -97,7 +93,7 @@ fn instance(instance: &Instance) -> Value {
 fn strip(states: &[Stretch]) -> Value {
     states
         .iter()
-        .map(|one| json!({ "from": time(one.from), "to": time(one.to), "state": one.state.code() }))
+        .map(|one| json!({ "from": ns(one.from), "to": ns(one.to), "state": one.state.code() }))
         .collect()
 }
 
@@ -110,7 +106,7 @@ fn transition(one: &Transition) -> Value {
         Because::Untold => (Value::Null, &[][..]),
     };
     json!({
-        "at": time(one.at),
+        "at": ns(one.at),
         "exact": one.exact,
         "from": one.from.code(),
         "to": one.to.code(),
@@ -130,14 +126,14 @@ fn cause(cause: &Cause) -> Value {
         "name": cause.name,
         "peer": cause.peer,
         "why": cause.why,
-        "time": time(cause.time),
+        "time": ns(cause.time),
         "correlation": cause.correlation,
     })
 }
 
 fn rejection(rejection: &Rejection) -> Value {
     json!({
-        "time": time(rejection.time),
+        "time": ns(rejection.time),
         "traceId": rejection.trace.map(|trace| trace.to_string()),
         "spanId": rejection.span.map(|span| span.to_string()),
         "what": rejection.what,

@@ -6,11 +6,11 @@ use axum::extract::State as From;
 use serde_json::{Value, json};
 
 use super::{Asked, of, one};
-use crate::dashboard::model::Nanos;
 use crate::dashboard::model::queues::{BrokerStatus, QueueFacts};
 use crate::dashboard::query::queues::{Queue, Verdict, one as query};
 use crate::dashboard::view::PageState;
 use crate::dashboard::view::error::PageError;
+use crate::dashboard::view::format::ns;
 use crate::dashboard::view::visit::Visit;
 
 /// Handler of `GET /api/queues`: `find`, `broker`, `trouble`, `limit` (at most 1 000) and the time range as on the page.
@@ -19,8 +19,8 @@ pub async fn list(From(state): From<PageState>, visit: Visit) -> Result<Json<Val
     let listed = of(&state, &visit).await?;
     let wanted: Vec<&Queue> = listed.queues.iter().filter(|queue| asked.wants(queue)).collect();
     Ok(Json(json!({
-        "from": time(listed.from),
-        "to": time(listed.to),
+        "from": ns(listed.from),
+        "to": ns(listed.to),
         "complete": listed.complete,
         "leftOut": wanted.len().saturating_sub(asked.limit),
         "brokers": listed.brokers.iter().map(|broker| of_broker(broker)).collect::<Vec<_>>(),
@@ -34,8 +34,8 @@ pub async fn show(From(state): From<PageState>, visit: Visit) -> Result<Json<Val
     let queue = one::wanted(&visit, &listed)?;
     let over = query::one(&*state.reader, queue, listed.from, listed.to).await?;
     let mut out = of_queue(queue);
-    out["from"] = json!(time(listed.from));
-    out["to"] = json!(time(listed.to));
+    out["from"] = json!(ns(listed.from));
+    out["to"] = json!(ns(listed.to));
     out["overTime"] = json!({
         "ready": over.ready,
         "unacknowledged": over.unacknowledged,
@@ -52,16 +52,12 @@ pub async fn show(From(state): From<PageState>, visit: Visit) -> Result<Json<Val
     Ok(Json(out))
 }
 
-fn time(at: Nanos) -> String {
-    at.to_string()
-}
-
 fn of_broker(broker: &BrokerStatus) -> Value {
     json!({
         "name": broker.name,
         "address": broker.address,
-        "reached": broker.reached.map(time),
-        "failing": broker.failing.as_ref().map(|(why, since)| json!({ "why": why, "since": time(*since) })),
+        "reached": broker.reached.map(ns),
+        "failing": broker.failing.as_ref().map(|(why, since)| json!({ "why": why, "since": ns(*since) })),
         "queuesLeftOut": broker.left_out,
     })
 }
@@ -71,7 +67,7 @@ pub fn of_queue(queue: &Queue) -> Value {
     let (per_second, seconds_left, since) = match &queue.verdict {
         Verdict::Growing { per_second, full_in } => (Some(*per_second), *full_in, None),
         Verdict::Draining { per_second, empty_in } => (Some(-per_second), *empty_in, None),
-        Verdict::NoConsumer { since } => (None, None, since.map(time)),
+        Verdict::NoConsumer { since } => (None, None, since.map(ns)),
         _ => (None, None, None),
     };
     json!({
@@ -89,7 +85,7 @@ pub fn of_queue(queue: &Queue) -> Value {
         "consumers": queue.consumers,
         "inPerSecond": queue.incoming,
         "outPerSecond": queue.outgoing,
-        "heard": (queue.heard > 0).then(|| time(queue.heard)),
+        "heard": (queue.heard > 0).then(|| ns(queue.heard)),
         "sentBy": queue.sent_by,
         "takesDeadLetters": queue.takes_dead_letters,
         "facts": queue.facts.as_ref().map(of_facts),

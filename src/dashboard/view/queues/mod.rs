@@ -42,18 +42,7 @@ impl Asked {
     /// Reads it; an error names the field that cannot be read.
     pub fn read(visit: &Visit) -> Result<Self, PageError> {
         let text = |key: &str| visit.params.text(key).map(str::to_owned);
-        let limit = match visit.params.text("limit") {
-            None => USUAL_LIMIT,
-            Some(text) => {
-                let number = text.parse().ok().filter(|number| (1..=MOST).contains(number));
-                number.ok_or_else(|| {
-                    PageError::bad(format!(
-                        "“limit” is a whole number from 1 to {MOST}, not “{}”.",
-                        format::shortened(text, 20)
-                    ))
-                })?
-            }
-        };
+        let limit = visit.params.number("limit", 1..=MOST, USUAL_LIMIT)?;
         Ok(Self { find: text("find"), broker: text("broker"), trouble: visit.params.on("trouble"), limit })
     }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::super::PageState;
 use super::super::breakers;
 use super::super::error::PageError;
+use super::super::format::ns_or_null;
 use super::super::map::data::{quantiles, rates};
 use super::super::map::period;
 use super::super::visit::Visit;
@@ -36,7 +37,7 @@ pub async fn list(State(state): State<PageState>, visit: Visit) -> Result<Json<V
 fn line(line: &Line, seconds: f64) -> Value {
     let mut out = rates(&line.total, seconds);
     out["name"] = json!(line.name);
-    out["lastSeen"] = time(line.last_seen);
+    out["lastSeen"] = json!(ns_or_null(line.last_seen));
     out["instances"] = json!(line.instances);
     out["versions"] = json!(line.versions);
     out["steps"] = steps(&line.steps);
@@ -58,7 +59,7 @@ pub async fn show(
     out["from"] = json!(visit.range.from.to_string());
     out["to"] = json!(visit.range.to.to_string());
     out["name"] = json!(service.name);
-    out["lastSeen"] = time(service.last_seen);
+    out["lastSeen"] = json!(ns_or_null(service.last_seen));
     out["versions"] = json!(service.versions);
     out["steps"] = steps(&service.steps);
     let all = service.operations.iter().map(|one| operation(one, seconds));
@@ -100,18 +101,14 @@ fn instance(instance: &Instance, seconds: f64) -> Value {
     let text = |text: &str| if text.is_empty() { Value::Null } else { json!(text) };
     out["instance"] = text(&instance.name);
     out["version"] = text(&instance.version);
-    out["firstSeen"] = time(instance.first_seen);
-    out["lastSeen"] = time(instance.last_seen);
+    out["firstSeen"] = json!(ns_or_null(instance.first_seen));
+    out["lastSeen"] = json!(ns_or_null(instance.last_seen));
     out["maybeEarlier"] = json!(instance.from_start);
     out
 }
 
 fn change(change: &Change) -> Value {
     json!({ "time": change.at.to_string(), "version": change.version, "again": change.again })
-}
-
-fn time(at: Nanos) -> Value {
-    if at == 0 { Value::Null } else { json!(at.to_string()) }
 }
 
 fn steps(steps: &[(Nanos, Rates)]) -> Value {
