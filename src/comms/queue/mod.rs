@@ -18,6 +18,7 @@
 //! | [`depth`] | how many messages wait, as metrics |
 //! | [`outbox`] | sending what belongs to a change of state: both happen or neither |
 //! | [`inbox`] | handling a message that is delivered twice once |
+//! | `given_up` | what is said of messages that no handler handles |
 //! | [`embedded`] | a broker on one SQLite file, durable and shared between processes |
 //! | [`rabbitmq`] | RabbitMQ, 3.10 or newer |
 //! | `kafka` | Kafka, with the Cargo feature of that name |
@@ -29,6 +30,7 @@ pub mod consumer;
 pub mod contract;
 pub mod depth;
 pub mod embedded;
+mod given_up;
 pub mod inbox;
 #[cfg(feature = "kafka")]
 pub mod kafka;

@@ -16,6 +16,7 @@ use super::{Inner, columns, now_ms, span_ms, unavailable};
 use crate::comms::correlation::CorrelationId;
 use crate::comms::names;
 use crate::comms::queue::broker::{BrokerError, Deliveries, Delivery};
+use crate::comms::queue::given_up::UNSETTLED;
 
 /// Even when nothing is noticed, consumers look this often: a clock that jumped must not hold up messages.
 const LOOK_AT_LEAST: Duration = Duration::from_secs(1);
@@ -150,7 +151,7 @@ impl EmbeddedDeliveries {
         .await
         .map_err(unavailable)?;
         for seq in exhausted {
-            let buried = settle::dead_letter(tx, seq, "no consumer settled it within the limit").await?;
+            let buried = settle::dead_letter(tx, seq, UNSETTLED).await?;
             tracing::error!(queue = %self.queue, seq, to = ?buried, "message gave no result too often");
         }
         Ok(())

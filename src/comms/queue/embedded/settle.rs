@@ -10,8 +10,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::deliveries::AtHand;
 use super::{Inner, now_ms, publish, span_ms, unavailable};
-use crate::comms::names;
 use crate::comms::queue::broker::{BrokerError, Outcome, Settle, Settled};
+use crate::comms::queue::given_up;
 
 /// The right to settle one delivery. Dropped, it is no longer renewed and runs out.
 pub(super) struct Lease {
@@ -47,7 +47,7 @@ impl Settle for Lease {
             let settled = match outcome {
                 Outcome::Ack => acknowledge(&mut tx, self.seq).await?,
                 Outcome::Retry { .. } if held.get("exhausted") => {
-                    let queue = dead_letter(&mut tx, self.seq, "the limit of deliveries is reached").await?;
+                    let queue = dead_letter(&mut tx, self.seq, given_up::EXHAUSTED).await?;
                     Settled::DeadLettered { queue }
                 }
                 Outcome::Retry { delay, headers } => {
@@ -107,9 +107,7 @@ pub(super) async fn dead_letter(
     };
     let mut headers: BTreeMap<String, String> =
         serde_json::from_str(&row.get::<String, _>("headers")).map_err(unavailable)?;
-    headers.insert(names::HEADER_DEATH_REASON.to_owned(), reason.to_owned());
-    headers.insert(names::HEADER_DEATH_QUEUE.to_owned(), row.get("queue"));
-    headers.insert(names::HEADER_DEATH_DELIVERIES.to_owned(), row.get::<i64, _>("deliveries").to_string());
+    given_up::note(&mut headers, reason, row.get("queue"), row.get::<i64, _>("deliveries"));
     sqlx::query(
         "UPDATE message SET queue = ?, due_ms = 0, lease = NULL, deliveries = 0, headers = ? WHERE seq = ?",
     )

@@ -12,9 +12,10 @@ use super::Inner;
 use super::client::{self, meaning};
 use super::ledger::Ledger;
 use super::reader::{Member, Reader};
-use super::settle::{self, Held, Lease, UNSETTLED};
+use super::settle::{self, Held, Lease};
 use super::wire::Read;
-use crate::comms::queue::broker::{BrokerError, Deliveries, Delivery, MAX_BODY};
+use crate::comms::queue::broker::{BrokerError, Deliveries, Delivery};
+use crate::comms::queue::given_up;
 
 /// A subscription, for the handle that it belongs to.
 pub(super) struct Subscription {
@@ -109,19 +110,15 @@ impl KafkaDeliveries {
     async fn delivery(&self, lease: Lease) -> Option<Delivery> {
         let (queue, returns) = (&self.subscription.queue, self.returns.clone());
         let Read { message, exchange, routing_key, number, .. } = lease.record.read.clone();
-        let size = message.body.len();
-        let (kind, reason) = if number > self.inner.max_deliveries(queue) {
-            ("deliveries", UNSETTLED.to_owned())
-        } else if size > MAX_BODY {
-            ("body_size", format!("the body has {size} bytes, above the limit of {MAX_BODY}"))
-        } else {
+        let limit = self.inner.max_deliveries(queue);
+        let Some((kind, reason)) = given_up::unfit(number, limit, message.body.len()) else {
             let queue = queue.as_ref().to_owned();
             let settle = Box::new(Held { lease: Some(lease), returns });
             return Some(Delivery { message, exchange, routing_key, queue, number, settle });
         };
         // Dropped meanwhile, it is given back.
         let mut held = Held { lease: Some(lease), returns };
-        self.inner.refused(queue, kind);
+        self.inner.refused.count(queue, kind);
         // This delivery has reached nobody.
         match held.lease.as_ref()?.dead_letter(&reason, number - 1).await {
             Ok(settled) => {

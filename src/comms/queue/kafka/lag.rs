@@ -1,5 +1,6 @@
 //! How much waits in each queue: the ends of its topics, less how far its group is. Blocks, all of it.
 
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -12,12 +13,15 @@ use crate::comms::queue::broker::{BrokerError, QueueStats};
 /// The queues that are known, by name.
 pub(super) fn all(inner: &Inner) -> Result<Vec<QueueStats>, BrokerError> {
     inner.register.catch_up(inner.settings.patience)?;
-    let names = inner.register.known().queues();
-    names.into_iter().map(|name| one(inner, name)).collect()
+    let (names, mut ends) = (inner.register.known().queues(), Ends::new());
+    names.into_iter().map(|name| one(inner, name, &mut ends)).collect()
 }
 
-fn one(inner: &Inner, name: String) -> Result<QueueStats, BrokerError> {
-    let lag = lag(inner, &name)?;
+/// The ends of each topic's partitions: many queues read the same exchange, which is asked once.
+type Ends = HashMap<String, Vec<i64>>;
+
+fn one(inner: &Inner, name: String, ends: &mut Ends) -> Result<QueueStats, BrokerError> {
+    let lag = lag(inner, &name, ends)?;
     let (mut unsettled, mut delayed) = (0, 0);
     for of in inner.subscriptions().iter().filter(|of| *of.queue == *name) {
         let held = of.ledger.held();
@@ -30,7 +34,7 @@ fn one(inner: &Inner, name: String) -> Result<QueueStats, BrokerError> {
     Ok(QueueStats { name, ready: lag - unsettled - delayed, unsettled, delayed })
 }
 
-fn lag(inner: &Inner, queue: &str) -> Result<u64, BrokerError> {
+fn lag(inner: &Inner, queue: &str, known: &mut Ends) -> Result<u64, BrokerError> {
     let (register, patience) = (&inner.register, inner.settings.patience);
     let exchanges = register.known().exchanges_of(queue);
     let mut asked = TopicPartitionList::new();
@@ -39,7 +43,10 @@ fn lag(inner: &Inner, queue: &str) -> Result<u64, BrokerError> {
     let own = (inner.named(queue), None);
     let topics = exchanges.iter().map(|exchange| (inner.named(exchange), Some(exchange))).chain([own]);
     for (topic, exchange) in topics {
-        for (partition, end) in (0..).zip(register.ends(&topic, patience)?) {
+        if !known.contains_key(&topic) {
+            known.insert(topic.clone(), register.ends(&topic, patience)?);
+        }
+        for (partition, end) in (0..).zip(known[&topic].iter().copied()) {
             asked.add_partition(&topic, partition);
             let start = exchange.map_or(0, |exchange| register.known().starts(queue, exchange, partition));
             ends.push((topic.clone(), partition, start, end));

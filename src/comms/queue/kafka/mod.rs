@@ -35,8 +35,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
-use opentelemetry::metrics::Counter;
-use opentelemetry::{KeyValue, global};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
 use self::client::{check_name, meaning};
@@ -44,8 +42,9 @@ use self::deliveries::Subscription;
 use self::register::{Binding, Key, Queue, Register};
 use self::send::{Letter, Sender};
 use super::broker::{self, Broker, BrokerError, Deliveries, QueueSpec, QueueStats};
+use super::given_up::Refusals;
 use super::message::Message;
-use crate::comms::{SCOPE, names};
+use crate::comms::names;
 
 /// Where Kafka is, and how it is used.
 #[derive(Clone, Debug)]
@@ -97,7 +96,7 @@ struct Inner {
     subscriptions: Mutex<Vec<Arc<Subscription>>>,
     /// Clients that ask how far a group is and never join it, by queue.
     eyes: Mutex<HashMap<String, Arc<BaseConsumer>>>,
-    refused: Counter<u64>,
+    refused: Refusals,
 }
 
 impl Inner {
@@ -112,12 +111,6 @@ impl Inner {
 
     fn dead_letter_queue(&self, queue: &str) -> Option<String> {
         self.register.known().queue(queue).and_then(|queue| queue.dead_letter_queue.clone())
-    }
-
-    /// Counts a message that no handler gets to see.
-    fn refused(&self, queue: &str, reason: &'static str) {
-        let of = [KeyValue::new(names::QUEUE, queue.to_owned()), KeyValue::new("reason", reason)];
-        self.refused.add(1, &of);
     }
 
     /// Asks the register something that blocks.
@@ -314,13 +307,8 @@ impl KafkaBroker {
             other => other,
         })?;
         sender.make_register(&topic).await?;
-        let refused = global::meter(SCOPE)
-            .u64_counter("throughline.messages.refused")
-            .with_unit("{message}")
-            .with_description("Messages that no handler got to see, with the reason")
-            .build();
         let register = Register::follow(reader, asker, topic.clone())?;
-        let (subscriptions, eyes) = (Mutex::default(), Mutex::default());
+        let (subscriptions, eyes, refused) = (Mutex::default(), Mutex::default(), Refusals::default());
         let inner = Arc::new(Inner { settings, server, register, sender, subscriptions, eyes, refused });
         inner.ask(move |register, patience| wait_for_topic(register, &topic, patience)).await?;
         inner.ask(Register::catch_up).await?;

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
@@ -18,7 +18,7 @@ use super::Inner;
 use super::client::meaning;
 use super::deliveries::Subscription;
 use super::ledger::{Ledger, Place, Record, Ticket};
-use super::wire::{self, millis};
+use super::wire::{self, now};
 use crate::comms::queue::broker::BrokerError;
 
 /// Kafka is told this often how far all is done.
@@ -76,17 +76,17 @@ fn list(places: impl IntoIterator<Item = (Place, i64)>) -> KafkaResult<TopicPart
     Ok(list)
 }
 
-fn now() -> u64 {
-    u64::try_from(millis(SystemTime::now())).unwrap_or_default()
-}
-
 /// The thread that reads.
 pub(super) struct Reader {
     inner: Arc<Inner>,
     subscription: Arc<Subscription>,
     consumer: BaseConsumer<Member>,
+    /// The queue's own topic.
+    own: String,
     /// Subscribed to: the queue's own and those of its exchanges.
     topics: Vec<String>,
+    /// How far the list of queues was known when it was last looked at for this: most records come without news of it.
+    looked_at: Option<i64>,
     /// Read, and wanted by no binding that is known here: there may be a newer one.
     doubtful: VecDeque<Record>,
     doubtful_bytes: usize,
@@ -104,8 +104,17 @@ enum Reads {
 
 impl Reader {
     pub fn new(inner: Arc<Inner>, subscription: Arc<Subscription>, consumer: BaseConsumer<Member>) -> Self {
-        let (topics, doubtful, doubtful_bytes, reads) = (Vec::new(), VecDeque::new(), 0, Reads::All);
-        Self { inner, subscription, consumer, topics, doubtful, doubtful_bytes, reads }
+        Self {
+            own: inner.named(&subscription.queue),
+            inner,
+            subscription,
+            consumer,
+            topics: Vec::new(),
+            looked_at: None,
+            doubtful: VecDeque::new(),
+            doubtful_bytes: 0,
+            reads: Reads::All,
+        }
     }
 
     /// Reads until the subscription is stopped.
@@ -141,15 +150,16 @@ impl Reader {
 
     /// Subscribes to what the queue is bound to by now.
     fn subscribe(&mut self) {
+        let at = Some(self.inner.register.reached());
+        if at == self.looked_at {
+            return;
+        }
         let queue = &self.subscription.queue;
         let exchanges = self.inner.register.known().exchanges_of(queue);
-        let topics: Vec<String> = exchanges
-            .iter()
-            .map(String::as_str)
-            .chain([queue.as_ref()])
-            .map(|name| self.inner.named(name))
-            .collect();
+        let of_exchanges = exchanges.iter().map(|name| self.inner.named(name));
+        let topics: Vec<String> = of_exchanges.chain([self.own.clone()]).collect();
         if topics == self.topics {
+            self.looked_at = at;
             return;
         }
         if let Err(error) = self.begin(&exchanges) {
@@ -158,7 +168,7 @@ impl Reader {
         }
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
         match self.consumer.subscribe(&names) {
-            Ok(()) => self.topics = topics,
+            Ok(()) => (self.topics, self.looked_at) = (topics, at),
             Err(error) => tracing::warn!(%queue, %error, "cannot subscribe yet"),
         }
     }
@@ -222,10 +232,9 @@ impl Reader {
         if self.reads != was && was != Reads::All {
             self.consumer.resume(&all)?;
         }
-        let own = self.inner.named(&self.subscription.queue);
         let mut paused = TopicPartitionList::new();
         for of in all.elements() {
-            if self.reads == Reads::Nothing || (self.reads == Reads::Exchanges && of.topic() == own) {
+            if self.reads == Reads::Nothing || (self.reads == Reads::Exchanges && of.topic() == self.own) {
                 paused.add_partition(of.topic(), of.partition());
             }
         }
@@ -240,13 +249,12 @@ impl Reader {
         };
         let ledger = &self.subscription.ledger;
         let Some(ticket) = ledger.take(record.topic(), record.partition(), record.offset()) else { return };
-        let own = self.inner.named(&self.subscription.queue);
         let exchange = record.topic().strip_prefix(self.inner.settings.prefix.as_str());
-        let exchange = exchange.filter(|_| record.topic() != own);
+        let exchange = exchange.filter(|_| record.topic() != self.own);
         let read = wire::read(&record, &self.subscription.queue, exchange);
         drop(record);
         let record = Record { ticket, read };
-        if exchange_wants(&self.inner, &self.subscription.queue, &record, &own) {
+        if exchange_wants(&self.inner, &self.subscription.queue, &record, &self.own) {
             ledger.queue(record, now());
         } else {
             self.doubtful_bytes += record.size();
@@ -271,10 +279,9 @@ impl Reader {
             return;
         }
         let (ledger, queue) = (&self.subscription.ledger, &self.subscription.queue);
-        let own = self.inner.named(queue);
         self.doubtful_bytes = 0;
         for record in self.doubtful.drain(..) {
-            if exchange_wants(&self.inner, queue, &record, &own) {
+            if exchange_wants(&self.inner, queue, &record, &self.own) {
                 ledger.queue(record, now());
             } else {
                 ledger.settle(&record.ticket);

@@ -192,6 +192,11 @@ impl Register {
         self.position.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The offset after the last entry that is known: there is news when it has grown.
+    pub fn reached(&self) -> i64 {
+        *self.position()
+    }
+
     /// The entries.
     pub fn known(&self) -> std::sync::RwLockReadGuard<'_, Known> {
         self.known.read().unwrap_or_else(PoisonError::into_inner)

@@ -14,12 +14,11 @@ use super::Inner;
 use super::ledger::{Ledger, Record};
 use super::send::Letter;
 use super::wire::{self, Copy, millis};
-use crate::comms::names;
 use crate::comms::queue::broker::{BrokerError, Outcome, Settle, Settled};
+use crate::comms::queue::given_up::{self, EXHAUSTED, UNSETTLED};
 
 /// Between two tries to give a delivery back.
 const PAUSE: Duration = Duration::from_millis(200);
-pub(super) const UNSETTLED: &str = "no consumer settled it within the limit";
 
 /// A delivery: the right to settle a record.
 pub(super) struct Lease {
@@ -93,11 +92,10 @@ impl Lease {
     ) -> Result<Settled, BrokerError> {
         let number = self.record.read.number;
         if number >= self.inner.max_deliveries(&self.queue) {
-            return self.dead_letter("the limit of deliveries is reached", number).await;
+            return self.dead_letter(EXHAUSTED, number).await;
         }
         let delay = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-        let now = u64::try_from(millis(SystemTime::now())).unwrap_or_default();
-        let not_before = if delay == 0 { 0 } else { now.saturating_add(delay) };
+        let not_before = if delay == 0 { 0 } else { wire::now().saturating_add(delay) };
         self.copy_to(&self.queue, &Copy { headers, deliveries: number, not_before }).await?;
         self.done()?;
         Ok(Settled::Retried { queue: self.queue.as_ref().to_owned() })
@@ -108,9 +106,7 @@ impl Lease {
         let queue = self.inner.dead_letter_queue(&self.queue);
         if let Some(to) = &queue {
             let mut headers = self.record.read.message.headers.clone();
-            headers.insert(names::HEADER_DEATH_REASON.to_owned(), reason.to_owned());
-            headers.insert(names::HEADER_DEATH_QUEUE.to_owned(), self.queue.as_ref().to_owned());
-            headers.insert(names::HEADER_DEATH_DELIVERIES.to_owned(), deliveries.to_string());
+            given_up::note(&mut headers, reason, &self.queue, deliveries);
             self.inner.find_queue(to).await?;
             self.copy_to(to, &Copy { headers: &headers, deliveries: 0, not_before: 0 }).await?;
         }
@@ -139,7 +135,7 @@ impl Lease {
         let (number, headers) = (self.record.read.number, &self.record.read.message.headers);
         if number >= self.inner.max_deliveries(&self.queue) {
             let settled = self.dead_letter(UNSETTLED, number).await?;
-            self.inner.refused(&self.queue, "deliveries");
+            self.inner.refused.count(&self.queue, "deliveries");
             tracing::error!(queue = %self.queue, reason = UNSETTLED, ?settled, "message given up");
             return Ok(());
         }

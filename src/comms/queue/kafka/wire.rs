@@ -70,6 +70,11 @@ pub(super) fn millis(time: SystemTime) -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// This moment, in milliseconds since 1970.
+pub(super) fn now() -> u64 {
+    u64::try_from(millis(SystemTime::now())).unwrap_or_default()
+}
+
 /// The headers of a message that is sent for the first time.
 pub(super) fn write(message: &Message, routing_key: &str) -> OwnedHeaders {
     headers(message, &message.headers, routing_key)

@@ -12,7 +12,8 @@ use super::refusal::{self, Refusal};
 use super::settle::{Dropped, Held, give_back};
 use super::topology::short;
 use super::{Inner, wire};
-use crate::comms::queue::broker::{BrokerError, Deliveries, Delivery, MAX_BODY};
+use crate::comms::queue::broker::{BrokerError, Deliveries, Delivery};
+use crate::comms::queue::given_up;
 
 /// After a loss, so that it is noticed by the link before the next try.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -134,16 +135,11 @@ impl RabbitDeliveries {
             dropped: Arc::clone(&self.dropped),
         };
         let limit = self.inner.topology.spec(&self.queue).map_or(u32::MAX, |spec| spec.max_deliveries);
-        let size = message.body.len();
-        let (kind, reason) = if number > limit {
-            ("deliveries", "no consumer settled it within the limit".to_owned())
-        } else if size > MAX_BODY {
-            ("body_size", format!("the body has {size} bytes, above the limit of {MAX_BODY}"))
-        } else {
+        let Some((kind, reason)) = given_up::unfit(number, limit, message.body.len()) else {
             let queue = self.queue.clone();
             return Some(Delivery { message, exchange, routing_key, queue, number, settle: Box::new(held) });
         };
-        self.inner.refused(&self.queue, kind);
+        self.inner.refused.count(&self.queue, kind);
         // This delivery has reached nobody.
         match held.dead_letter(&reason, number - 1).await {
             Ok(settled) => tracing::error!(queue = %self.queue, reason, ?settled, "message not handed out"),

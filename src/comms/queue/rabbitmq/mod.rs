@@ -34,8 +34,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use opentelemetry::metrics::Counter;
-use opentelemetry::{KeyValue, global};
 use tokio::time::Instant;
 
 use self::link::{Link, Target};
@@ -43,8 +41,9 @@ use self::refusal::Refusal;
 use self::send::{Letter, Sender};
 use self::topology::Topology;
 use super::broker::{self, Broker, BrokerError, Deliveries, QueueSpec, QueueStats};
+use super::given_up::Refusals;
 use super::message::Message;
-use crate::comms::{SCOPE, names};
+use crate::comms::names;
 
 /// Where RabbitMQ is, and how long it is waited for.
 #[derive(Clone)]
@@ -91,7 +90,7 @@ pub(super) struct Inner {
     patience: Duration,
     /// Deliveries at hand, by queue.
     at_hand: Mutex<HashMap<String, i64>>,
-    refused: Counter<u64>,
+    refused: Refusals,
 }
 
 impl Inner {
@@ -104,12 +103,6 @@ impl Inner {
                 at_hand.insert(queue.to_owned(), change);
             }
         }
-    }
-
-    /// Counts a message that no handler gets to see.
-    fn refused(&self, queue: &str, reason: &'static str) {
-        let of = [KeyValue::new(names::QUEUE, queue.to_owned()), KeyValue::new("reason", reason)];
-        self.refused.add(1, &of);
     }
 
     /// Does something that may be done twice, again where the connection is lost meanwhile.
@@ -153,11 +146,6 @@ impl RabbitMqBroker {
         let consuming = Link::start(to("consumes"), None);
         publishing.first(settings.patience).await?;
         consuming.first(settings.patience).await?;
-        let refused = global::meter(SCOPE)
-            .u64_counter("throughline.messages.refused")
-            .with_unit("{message}")
-            .with_description("Messages that no handler got to see, with the reason")
-            .build();
         let sender = Sender::new(Arc::clone(&publishing), Arc::clone(&topology));
         let (patience, at_hand) = (settings.patience, Mutex::default());
         Ok(Self {
@@ -169,7 +157,7 @@ impl RabbitMqBroker {
                 sender,
                 patience,
                 at_hand,
-                refused,
+                refused: Refusals::default(),
             }),
         })
     }

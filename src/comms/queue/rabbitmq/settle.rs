@@ -15,8 +15,8 @@ use tokio::sync::Notify;
 use super::Inner;
 use super::send::Letter;
 use super::wire::{self, Read};
-use crate::comms::names;
 use crate::comms::queue::broker::{BrokerError, Outcome, Settle, Settled};
+use crate::comms::queue::given_up;
 
 /// How long the client may take to write a settlement. One that is under way when the connection is lost may otherwise never
 /// be told of it; the broker delivers the message again.
@@ -126,7 +126,7 @@ impl Held {
         let limit = self.inner.topology.spec(&self.queue).map(|spec| spec.max_deliveries);
         if limit.is_some_and(|limit| self.read.number >= limit) {
             let number = self.read.number;
-            return self.dead_letter("the limit of deliveries is reached", number).await;
+            return self.dead_letter(given_up::EXHAUSTED, number).await;
         }
         self.still_ours()?;
         let to = if delay.is_zero() {
@@ -147,9 +147,7 @@ impl Held {
         let queue = self.inner.topology.spec(&self.queue).and_then(|spec| spec.dead_letter_queue);
         if let Some(to) = &queue {
             let mut headers = self.read.message.headers.clone();
-            headers.insert(names::HEADER_DEATH_REASON.to_owned(), reason.to_owned());
-            headers.insert(names::HEADER_DEATH_QUEUE.to_owned(), self.queue.clone());
-            headers.insert(names::HEADER_DEATH_DELIVERIES.to_owned(), deliveries.to_string());
+            given_up::note(&mut headers, reason, &self.queue, deliveries);
             self.copy_to(to, &headers, 0).await?;
         }
         self.acknowledge().await?;

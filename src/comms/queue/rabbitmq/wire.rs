@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use super::topology::short;
 use crate::comms::correlation::{CorrelationId, Refused};
 use crate::comms::names;
+use crate::comms::queue::given_up::UNSETTLED;
 use crate::comms::queue::message::Message;
 
 /// Persistent, in AMQP's numbers.
@@ -208,7 +209,7 @@ fn note_death(headers: &BTreeMap<lapin::types::ShortString, AMQPValue>, seen: &m
     let reason = match of("reason").as_str() {
         // A retry's wait is over: no death.
         "expired" => return,
-        "delivery_limit" => "no consumer settled it within the limit".to_owned(),
+        "delivery_limit" => UNSETTLED.to_owned(),
         "maxlen" => "the queue was full".to_owned(),
         other => format!("the broker gave it up: {other}"),
     };
