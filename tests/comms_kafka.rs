@@ -11,15 +11,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use broker_contract::Place;
+use common::effects::Effects;
 use common::kafka::{Prefix, Server};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use throughline::comms::names;
 use throughline::comms::queue::kafka::Settings;
-use throughline::comms::queue::{
-    Broker, BrokerError, Consumer, Failure, KafkaBroker, QueueSpec, Received, inbox,
-};
+use throughline::comms::queue::{Broker, BrokerError, Consumer, KafkaBroker, QueueSpec};
 use tokio_util::sync::CancellationToken;
 
 #[async_trait::async_trait]
@@ -33,25 +31,8 @@ async fn place() -> Prefix {
     Server::shared().await.prefix()
 }
 
-// All but `a_bounded_queue_lets_the_oldest_go`: Kafka bounds by bytes and time, so a length is refused.
-contract! { place();
-    a_message_crosses_from_one_handle_to_another_unchanged
-    order_is_kept_and_every_bound_queue_gets_each_message_once
-    what_nobody_wants_is_refused
-    what_no_broker_carries_is_refused_by_name
-    many_may_send_at_once_and_each_is_told_of_its_own
-    a_dropped_delivery_returns
-    a_slow_consumer_keeps_its_message
-    a_retry_waits_and_then_ends_in_the_dead_letters_with_the_reason
-    a_retry_keeps_what_belongs_to_the_message
-    the_broker_ends_a_message_that_is_retried_without_end
-    the_broker_ends_a_message_that_crashes_without_end
-    a_message_without_dead_letters_is_dropped
-    the_prefetch_bounds_what_is_unsettled
-    two_consumers_share_a_queue_without_sharing_a_message
-    nothing_is_lost_when_all_handles_are_closed
-    many_may_declare_the_same_at_once
-}
+// Kafka bounds by bytes and time: a length is refused, below.
+contract!(place(), unbounded);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_kafka_cannot_keep_is_refused_with_the_reason() {
@@ -157,16 +138,6 @@ async fn what_is_not_settled_when_a_handle_closes_goes_to_another_and_is_not_our
     }
 }
 
-/// A service's own database: the effect of each message is a row.
-async fn effect(pool: &SqlitePool, received: &Received) -> Result<(), sqlx::Error> {
-    let n: u32 = received.message.decode().expect("a number");
-    let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
-    if inbox::is_first(&mut tx, &received.queue, &received.message.id).await? {
-        sqlx::query("INSERT INTO effect (n) VALUES (?)").bind(n).execute(&mut *tx).await?;
-    }
-    tx.commit().await
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_in_the_middle_of_two_thousand_messages_none_is_lost_and_each_counts_once() {
     const MESSAGES: u32 = 2_000;
@@ -179,26 +150,17 @@ async fn killed_in_the_middle_of_two_thousand_messages_none_is_lost_and_each_cou
     sending.declare_queue(&QueueSpec::durable("mail")).await.expect("queue");
     sending.bind("orders", "#", "mail").await.expect("binding");
     let folder = tempfile::tempdir().expect("a folder");
-    let options = SqliteConnectOptions::new()
-        .filename(folder.path().join("effects.db"))
-        .create_if_missing(true)
-        .journal_mode(sqlx::sqlite::SqliteJournalMode::Wal)
-        .busy_timeout(Duration::from_secs(30));
-    let pool = SqlitePool::connect_with(options).await.expect("a database");
-    inbox::prepare(&pool).await.expect("a table");
-    sqlx::raw_sql("CREATE TABLE effect (n INTEGER NOT NULL)").execute(&pool).await.expect("a table");
+    let effects = Effects::open(folder.path()).await;
 
     let stop = CancellationToken::new();
-    let (effects, handled) = (pool.clone(), Arc::new(AtomicU32::new(0)));
-    let counted = Arc::clone(&handled);
+    let handled = Arc::new(AtomicU32::new(0));
+    let (counted, kept) = (Arc::clone(&handled), effects.clone());
     let consumer = Consumer::new(receiving.clone(), "mail").prefetch(32);
     let consuming = tokio::spawn(consumer.run(stop.clone(), move |received| {
-        let (effects, counted) = (effects.clone(), Arc::clone(&counted));
+        let (kept, counted) = (kept.clone(), Arc::clone(&counted));
         async move {
             counted.fetch_add(1, Ordering::Relaxed);
-            effect(&effects, &received)
-                .await
-                .map_err(|error| Failure::transient("database", error.to_string()))
+            kept.of(&received).await
         }
     }));
     let (next, sent) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
@@ -230,14 +192,9 @@ async fn killed_in_the_middle_of_two_thousand_messages_none_is_lost_and_each_cou
     tokio::task::block_in_place(|| server.start());
     senders.join_all().await;
     let sent = i64::from(sent.load(Ordering::Relaxed));
-    let rows = async || -> i64 {
-        sqlx::query_scalar("SELECT COUNT(*) FROM effect").fetch_one(&pool).await.expect("a number")
-    };
-    common::eventually("all are handled", 60, async || (rows().await >= sent).then_some(())).await;
+    common::eventually("all are handled", 60, async || (effects.all().await >= sent).then_some(())).await;
     stop.cancel();
     consuming.await.expect("no panic").expect("the queue is there");
-    let distinct: i64 =
-        sqlx::query_scalar("SELECT COUNT(DISTINCT n) FROM effect").fetch_one(&pool).await.expect("a number");
-    assert_eq!((rows().await, distinct), (sent, sent));
+    assert_eq!((effects.all().await, effects.distinct().await), (sent, sent));
     broker_contract::has_depth(sending.as_ref(), "mail", 0).await;
 }

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use common::effects::Effects;
 use common::eventually;
 use common::rabbitmq::Server;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous};
 use throughline::comms::queue::rabbitmq::Settings;
 use throughline::comms::queue::{
-    Broker, BrokerError, Consumer, Failure, Message, QueueSpec, RabbitMqBroker, Received, RetryPolicy, inbox,
+    Broker, BrokerError, Consumer, Failure, Message, QueueSpec, RabbitMqBroker, Received, RetryPolicy,
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -52,33 +52,6 @@ fn message(n: u32) -> Message {
     Message::json("order.placed", 1, &n).expect("a message")
 }
 
-/// A service's own database: the effect of each message is a row.
-async fn database(folder: &std::path::Path) -> SqlitePool {
-    let options = SqliteConnectOptions::new()
-        .filename(folder.join("effects.db"))
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Normal)
-        .busy_timeout(Duration::from_secs(30));
-    let pool = SqlitePool::connect_with(options).await.expect("a database");
-    inbox::prepare(&pool).await.expect("a table");
-    sqlx::raw_sql("CREATE TABLE effect (n INTEGER NOT NULL)").execute(&pool).await.expect("a table");
-    pool
-}
-
-async fn effect(pool: &SqlitePool, received: &Received) -> Result<(), sqlx::Error> {
-    let n: u32 = received.message.decode().expect("a number");
-    let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
-    if inbox::is_first(&mut tx, &received.queue, &received.message.id).await? {
-        sqlx::query("INSERT INTO effect (n) VALUES (?)").bind(n).execute(&mut *tx).await?;
-    }
-    tx.commit().await
-}
-
-async fn count(pool: &SqlitePool, what: &'static str) -> i64 {
-    sqlx::query_scalar(what).fetch_one(pool).await.expect("a number")
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_in_the_middle_of_ten_thousand_messages_none_is_lost_and_each_counts_once() {
     let _alone = ALONE.lock().await;
@@ -87,19 +60,17 @@ async fn killed_in_the_middle_of_ten_thousand_messages_none_is_lost_and_each_cou
     declare(sending.as_ref()).await;
     declare(receiving.as_ref()).await;
     let folder = tempfile::tempdir().expect("a folder");
-    let pool = database(folder.path()).await;
+    let effects = Effects::open(folder.path()).await;
 
     let stop = CancellationToken::new();
-    let (handled, effects) = (Arc::new(AtomicU32::new(0)), pool.clone());
-    let counted = Arc::clone(&handled);
+    let handled = Arc::new(AtomicU32::new(0));
+    let (counted, kept) = (Arc::clone(&handled), effects.clone());
     let consumer = Consumer::new(Arc::clone(&receiving), "mail").prefetch(64);
     let consuming = tokio::spawn(consumer.run(stop.clone(), move |received| {
-        let (effects, counted) = (effects.clone(), Arc::clone(&counted));
+        let (kept, counted) = (kept.clone(), Arc::clone(&counted));
         async move {
             counted.fetch_add(1, Ordering::Relaxed);
-            effect(&effects, &received)
-                .await
-                .map_err(|error| Failure::transient("database", error.to_string()))
+            kept.of(&received).await
         }
     }));
 
@@ -128,10 +99,8 @@ async fn killed_in_the_middle_of_ten_thousand_messages_none_is_lost_and_each_cou
     let sent = tokio::time::timeout(2 * PATIENT, senders.join_all()).await;
     sent.expect("a publish ends within the patience");
     assert_eq!(confirmed.load(Ordering::Relaxed), MESSAGES);
-    eventually("all are handled", 120, async || {
-        (count(&pool, "SELECT count(*) FROM effect").await >= i64::from(MESSAGES)).then_some(())
-    })
-    .await;
+    eventually("all are handled", 120, async || (effects.all().await >= i64::from(MESSAGES)).then_some(()))
+        .await;
     eventually("the queue is empty", 60, async || {
         let queues = tokio::time::timeout(Duration::from_secs(30), receiving.queues()).await;
         let queues = queues.expect("an answer in time").expect("queues");
@@ -141,12 +110,8 @@ async fn killed_in_the_middle_of_ten_thousand_messages_none_is_lost_and_each_cou
     stop.cancel();
     let ended = tokio::time::timeout(Duration::from_secs(60), consuming).await;
     ended.expect("a settlement on a lost connection holds nobody up").expect("the loop").expect("ends well");
-    assert_eq!(count(&pool, "SELECT count(*) FROM effect").await, i64::from(MESSAGES), "once each");
-    assert_eq!(
-        count(&pool, "SELECT count(DISTINCT n) FROM effect").await,
-        i64::from(MESSAGES),
-        "all of them"
-    );
+    assert_eq!(effects.all().await, i64::from(MESSAGES), "once each");
+    assert_eq!(effects.distinct().await, i64::from(MESSAGES), "all of them");
     let deliveries = handled.load(Ordering::Relaxed);
     println!("{MESSAGES} messages, {deliveries} deliveries, two kills");
 }

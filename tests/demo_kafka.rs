@@ -5,14 +5,12 @@
 mod common;
 mod demo_support;
 
-use std::collections::BTreeSet;
-
 use common::kafka::Server;
-use demo_support::story::{count, declined_story, place, wait_for_status};
+use demo_support::story::{dead_letter, declined_story, paid_story};
 use demo_support::{Demo, Receiver};
 use throughline::comms::names;
+use throughline::comms::queue::KafkaBroker;
 use throughline::comms::queue::kafka::Settings;
-use throughline::comms::queue::{Broker as _, KafkaBroker};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paid_and_a_declined_order_go_over_kafka() {
@@ -20,36 +18,17 @@ async fn a_paid_and_a_declined_order_go_over_kafka() {
     let (receiver, otlp) = Receiver::start().await;
     let mut demo = Demo::start_with(otlp, &[format!("--kafka={}", server.address())]);
 
-    let order = place(&demo, "kafka-good-1", "tok_visa").await;
-    wait_for_status(&demo, &order, "paid").await;
-    let spans = receiver
-        .spans("kafka-good-1", |spans| {
-            count(spans, "process orders.payments") == 1 && count(spans, "process analytics.events") == 2
-        })
-        .await;
-    let traces: BTreeSet<_> = spans.iter().map(|s| &s.span.trace_id).collect();
-    assert_eq!(traces.len(), 1, "one trace holds all of it, across the broker");
-    let send = spans.iter().find(|s| s.span.name == "send orders:order.placed").expect("a producer");
-    let charge = spans.iter().find(|s| s.span.name == "process payments.charge").expect("a consumer");
-    for span in [send, charge] {
+    let (send, charge) = paid_story(&receiver, &demo, "kafka-good-1").await;
+    for span in [&send, &charge] {
         assert_eq!(span.text(names::MESSAGING_SYSTEM), "kafka");
         assert_eq!(span.text(names::SERVER_ADDRESS), "127.0.0.1");
     }
     assert_eq!(charge.text(names::MESSAGING_CONSUMER_GROUP_NAME), "payments.charge");
-    assert_eq!(charge.span.parent_span_id, send.span.span_id);
 
     declined_story(&receiver, &demo, "kafka-declined-1").await;
     let broker =
         KafkaBroker::connect(Settings::new(&server.address(), "test")).await.expect("the broker is there");
-    let mut dead = broker.consume("orders.dlq", 1).await.expect("a consumer");
-    let letter =
-        tokio::time::timeout(demo_support::SOON, dead.next()).await.expect("in time").expect("a letter");
-    assert_eq!(letter.message.correlation_id.as_str(), "kafka-declined-1");
-    let headers = &letter.message.headers;
-    assert_eq!(headers[names::HEADER_DEATH_REASON], "card_declined: do_not_honor");
-    assert_eq!(headers[names::HEADER_DEATH_QUEUE], "payments.charge");
-    assert_eq!(headers[names::HEADER_DEATH_DELIVERIES], "3");
-    letter.ack().await.expect("ack");
+    dead_letter(&broker, "kafka-declined-1").await;
     assert!(!demo.dir.path().join("broker.db").exists(), "the embedded broker is not used");
 
     demo.signal("-INT");

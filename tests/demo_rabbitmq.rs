@@ -5,14 +5,12 @@
 mod common;
 mod demo_support;
 
-use std::collections::BTreeSet;
-
 use common::rabbitmq::Server;
-use demo_support::story::{count, declined_story, place, wait_for_status};
+use demo_support::story::{dead_letter, declined_story, paid_story};
 use demo_support::{Demo, Receiver};
 use throughline::comms::names;
+use throughline::comms::queue::RabbitMqBroker;
 use throughline::comms::queue::rabbitmq::Settings;
-use throughline::comms::queue::{Broker as _, RabbitMqBroker};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paid_and_a_declined_order_go_over_rabbitmq() {
@@ -21,26 +19,15 @@ async fn a_paid_and_a_declined_order_go_over_rabbitmq() {
     let (receiver, otlp) = Receiver::start().await;
     let mut demo = Demo::start_with(otlp, &[format!("--rabbitmq={}", host.url())]);
 
-    let order = place(&demo, "rabbit-good-1", "tok_visa").await;
-    wait_for_status(&demo, &order, "paid").await;
-    let spans = receiver
-        .spans("rabbit-good-1", |spans| {
-            count(spans, "process orders.payments") == 1 && count(spans, "process analytics.events") == 2
-        })
-        .await;
-    let traces: BTreeSet<_> = spans.iter().map(|s| &s.span.trace_id).collect();
-    assert_eq!(traces.len(), 1, "one trace holds all of it, across the broker");
-    let send = spans.iter().find(|s| s.span.name == "send orders:order.placed").expect("a producer");
-    let charge = spans.iter().find(|s| s.span.name == "process payments.charge").expect("a consumer");
+    let (send, charge) = paid_story(&receiver, &demo, "rabbit-good-1").await;
     for (span, destination) in
-        [(send, "orders:order.placed"), (charge, "orders:order.placed:payments.charge")]
+        [(&send, "orders:order.placed"), (&charge, "orders:order.placed:payments.charge")]
     {
         assert_eq!(span.text(names::MESSAGING_SYSTEM), "rabbitmq");
         assert_eq!(span.text(names::MESSAGING_DESTINATION_NAME), destination);
         assert_eq!(span.text(names::SERVER_ADDRESS), "127.0.0.1");
         assert_eq!(span.text(names::SERVER_PORT), server.port().to_string());
     }
-    assert_eq!(charge.span.parent_span_id, send.span.span_id);
     assert_eq!(charge.text(names::MESSAGING_MESSAGE_ID), send.text(names::MESSAGING_MESSAGE_ID));
 
     let spans = declined_story(&receiver, &demo, "rabbit-declined-1").await;
@@ -51,15 +38,7 @@ async fn a_paid_and_a_declined_order_go_over_rabbitmq() {
     }
     let broker =
         RabbitMqBroker::connect(Settings::new(&host.url(), "test")).await.expect("the broker is there");
-    let mut dead = broker.consume("orders.dlq", 1).await.expect("a consumer");
-    let letter =
-        tokio::time::timeout(demo_support::SOON, dead.next()).await.expect("in time").expect("a letter");
-    assert_eq!(letter.message.correlation_id.as_str(), "rabbit-declined-1");
-    let headers = &letter.message.headers;
-    assert_eq!(headers[names::HEADER_DEATH_REASON], "card_declined: do_not_honor");
-    assert_eq!(headers[names::HEADER_DEATH_QUEUE], "payments.charge");
-    assert_eq!(headers[names::HEADER_DEATH_DELIVERIES], "3");
-    letter.ack().await.expect("ack");
+    dead_letter(&broker, "rabbit-declined-1").await;
     let queue = host.queue("payments.charge").await;
     assert_eq!(queue["arguments"]["x-dead-letter-routing-key"], "orders.dlq", "{queue}");
     assert!(!demo.dir.path().join("broker.db").exists(), "the embedded broker is not used");

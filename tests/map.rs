@@ -4,10 +4,10 @@
 mod common;
 mod rates_support;
 
+use common::contract::told;
 use common::otlp::{self, TestSpan, resource_request, span};
-use common::{Running, client, contract};
+use common::{Running, client};
 use rates_support::{CLIENT, CONSUMER, Kept, MS, PRODUCER, SECOND, lasting, of_kind};
-use serde_json::Value;
 use throughline::dashboard::query::map::{self, Map};
 use throughline::dashboard::query::services;
 use throughline::dashboard::store::{InstanceRates, OTHERS, Reader};
@@ -198,12 +198,6 @@ async fn text(running: &Running, path: &str) -> (u16, String) {
     (answer.status().as_u16(), answer.text().await.expect("a text"))
 }
 
-async fn json(running: &Running, path: &str) -> Value {
-    let (status, told) = contract::get(running, path).await;
-    assert_eq!(status, 200, "{path}: {told}");
-    told
-}
-
 #[tokio::test]
 async fn what_came_over_the_wire_is_on_the_pages() {
     let running = Running::start().await;
@@ -224,18 +218,18 @@ async fn what_came_over_the_wire_is_on_the_pages() {
             assert!(sent.status().is_success());
         }
     }
-    let map = json(&running, "/api/map").await;
+    let map = told(&running, "/api/map").await;
     assert_eq!(map["edges"].as_array().expect("edges").len(), EDGES.len());
     let (_, page) = text(&running, "/map?node=payments").await;
     assert!(
         page.contains("payments has trouble with card-processor") || page.contains("can hardly reach"),
         "{page}"
     );
-    let services = json(&running, "/api/services").await;
+    let services = told(&running, "/api/services").await;
     let names: Vec<_> =
         services["services"].as_array().unwrap().iter().map(|one| one["name"].clone()).collect();
     assert_eq!(names.len(), 3, "{names:?}");
-    let payments = json(&running, "/api/services/payments").await;
+    let payments = told(&running, "/api/services/payments").await;
     assert_eq!(
         (&payments["versions"][0], &payments["instances"][0]["instance"]),
         (&"7.1".into(), &"host-1".into())

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use common::contract::told;
 use common::rabbitmq::{Server, VirtualHost};
-use common::{Running, client, contract, eventually, otlp};
+use common::{Running, client, eventually, otlp};
 use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Connection, ConnectionProperties};
@@ -28,12 +29,6 @@ fn address(text: String) -> Address {
 async fn page(server: &Running, path: &str) -> (u16, String) {
     let answer = client().get(server.page(path)).send().await.expect("an answer");
     (answer.status().as_u16(), answer.text().await.expect("a text").replace('\u{a0}', " "))
-}
-
-async fn told(server: &Running, path: &str) -> Value {
-    let (status, told) = contract::get(server, path).await;
-    assert_eq!(status, 200, "{path}: {told}");
-    told
 }
 
 async fn ask(server: &Server, method: reqwest::Method, path: &str, body: Value) -> Value {

@@ -7,8 +7,9 @@ mod rates_support;
 use std::sync::Arc;
 
 use common::breakers::attributes;
+use common::contract::told;
 use common::rabbitmq::Server;
-use common::{Running, client, contract, eventually, otlp};
+use common::{Running, client, eventually, otlp};
 use serde_json::{Value, json};
 use throughline::dashboard::collect::address::Authorities;
 use throughline::dashboard::collect::{Address, Broker};
@@ -29,12 +30,6 @@ fn api(name: &str, server: &Server, login: &str) -> String {
 async fn page(server: &Running, path: &str) -> (u16, String) {
     let answer = client().get(server.page(path)).send().await.expect("an answer");
     (answer.status().as_u16(), answer.text().await.expect("a text").replace('\u{a0}', " "))
-}
-
-async fn told(server: &Running, path: &str) -> Value {
-    let (status, told) = contract::get(server, path).await;
-    assert_eq!(status, 200, "{path}: {told}");
-    told
 }
 
 fn queue(list: &Value, broker: &str, name: &str) -> Option<Value> {

@@ -39,6 +39,11 @@ macro_rules! contract {
         })*
     };
     ($make:expr) => {
+        $crate::contract! { $make, unbounded }
+        $crate::contract! { $make; a_bounded_queue_lets_the_oldest_go }
+    };
+    // All that a broker keeps which bounds no queue by its length.
+    ($make:expr, unbounded) => {
         $crate::contract! { $make;
             a_message_crosses_from_one_handle_to_another_unchanged
             order_is_kept_and_every_bound_queue_gets_each_message_once
@@ -55,7 +60,6 @@ macro_rules! contract {
             the_prefetch_bounds_what_is_unsettled
             two_consumers_share_a_queue_without_sharing_a_message
             nothing_is_lost_when_all_handles_are_closed
-            a_bounded_queue_lets_the_oldest_go
             many_may_declare_the_same_at_once
         }
     };

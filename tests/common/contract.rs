@@ -12,6 +12,13 @@ pub async fn get(server: &Running, address: &str) -> (u16, Value) {
     held(server, "get", address, request).await
 }
 
+/// The answer to who asks for JSON and gets it.
+pub async fn told(server: &Running, address: &str) -> Value {
+    let (status, told) = get(server, address).await;
+    assert_eq!(status, 200, "{address}: {told}");
+    told
+}
+
 /// Sends JSON; gives the status and the answer, which is as the document says.
 pub async fn post(server: &Running, address: &str, body: &Value) -> (u16, Value) {
     let request = client().post(server.page(address)).json(body);

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::watcher::Watcher;
 use throughline::comms::queue::kafka::Settings;
 
 /// On a machine that many share.
@@ -31,7 +32,7 @@ pub struct Server {
 struct Running {
     java: Child,
     /// Ends it when this process is gone.
-    watcher: Child,
+    watcher: Watcher,
 }
 
 fn java(class: &str) -> Command {
@@ -104,16 +105,7 @@ impl Server {
             .stderr(log)
             .spawn()
             .expect("Java is there: see scripts/prepare");
-        let watch = "read -r _ && exit; kill -KILL \"$1\"; sleep 1; [ -z \"$2\" ] || rm -rf \"$2\"";
-        let watcher = Command::new("sh")
-            .args(["-c", watch, "sh", &java.id().to_string()])
-            .arg(if self.is_shared { self.folder.as_path() } else { Path::new("") })
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("a shell starts");
+        let watcher = Watcher::over(&java.id().to_string(), self.is_shared.then_some(self.folder.as_path()));
         *self.lock() = Some(Running { java, watcher });
         let deadline = Instant::now() + START;
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
@@ -131,15 +123,10 @@ impl Server {
 
     /// Ends it in an instant.
     pub fn kill(&self) {
-        let Some(Running { mut java, mut watcher }) = self.lock().take() else { return };
+        let Some(Running { mut java, watcher }) = self.lock().take() else { return };
         java.kill().expect("it is our child");
         java.wait().expect("it is our child");
-        // A line tells the watcher that there is nothing left to watch.
-        if let Some(mut lifeline) = watcher.stdin.take() {
-            let told = std::io::Write::write_all(&mut lifeline, b"ended\n");
-            assert!(told.is_ok(), "the watcher waits");
-        }
-        watcher.wait().expect("it is our child");
+        watcher.end();
     }
 
     pub fn address(&self) -> String {

@@ -3,6 +3,7 @@
 
 pub mod breakers;
 pub mod contract;
+pub mod effects;
 pub mod frames;
 #[cfg(all(unix, feature = "kafka"))]
 pub mod kafka;
@@ -10,6 +11,7 @@ pub mod otlp;
 pub mod postgres;
 pub mod rabbitmq;
 pub mod raw_amqp;
+pub mod watcher;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -7,13 +7,15 @@
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+
+use super::watcher::Watcher;
 
 const HOW: &str = "install it (Debian: apt-get install --no-install-recommends rabbitmq-server)";
 /// On a machine that many share.
@@ -59,7 +61,7 @@ struct Running {
     /// The leader of a process group that holds the node and all that it starts.
     leader: Child,
     /// Ends that group when this process is gone.
-    watcher: Child,
+    watcher: Watcher,
 }
 
 /// The program itself. Debian's `/usr/sbin/rabbitmq-server` knows two users only; the one that it calls knows any.
@@ -223,17 +225,7 @@ impl Server {
             .spawn()
             .expect("a shell starts");
         let group = format!("-{}", leader.id());
-        // Not the shell's own `kill`: that of some shells knows no groups.
-        let watch = "read -r _ && exit; env kill -KILL -- \"$1\"; sleep 1; [ -z \"$2\" ] || rm -rf \"$2\"";
-        let watcher = Command::new("sh")
-            .args(["-c", watch, "sh", &group])
-            .arg(if self.is_shared { self.folder.as_path() } else { Path::new("") })
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("a shell starts");
+        let watcher = Watcher::over(&group, self.is_shared.then_some(self.folder.as_path()));
         let before = self.lock().replace(Running { leader, watcher });
         assert!(before.is_none(), "it was running already");
     }
@@ -289,12 +281,7 @@ impl Server {
             assert!(Instant::now() < deadline, "killed, and still there");
             std::thread::sleep(Duration::from_millis(5));
         }
-        // A line tells the watcher that there is nothing left to watch.
-        if let Some(mut lifeline) = running.watcher.stdin.take() {
-            let told = std::io::Write::write_all(&mut lifeline, b"ended\n");
-            assert!(told.is_ok(), "the watcher waits");
-        }
-        running.watcher.wait().expect("it is our child");
+        running.watcher.end();
     }
 
     /// Ends it in order, as an operator does.

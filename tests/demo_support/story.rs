@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use serde_json::{Value, json};
 use throughline::comms::names;
+use throughline::comms::queue::Broker;
 
 use super::{Demo, Receiver, SOON, Seen, text};
 
@@ -94,4 +95,35 @@ pub async fn declined_story(receiver: &Receiver, demo: &Demo, correlation: &str)
     assert_eq!(last.name, names::EVENT_DEAD_LETTERED);
     assert_eq!(text(&last.attributes, names::EVENT_REASON), "card_declined: do_not_honor");
     spans
+}
+
+/// Places an order that is paid, and holds its story: one trace across the broker. Gives the span that sent it and the one that
+/// charged for it, its child.
+pub async fn paid_story(receiver: &Receiver, demo: &Demo, correlation: &str) -> (Seen, Seen) {
+    let order = place(demo, correlation, "tok_visa").await;
+    wait_for_status(demo, &order, "paid").await;
+    let spans = receiver
+        .spans(correlation, |spans| {
+            count(spans, "process orders.payments") == 1 && count(spans, "process analytics.events") == 2
+        })
+        .await;
+    let traces: BTreeSet<_> = spans.iter().map(|s| &s.span.trace_id).collect();
+    assert_eq!(traces.len(), 1, "one trace holds all of it, across the broker");
+    let of = |name: &str| spans.iter().find(|s| s.span.name == name).cloned();
+    let send = of("send orders:order.placed").expect("a producer");
+    let charge = of("process payments.charge").expect("a consumer");
+    assert_eq!(charge.span.parent_span_id, send.span.span_id);
+    (send, charge)
+}
+
+/// Takes the dead letter of an order whose card was declined, and holds what is said of it.
+pub async fn dead_letter(broker: &impl Broker, correlation: &str) {
+    let mut dead = broker.consume("orders.dlq", 1).await.expect("a consumer");
+    let letter = tokio::time::timeout(SOON, dead.next()).await.expect("in time").expect("a letter");
+    assert_eq!(letter.message.correlation_id.as_str(), correlation);
+    let headers = &letter.message.headers;
+    assert_eq!(headers[names::HEADER_DEATH_REASON], "card_declined: do_not_honor");
+    assert_eq!(headers[names::HEADER_DEATH_QUEUE], "payments.charge");
+    assert_eq!(headers[names::HEADER_DEATH_DELIVERIES], "3");
+    letter.ack().await.expect("ack");
 }
