@@ -83,6 +83,7 @@ contract! {
     }
     series {
         samples_are_read_at_once_after_a_restart_and_after_a_seal,
+        the_last_minutes_are_the_same_out_of_memory_and_out_of_chunks,
         a_metrics_request_sent_again_changes_nothing,
         old_samples_are_thinned_by_their_age_and_go_at_last,
         metrics_alone_are_sealed_before_memory_grows,

@@ -119,13 +119,83 @@ pub async fn samples_are_read_at_once_after_a_restart_and_after_a_seal(place: &P
             ..named("", begin, begin + H)
         };
         assert_eq!(read(&store, &by_begin).await.series.len(), 1, "{round}");
-        let other = SeriesFilter { service: Some("pay".into()), ..by_begin };
+        let other = SeriesFilter { services: Some(["pay".to_owned()].into()), ..by_begin };
         assert!(read(&store, &other).await.series.is_empty(), "{round}");
     }
     store.close().await;
     drop(store);
     let checked = check(&place.location(), |_, _| {}).await.expect("it opens");
     assert!(checked.samples >= 9 && checked.trouble_count == 0, "{checked:?}");
+}
+
+/// Reads of several metrics over several ranges that end now or some minutes ago; each must be the reads of its metrics
+/// put together.
+async fn reads(store: &Store, begin: u64) -> Vec<FoundSeries> {
+    let minute = |number: u64| begin + number * 60 * S;
+    let mut all = Vec::new();
+    for (from, to) in [(19, 25), (14, 25), (4, 25), (0, 25), (17, 20), (24, 24)] {
+        for step in [0, 60 * S] {
+            let filter = |metrics: Vec<Metric>| SeriesFilter {
+                metrics,
+                step,
+                ..named("", minute(from), minute(to) + 59 * S)
+            };
+            let begins = |name: &str| Metric::Begins(name.into());
+            let metrics =
+                [begins("circuit"), Metric::Named("rabbitmq.depth".into()), begins("resilience4j.")];
+            let together = read(store, &filter(metrics.to_vec())).await;
+            let mut apart = Vec::new();
+            for metric in metrics {
+                apart.extend(read(store, &filter(vec![metric])).await.series);
+            }
+            assert_eq!(together.series, apart, "minutes {from} to {to}, step {step}");
+            assert!(together.complete && together.left_out == 0);
+            all.push(together);
+        }
+    }
+    all
+}
+
+pub async fn the_last_minutes_are_the_same_out_of_memory_and_out_of_chunks(place: &Place) {
+    let mut store = place.open().await;
+    let begin = ago(1_560 * S);
+    // Each 20 s for 26 minutes: a level, totals of which one begins anew, growth; one that ends after 5 minutes, one that
+    // lies between the names that are asked for.
+    let times = || (0..78u64).map(|number| (number, begin + number * 20 * S));
+    let level: Vec<_> = times().map(|(at, time)| point(time, (at % 7) as f64)).collect();
+    keep(&store, "pay", "circuit_breaker.state", Measure::Gauge, &level).await;
+    keep(&store, "pay", "process.open", Measure::Gauge, &level).await;
+    keep(&store, "pay", "rabbitmq.depth", Measure::UpDown, &level[..15]).await;
+    let total = |at: u64, time| match at {
+        0..60 => point(time, at as f64).since(begin - H),
+        _ => point(time, (at - 59) as f64).since(begin + 1_190 * S),
+    };
+    let total: Vec<_> = times().map(|(at, time)| total(at, time)).collect();
+    keep(&store, "shop", "circuit", Measure::Counter, &total).await;
+    let growth: Vec<_> = times().map(|(at, time)| point(time, at as f64)).collect();
+    keep(&store, "shop", "resilience4j.circuitbreaker.calls", Measure::Delta, &growth).await;
+    let unsealed = reads(&store, begin).await;
+    assert_eq!(unsealed[0].series.len(), 3);
+    assert_eq!(unsealed[0].series[1].before.map(|sample| sample.time), Some(begin + 1_120 * S));
+    seal(&store).await;
+    assert_eq!(reads(&store, begin).await, unsealed, "sealed");
+    // What comes now, of a series and of a new one; late into what is sealed; and again.
+    let now = [point(begin + 1_555 * S, 8.0), point(begin + 1_330 * S, 3.0), level[70].clone()];
+    keep(&store, "pay", "circuit_breaker.state", Measure::Gauge, &now).await;
+    keep(&store, "pay", "rabbitmq.depth", Measure::UpDown, &[point(begin + 1_500 * S, 1.0)]).await;
+    keep(&store, "shop", "resilience4j.circuitbreaker.calls", Measure::Delta, &growth[50..]).await;
+    let more = reads(&store, begin).await;
+    assert_ne!(more, unsealed);
+    assert_eq!(more[0].series[2].before.map(|sample| sample.time), Some(begin + 280 * S), "in no memory");
+    seal(&store).await;
+    assert_eq!(reads(&store, begin).await, more, "sealed twice");
+    store = place.reopen(store).await;
+    assert_eq!(reads(&store, begin).await, more, "after a restart there are chunks alone");
+    keep(&store, "pay", "circuit_breaker.state", Measure::Gauge, &[point(begin + 1_450 * S, 5.0)]).await;
+    let late = reads(&store, begin).await;
+    assert_ne!(late, more);
+    seal(&store).await;
+    assert_eq!(reads(&store, begin).await, late, "late, after a restart");
 }
 
 pub async fn a_metrics_request_sent_again_changes_nothing(place: &Place) {

@@ -3,8 +3,9 @@
 use super::Nanos;
 
 /// What a metric measures, as OTLP names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Shape {
+    #[default]
     Gauge,
     Sum,
     Histogram,
@@ -24,7 +25,7 @@ pub enum Follows {
 }
 
 /// The kind of a series.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Kind {
     pub shape: Shape,
     /// Of a sum: it never goes down, but for a new start.
@@ -67,7 +68,7 @@ impl Kind {
 /// What tells one series from every other. In order, series of one metric stand together.
 ///
 /// The version of a service is no part of it: a new release goes on with the series of the one before.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Identity {
     /// Name of the metric.
     pub name: String,

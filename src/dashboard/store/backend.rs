@@ -129,6 +129,9 @@ pub trait Backend: Send + Sync {
     /// Chunks of samples with their IDs, the newest windows first, [`MAX_READ`](super::series::chunk::MAX_READ) at most.
     async fn samples(&self, wanted: &Wanted) -> Result<Vec<(u64, Vec<u8>)>, StoreError>;
 
+    /// When the last window that holds samples ends; 0 where there is none.
+    async fn samples_end(&self) -> Result<Nanos, StoreError>;
+
     /// All chunks of samples, without what is in them.
     async fn sample_chunks(&self) -> Result<Vec<ChunkInfo>, StoreError>;
 

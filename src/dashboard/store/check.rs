@@ -232,8 +232,7 @@ impl Checking<'_> {
             windows.entry((chunk.begin, chunk.end)).or_default().push(chunk.id);
         }
         for ((begin, end), ids) in windows {
-            let stored =
-                self.backend.samples(&Wanted { begin, end, names: (Vec::new(), vec![0xff]) }).await?;
+            let stored = self.backend.samples(&Wanted::all(begin, end)).await?;
             for (id, data) in stored.into_iter().filter(|(id, _)| ids.contains(id)) {
                 if let Err(error) = self.count(|count| code::decode(&data, |_| true, count)) {
                     self.checked.trouble(format!("chunk {id} of samples: {error}"));

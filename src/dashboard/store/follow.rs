@@ -72,6 +72,8 @@ impl Writer {
         self.read(from, self.first_of_tail, For::Memory).await?;
         let read = self.read(self.first_of_tail, next_block, For::Index).await?;
         self.next = next_block;
+        let sealed_until = self.shared.backend.samples_end().await?;
+        self.shared.index.write().expect("no holder panics").live.missed(sealed_until);
         self.join(read);
         Ok(())
     }
@@ -148,6 +150,8 @@ impl Writer {
             return Ok(());
         };
         let (newest_run, first_of_tail) = (newest.id, newest.last_block + 1);
+        // Blocks that were sealed before anybody here had seen them may have held samples.
+        let missed_until = if self.next < first_of_tail { backend.samples_end().await? } else { 0 };
         // The blocks after the run, own ones among them, make the new tail.
         let next = head.next_block.max(first_of_tail);
         let read = self.read(first_of_tail, next, For::NewIndex).await?;
@@ -158,6 +162,7 @@ impl Writer {
             kinds::follow(runs, &kept);
             index.tail = Tail::default();
             index.live.next(now());
+            index.live.missed(missed_until);
             read.parts.into_iter().for_each(|block| block.join(&mut index));
         }
         (self.newest_run, self.first_of_tail, self.next) = (newest_run, first_of_tail, next);

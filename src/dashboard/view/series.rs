@@ -1,5 +1,7 @@
 //! `GET /api/series`: samples of metrics as JSON, for programs.
 
+use std::collections::HashSet;
+
 use axum::Json;
 use axum::extract::State;
 use serde_json::{Map, Value, json};
@@ -43,7 +45,7 @@ fn filter(visit: &Visit) -> Result<SeriesFilter, PageError> {
     }
     Ok(SeriesFilter {
         metrics,
-        service: visit.params.text("service").map(str::to_owned),
+        services: visit.params.text("service").map(|name| HashSet::from([name.to_owned()])),
         attributes,
         from: visit.range.from,
         to: visit.range.to,

@@ -97,9 +97,8 @@ impl Breakers {
             alone.of_services(services, base)
         };
         if until <= to {
-            let (mut found, _) = series(reader, until, to, None).await?;
-            found.retain(|series| services.contains(&series.identity.service));
-            track::go_on(&mut tracks, &found, until, real_now);
+            let (found, _) = series(reader, until, to, Some(services)).await?;
+            track::go_on(&mut tracks, &track::hear(found, until), real_now);
             let (mut new, _) = evidence::changes(reader, until, to, None).await?;
             new.retain(|change| services.contains(&change.service));
             add_changes(&mut changes, new);
@@ -156,9 +155,10 @@ async fn finish(
     complete: bool,
 ) -> Result<Listed, StoreError> {
     let (found, whole) = series(reader, recent, to, None).await?;
-    track::go_on(&mut tracks, &found, recent, real_now);
+    let heard = track::hear(found, recent);
+    track::go_on(&mut tracks, &heard, real_now);
     let lately = to.saturating_sub(LATELY).max(recent).max(from);
-    let calls = track::calls(&found, recent, lately);
+    let calls = track::calls(&heard, lately);
     let (new, told) = evidence::changes(reader, recent, to, None).await?;
     add_changes(&mut changes, new);
     let rejections = evidence::rejections(reader, from, to, None).await?;
@@ -187,28 +187,23 @@ fn add_changes(changes: &mut Vec<Change>, new: Vec<Change>) {
     changes.drain(..over);
 }
 
-/// The series of metrics of breakers; of one service, or of all.
-pub async fn series(
+/// The series of metrics of breakers; of some services, or of all.
+async fn series(
     reader: &dyn Reader,
     from: Nanos,
     to: Nanos,
-    service: Option<&str>,
+    services: Option<&HashSet<String>>,
 ) -> Result<(Vec<Series>, bool), StoreError> {
-    let (mut all, mut complete) = (Vec::new(), true);
-    for metric in signal::metrics() {
-        let filter = SeriesFilter {
-            metrics: vec![metric],
-            service: service.map(str::to_owned),
-            from,
-            to,
-            most: MOST_SERIES,
-            ..SeriesFilter::default()
-        };
-        let found = reader.series(&filter).await?;
-        complete &= found.complete && found.left_out == 0;
-        all.extend(found.series);
-    }
-    Ok((all, complete))
+    let filter = SeriesFilter {
+        metrics: signal::metrics().collect(),
+        services: services.cloned(),
+        from,
+        to,
+        most: MOST_SERIES,
+        ..SeriesFilter::default()
+    };
+    let found = reader.series(&filter).await?;
+    Ok((found.series, found.complete && found.left_out == 0))
 }
 
 /// What was read once: `from..until`.
@@ -245,7 +240,7 @@ impl Past {
         while self.until < until {
             let to = self.until.saturating_add(part).min(until);
             let (found, whole) = series(reader, self.until, to - 1, None).await?;
-            track::go_on(&mut self.tracks, &found, self.until, now);
+            track::go_on(&mut self.tracks, &track::hear(found, self.until), now);
             self.incomplete |= !whole;
             self.until = to;
         }

@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 
 use super::evidence::{self, Change, Rejection};
-use super::kept::{self, Listed};
+use super::kept::Listed;
 use super::signal::{self, Says};
+use super::track::{self, Heard};
 use super::{Breaker, Key, Library, Outcome, State};
 use crate::dashboard::model::{Kind, Nanos, Span, SpanId, Trace, TraceId};
 use crate::dashboard::query::semantics::Semantics;
 use crate::dashboard::query::{growth, redact};
-use crate::dashboard::store::{LogFilter, Reader, StatusFilter, StoreError, TraceFilter};
+use crate::dashboard::store::{LogFilter, Reader, SeriesFilter, StatusFilter, StoreError, TraceFilter};
 
 const S: Nanos = 1_000_000_000;
 /// Changes that are listed.
@@ -28,6 +29,8 @@ pub const MOST_CAUSES: usize = 5;
 const MOST_REJECTED: usize = 20;
 /// Instances change together within this.
 const TOGETHER: Nanos = 10 * S;
+/// Series of calls of one service that are read: those of all its breakers and processes.
+const MOST_SERIES: usize = 10_000;
 /// Steps of the chart, at most and at least.
 const STEPS: usize = 60;
 const LEAST_STEPS: u64 = 4;
@@ -375,13 +378,19 @@ async fn calls(
     from: Nanos,
     to: Nanos,
 ) -> Result<Vec<(Outcome, Vec<Option<f64>>)>, StoreError> {
-    let (found, _) = kept::series(reader, from, to, Some(&key.service)).await?;
-    let grown = growth::grown(&found, from);
+    let filter = SeriesFilter {
+        metrics: signal::metrics_of_calls(key.library),
+        services: Some(HashSet::from([key.service.clone()])),
+        from,
+        to,
+        most: MOST_SERIES,
+        ..SeriesFilter::default()
+    };
+    let heard = track::hear(reader.series(&filter).await?.series, from);
+    let of_it: Vec<&Heard> = heard.iter().filter(|heard| heard.signal.key == *key).collect();
     // Each step holds an export or two: else every other one would look as if nothing were known.
-    let of_it =
-        found.iter().filter(|series| signal::of(&series.identity).is_some_and(|signal| signal.key == *key));
-    let between = of_it.filter_map(|series| match series.samples.as_slice() {
-        [first, .., last] => Some((last.time - first.time) / (series.samples.len() as u64 - 1)),
+    let between = of_it.iter().filter_map(|heard| match heard.series.samples.as_slice() {
+        [first, .., last] => Some((last.time - first.time) / (heard.series.samples.len() as u64 - 1)),
         _ => None,
     });
     let between = between.min().unwrap_or(S).max(S);
@@ -389,12 +398,8 @@ async fn calls(
     let mut all = Vec::new();
     for outcome in Outcome::ALL {
         let mut sums: Option<Vec<Option<f64>>> = None;
-        for (series, grown) in found.iter().zip(&grown) {
-            let of_it = signal::of(&series.identity).filter(|signal| signal.key == *key);
-            if of_it.is_none_or(|signal| signal.says != Says::Calls(outcome)) {
-                continue;
-            }
-            let rates = growth::per_second(grown, from, to, steps);
+        for heard in of_it.iter().filter(|heard| heard.signal.says == Says::Calls(outcome)) {
+            let rates = growth::per_second(&heard.grown, from, to, steps);
             let sums = sums.get_or_insert_with(|| vec![None; steps]);
             for (sum, rate) in sums.iter_mut().zip(rates) {
                 *sum = rate.map(|rate| sum.unwrap_or(0.0) + rate).or(*sum);

@@ -9,7 +9,7 @@ use super::{Key, Library, Outcome, State};
 use crate::dashboard::model::Identity;
 use crate::dashboard::store::Metric;
 
-/// What the names of metrics of breakers begin with. Each is read by itself: between them lie others.
+/// What the names of metrics of breakers begin with.
 const BEGINS: [&str; 9] = [
     "circuit",
     "cluster.",
@@ -22,9 +22,34 @@ const BEGINS: [&str; 9] = [
     "resilience_polly",
 ];
 
-/// The metrics to ask for, in groups that lie together.
+/// The metrics to ask for.
 pub fn metrics() -> impl Iterator<Item = Metric> {
     BEGINS.into_iter().map(|begin| Metric::Begins(begin.to_owned()))
+}
+
+/// The metrics in which a library may count calls: a few among many.
+pub fn metrics_of_calls(library: Library) -> Vec<Metric> {
+    let dotted: &[&str] = match library {
+        Library::Resilience4j => {
+            &["resilience4j.circuitbreaker.calls", "resilience4j.circuitbreaker.not.permitted.calls"]
+        }
+        Library::Convention => {
+            &["circuit.breaker.calls", "circuit.breaker.rejected", "circuit.breaker.rejections"]
+        }
+        Library::Opossum => return vec![Metric::Named("circuit".to_owned())],
+        Library::Polly | Library::Failsafe | Library::Hystrix | Library::Envoy => &[],
+    };
+    dotted.iter().flat_map(|name| separated(name)).map(Metric::Begins).collect()
+}
+
+/// A name with each of its dots as a dot and as an underscore.
+fn separated(dotted: &str) -> Vec<String> {
+    let mut parts = dotted.split('.');
+    let first = vec![parts.next().unwrap_or_default().to_owned()];
+    parts.fold(first, |heads, part| {
+        let both = |head: String| ['.', '_'].map(|separator| format!("{head}{separator}{part}"));
+        heads.into_iter().flat_map(both).collect()
+    })
 }
 
 /// What a series says.

@@ -7,7 +7,7 @@ use super::track::{self, Tracks};
 use super::*;
 use crate::dashboard::model::series::Kind;
 use crate::dashboard::model::{Identity, Sample};
-use crate::dashboard::store::Series;
+use crate::dashboard::store::{Series, SeriesFilter};
 
 const S: Nanos = 1_000_000_000;
 const BEGIN: Nanos = 1_795_440_000 * S;
@@ -145,7 +145,15 @@ fn each_library_is_read_by_its_own_names() {
         ("circuit_breaker.state", &[("circuit_breaker.state", "open")], None),
     ];
     for (name, attributes, expected) in cases {
-        let read = signal::of(&identity(name, Kind::GAUGE, attributes));
+        let identity = identity(name, Kind::GAUGE, attributes);
+        if let Some((library, _, Says::Calls(_))) = expected {
+            let metrics = signal::metrics_of_calls(library);
+            assert!(
+                SeriesFilter { metrics, ..SeriesFilter::default() }.fits(&identity),
+                "{name} is not asked for"
+            );
+        }
+        let read = signal::of(&identity);
         let read = read.as_ref().map(|signal| (signal.key.library, signal.key.name.as_str(), signal.says));
         assert_eq!(read, expected, "{name} {attributes:?}");
     }
@@ -174,6 +182,10 @@ fn gauge(states: &[Option<State>]) -> Vec<Series> {
     series.into()
 }
 
+fn go_on(tracks: &mut Tracks, found: impl Into<Vec<Series>>, from: Nanos, now: Nanos) {
+    track::go_on(tracks, &track::hear(found.into(), from), now);
+}
+
 /// States and how many tens of seconds each lasted.
 fn told(tracks: &Tracks, end: Nanos) -> Vec<(State, u64)> {
     let track = tracks.values().next().expect("one instance");
@@ -193,7 +205,7 @@ fn a_gauge_is_settled_export_by_export_and_silence_is_unknown() {
     let expected = [(Closed, 6), (Open, 3), (HalfOpen, 1), (Closed, 2), (Unknown, 5), (Open, 2)];
 
     let mut whole = Tracks::new();
-    track::go_on(&mut whole, &gauge(&states), BEGIN, end);
+    go_on(&mut whole, gauge(&states), BEGIN, end);
     assert_eq!(told(&whole, end), expected);
 
     // The same read in two parts, whatever lies at the border.
@@ -201,8 +213,8 @@ fn a_gauge_is_settled_export_by_export_and_silence_is_unknown() {
         let mut parts = Tracks::new();
         let mut later = states.clone();
         later[..border].fill(None);
-        track::go_on(&mut parts, &gauge(&states[..border]), BEGIN, end);
-        track::go_on(&mut parts, &gauge(&later), BEGIN + border as u64 * 10 * S, end);
+        go_on(&mut parts, gauge(&states[..border]), BEGIN, end);
+        go_on(&mut parts, gauge(&later), BEGIN + border as u64 * 10 * S, end);
         assert_eq!(told(&parts, end), expected, "parted at {border}");
     }
 
@@ -224,7 +236,7 @@ fn counters_tell_by_growing_and_are_assumed_closed_before() {
     };
     let every = |until: u64| (0..until).map(|at| (at, at as f64)).collect::<Vec<_>>();
     let mut tracks = Tracks::new();
-    track::go_on(&mut tracks, &[counter("fire", &every(9))], BEGIN, BEGIN + 90 * S);
+    go_on(&mut tracks, [counter("fire", &every(9))], BEGIN, BEGIN + 90 * S);
     assert_eq!(told(&tracks, BEGIN + 90 * S), [(State::Assumed, 9)]);
     assert_eq!(tracks.values().next().unwrap().known, Known::NeverMoved);
 
@@ -236,7 +248,7 @@ fn counters_tell_by_growing_and_are_assumed_closed_before() {
         counter("close", &[(7, 1.0), (8, 1.0)]),
     ];
     let mut tracks = Tracks::new();
-    track::go_on(&mut tracks, &found, BEGIN, BEGIN + 90 * S);
+    go_on(&mut tracks, found, BEGIN, BEGIN + 90 * S);
     use State::{Assumed, Closed, HalfOpen, Open};
     let expected = [(Assumed, 3), (Open, 2), (HalfOpen, 1), (Open, 1), (Closed, 2)];
     assert_eq!(told(&tracks, BEGIN + 90 * S), expected);
@@ -251,7 +263,7 @@ fn a_short_opening_is_not_lost_where_samples_became_one() {
     let open = open.unwrap();
     (open.samples[4].min, open.samples[4].max) = (Some(0.0), Some(1.0));
     let mut tracks = Tracks::new();
-    track::go_on(&mut tracks, &found, BEGIN, BEGIN + 80 * S);
+    go_on(&mut tracks, found, BEGIN, BEGIN + 80 * S);
     let states: Vec<State> = told(&tracks, BEGIN + 80 * S).iter().map(|(state, _)| *state).collect();
     assert_eq!(states, [State::Closed, State::Open, State::Closed]);
 }
@@ -274,7 +286,7 @@ fn exports_in_quick_succession_are_told_apart() {
     ];
     let end = BEGIN + 4 * S;
     let mut tracks = Tracks::new();
-    track::go_on(&mut tracks, &found, BEGIN, end);
+    go_on(&mut tracks, found, BEGIN, end);
     let (_, _, strip) = tracks.values().next().expect("one instance").until(BEGIN, end, end);
     let told: Vec<_> = strip.iter().map(|one| (one.state, (one.from - BEGIN) * 10 / S)).collect();
     use State::{Assumed, Closed, HalfOpen, Open};

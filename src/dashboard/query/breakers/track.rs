@@ -6,7 +6,7 @@ use super::order::Moves;
 use super::signal::{self, Says, Signal};
 use super::{Key, Known, Outcome, State, Stretch};
 use crate::dashboard::model::{Nanos, Sample};
-use crate::dashboard::query::growth::{self, ONE_EXPORT};
+use crate::dashboard::query::growth::{self, Growth, ONE_EXPORT};
 use crate::dashboard::store::Series;
 
 const S: Nanos = 1_000_000_000;
@@ -73,23 +73,38 @@ struct Points {
 /// Tracks by instance.
 pub type Tracks = HashMap<Place, Track>;
 
-/// Goes on with tracks: takes in the series of a part of time that begins at `from`, after all that was taken in before.
-pub fn go_on(tracks: &mut Tracks, found: &[Series], from: Nanos, now: Nanos) {
-    let grown = growth::grown(found, from);
-    let mut points: HashMap<Place, Points> = HashMap::new();
-    for (number, (series, grown)) in found.iter().zip(&grown).enumerate() {
-        let Some(signal) = signal::of(&series.identity) else { continue };
+/// A series that tells of a breaker, as it was found in a part of time.
+#[derive(Debug)]
+pub struct Heard {
+    pub series: Series,
+    pub signal: Signal,
+    /// What the series grew by; of a level nothing.
+    pub grown: Vec<Growth>,
+}
+
+/// What series of a part of time that begins at `from` tell of breakers.
+pub fn hear(found: Vec<Series>, from: Nanos) -> Vec<Heard> {
+    let grown = growth::grown(&found, from);
+    let all = found.into_iter().zip(grown);
+    all.filter_map(|(series, grown)| Some(Heard { signal: signal::of(&series.identity)?, series, grown }))
+        .collect()
+}
+
+/// Goes on with tracks: takes in what was heard in a part of time, after all that was taken in before.
+pub fn go_on(tracks: &mut Tracks, heard: &[Heard], now: Nanos) {
+    let mut points: HashMap<(&Key, &str), Points> = HashMap::new();
+    for (number, Heard { series, signal, grown }) in heard.iter().enumerate() {
         let Signal { key, instance, peer, says, slot } = signal;
         let place = points.entry((key, instance)).or_default();
-        place.peer = place.peer.take().or(peer);
+        place.peer = place.peer.take().or_else(|| peer.clone());
         let point = |time, told| Point { time, series: number, told };
         let there = series.samples.iter().map(|sample| point(sample.time, Told::There));
-        match says {
+        match *says {
             Says::Is(state) => {
-                place.list.extend(levels(series, number, |value| Told::Level(slot, state, value)))
+                levels(&mut place.list, series, number, |value| Told::Level(*slot, state, value));
             }
             Says::Flag(state) => {
-                place.list.extend(levels(series, number, |value| Told::Flag(slot, state, value)))
+                levels(&mut place.list, series, number, |value| Told::Flag(*slot, state, value));
             }
             Says::Moved(state) => {
                 place.list.extend(there);
@@ -99,7 +114,8 @@ pub fn go_on(tracks: &mut Tracks, found: &[Series], from: Nanos, now: Nanos) {
             Says::Calls(_) | Says::FailureRate(_) | Says::There => place.list.extend(there),
         }
     }
-    for (place, mut points) in points {
+    for ((key, instance), mut points) in points {
+        let place = (key.clone(), instance.to_owned());
         points.list.sort_by_key(|point| point.time);
         if let Some(track) = tracks.get_mut(&place) {
             track.take(&points, now);
@@ -112,9 +128,8 @@ pub fn go_on(tracks: &mut Tracks, found: &[Series], from: Nanos, now: Nanos) {
     }
 }
 
-/// The samples of a level. Of several that became one, a 1 among them is not lost.
-fn levels(found: &Series, series: usize, told: impl Fn(f64) -> Told) -> Vec<Point> {
-    let mut points = Vec::new();
+/// Adds the samples of a level. Of several that became one, a 1 among them is not lost.
+fn levels(points: &mut Vec<Point>, found: &Series, series: usize, told: impl Fn(f64) -> Told) {
     for sample in found.before.iter().chain(&found.samples) {
         if sample.value < 0.5 && sample.max.is_some_and(|max| max >= 0.5) {
             let time = sample.time.saturating_sub(ONE_EXPORT * 2);
@@ -122,7 +137,6 @@ fn levels(found: &Series, series: usize, told: impl Fn(f64) -> Told) -> Vec<Poin
         }
         points.push(Point { time: sample.time, series, told: told(sample.value) });
     }
-    points
 }
 
 /// Splits points into exports: each ends before a series comes again, and after [`ONE_EXPORT`] at the latest.
@@ -338,15 +352,13 @@ impl Calls {
     }
 }
 
-/// What became of calls between `since` and the end of `found`, by breaker.
-pub fn calls(found: &[Series], from: Nanos, since: Nanos) -> HashMap<Key, Calls> {
-    let grown = growth::grown(found, from);
+/// What became of calls from `since` on, by breaker.
+pub fn calls(heard: &[Heard], since: Nanos) -> HashMap<Key, Calls> {
     let mut all: HashMap<Key, Calls> = HashMap::new();
-    for (series, grown) in found.iter().zip(&grown) {
-        let Some(signal) = signal::of(&series.identity) else { continue };
+    for Heard { series, signal, grown } in heard {
         match signal.says {
             Says::Calls(outcome) => {
-                let calls = all.entry(signal.key).or_default();
+                let calls = all.entry(signal.key.clone()).or_default();
                 let sum = match outcome {
                     Outcome::Succeeded => &mut calls.succeeded,
                     Outcome::Failed => &mut calls.failed,
@@ -358,7 +370,7 @@ pub fn calls(found: &[Series], from: Nanos, since: Nanos) -> HashMap<Key, Calls>
             Says::FailureRate(whole) => {
                 let newest: Option<&Sample> = series.samples.last().filter(|sample| sample.time >= since);
                 if let Some(sample) = newest.filter(|sample| sample.value >= 0.0) {
-                    let rates = &mut all.entry(signal.key).or_default().rates;
+                    let rates = &mut all.entry(signal.key.clone()).or_default().rates;
                     *rates = (rates.0 + sample.value / f64::from(whole), rates.1 + 1);
                 }
             }

@@ -145,6 +145,10 @@ impl Backend for Postgres {
         .await
     }
 
+    async fn samples_end(&self) -> Result<Nanos, StoreError> {
+        self.read(|connection| Box::pin(samples::end(connection))).await
+    }
+
     async fn sample_chunks(&self) -> Result<Vec<ChunkInfo>, StoreError> {
         self.read(|connection| Box::pin(samples::list(connection))).await
     }

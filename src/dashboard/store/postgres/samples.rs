@@ -4,24 +4,35 @@ use sqlx::postgres::PgRow;
 use sqlx::{Connection, PgConnection, Row};
 
 use super::super::series::chunk::{ChunkInfo, MAX_READ, NewChunk, Wanted};
+use crate::dashboard::model::Nanos;
 
 pub(super) async fn read(
     connection: &mut PgConnection,
     wanted: &Wanted,
 ) -> Result<Vec<(u64, Vec<u8>)>, sqlx::Error> {
+    let (first, last): (Vec<&[u8]>, Vec<&[u8]>) =
+        wanted.names.iter().map(|(first, last)| (first.as_bytes(), &last[..])).unzip();
     let rows = sqlx::query(
         "SELECT id, data FROM throughline.sample_chunk
-         WHERE begins < $1 AND ends > $2 AND last_name >= $3 AND first_name <= $4
+         WHERE begins < $1 AND ends > $2 AND EXISTS (
+             SELECT FROM unnest($3::bytea[], $4::bytea[]) AS name (first, last)
+             WHERE last_name >= name.first AND first_name <= name.last)
          ORDER BY begins DESC, id DESC LIMIT $5",
     )
     .bind(wanted.end.min(i64::MAX as u64) as i64)
     .bind(wanted.begin.min(i64::MAX as u64) as i64)
-    .bind(&wanted.names.0)
-    .bind(&wanted.names.1)
+    .bind(first)
+    .bind(last)
     .bind(MAX_READ as i64)
     .fetch_all(connection)
     .await?;
     rows.iter().map(|row| Ok((row.try_get::<i64, _>(0)? as u64, row.try_get(1)?))).collect()
+}
+
+pub(super) async fn end(connection: &mut PgConnection) -> Result<Nanos, sqlx::Error> {
+    let end: Option<i64> =
+        sqlx::query_scalar("SELECT max(ends) FROM throughline.sample_chunk").fetch_one(connection).await?;
+    Ok(end.unwrap_or_default() as u64)
 }
 
 pub(super) async fn list(connection: &mut PgConnection) -> Result<Vec<ChunkInfo>, sqlx::Error> {

@@ -1,4 +1,5 @@
-//! Series of metrics: what is in memory first, then the chunks, so that a seal in between costs nothing.
+//! Series of metrics: what is in memory first, then the chunks, so that a seal in between costs nothing. Memory alone
+//! answers about the last minutes.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
@@ -18,30 +19,44 @@ const LOOK_BACK: Nanos = 2 * TIERS[3].width;
 
 impl Shared {
     pub(super) async fn series(&self, filter: &SeriesFilter) -> Result<FoundSeries, StoreError> {
-        let Some(names) = filter.names().filter(|_| filter.from <= filter.to) else {
+        let names = filter.names();
+        if names.is_empty() || filter.from > filter.to {
             return Ok(FoundSeries { complete: true, ..FoundSeries::default() });
-        };
-        let mut gathering = Gathering::new(filter);
-        {
-            let index = self.index.read().expect("no holder panics");
-            for (identity, samples) in index.live.find(filter) {
-                // By time: what lies outside is not copied.
-                let begin = samples.partition_point(|sample| sample.time < gathering.begin);
-                let end = samples.partition_point(|sample| sample.time <= filter.to);
-                gathering.add(identity.clone(), samples[begin..end.max(begin)].to_vec());
-            }
         }
+        let mut gathering = Gathering::new(filter);
+        if self.gather_live(&mut gathering) {
+            return Ok(gathering.finish(true));
+        }
+        gathering.expect_more();
         let wanted = Wanted { begin: gathering.begin, end: filter.to.saturating_add(1), names };
         let stored = self.backend.samples(&wanted).await?;
         for (id, data) in &stored {
             let read = code::decode(
                 data,
                 |identity| filter.fits(identity),
-                |identity, samples| gathering.add(Arc::new(identity), samples),
+                |identity, samples| gathering.add(identity, &samples),
             );
             self.left_out(read.map_err(|error| self.at(&format!("chunk {id} of samples"), error)))?;
         }
         Ok(gathering.finish(stored.len() < MAX_READ))
+    }
+
+    /// Gathers what is in memory; true where that is all there is. Where it is not, what is sealed comes out of chunks
+    /// alone: those may have added up growth that memory holds sample by sample.
+    fn gather_live(&self, gathering: &mut Gathering<'_>) -> bool {
+        let filter = gathering.filter;
+        let index = self.index.read().expect("no holder panics");
+        let found: Vec<_> = index.live.find(filter).collect();
+        let is_all =
+            index.live.answers(filter.from) && found.iter().all(|(_, known)| known.answers(filter.from));
+        for (identity, known) in found {
+            let mut parts = Parts::default();
+            for samples in known.between(gathering.begin, filter.to, is_all) {
+                parts.add(samples, identity, filter);
+            }
+            gathering.begin_with(identity, parts);
+        }
+        is_all
     }
 }
 
@@ -50,18 +65,42 @@ struct Gathering<'a> {
     filter: &'a SeriesFilter,
     /// From where on samples are looked at.
     begin: Nanos,
-    /// In the order in which they were found; and where each is. Names of series begin alike, so that to look one up by its order costs
-    /// a dozen long comparisons, and there are thousands in each of several chunks.
+    /// In the order in which they were found.
     series: Vec<(Arc<Identity>, Parts)>,
+    /// Where each is. Names of series begin alike, so that to look one up by its order costs a dozen long comparisons,
+    /// and there are thousands in each of several chunks.
     places: HashMap<Arc<Identity>, usize>,
     /// What stands for series that an answer has no room for.
     left_out: HashSet<u64>,
 }
 
+/// What was found of one series.
 #[derive(Default)]
 struct Parts {
     before: Option<Sample>,
     samples: Vec<Sample>,
+}
+
+impl Parts {
+    fn is_empty(&self) -> bool {
+        self.before.is_none() && self.samples.is_empty()
+    }
+
+    /// Adds samples that lie together, in order of time. They are thinned at once, so that few are held.
+    fn add(&mut self, samples: &[Sample], identity: &Identity, filter: &SeriesFilter) {
+        let follows = identity.kind.follows();
+        let (early, inside) = samples.split_at(samples.partition_point(|sample| sample.time < filter.from));
+        // Growth before the range is no part of it.
+        if let Some(last) = early.last().filter(|_| follows != Follows::Growth)
+            && self.before.is_none_or(|before| before.time < last.time)
+        {
+            self.before = Some(*last);
+        }
+        let inside = &inside[..inside.partition_point(|sample| sample.time <= filter.to)];
+        if !inside.is_empty() {
+            self.samples.append(&mut thin_early(follows, inside, filter.width()));
+        }
+    }
 }
 
 impl<'a> Gathering<'a> {
@@ -70,34 +109,46 @@ impl<'a> Gathering<'a> {
         Self { filter, begin, series: Vec::new(), places: HashMap::new(), left_out: HashSet::new() }
     }
 
-    /// Adds samples that lie together, in order of time. They are thinned at once, so that few are held.
-    fn add(&mut self, identity: Arc<Identity>, mut samples: Vec<Sample>) {
-        samples.retain(|sample| (self.begin..=self.filter.to).contains(&sample.time));
-        let inside = samples.split_off(samples.partition_point(|sample| sample.time < self.filter.from));
-        if samples.is_empty() && inside.is_empty() {
+    /// Begins with a series of which nothing was found before.
+    fn begin_with(&mut self, identity: &Arc<Identity>, parts: Parts) {
+        if parts.is_empty() {
+            return;
+        }
+        if self.series.len() < self.filter.room() {
+            self.series.push((identity.clone(), parts));
+        } else {
+            self.leave_out(identity);
+        }
+    }
+
+    /// From here on more may come of what is there.
+    fn expect_more(&mut self) {
+        let all = self.series.iter().enumerate();
+        self.places = all.map(|(place, (identity, _))| (identity.clone(), place)).collect();
+    }
+
+    /// Adds samples out of a chunk, in order of time.
+    fn add(&mut self, identity: Identity, samples: &[Sample]) {
+        let samples = &samples[samples.partition_point(|sample| sample.time < self.begin)..];
+        if samples.first().is_none_or(|first| first.time > self.filter.to) {
             return;
         }
         let place = match self.places.get(&identity) {
             Some(place) => *place,
-            None if self.series.len() >= self.filter.room() => {
-                self.left_out.insert(BuildHasherDefault::<DefaultHasher>::default().hash_one(&identity));
-                return;
-            }
+            None if self.series.len() >= self.filter.room() => return self.leave_out(&identity),
             None => {
+                let identity = Arc::new(identity);
                 self.places.insert(identity.clone(), self.series.len());
                 self.series.push((identity, Parts::default()));
                 self.series.len() - 1
             }
         };
         let (identity, parts) = &mut self.series[place];
-        let follows = identity.kind.follows();
-        // Growth before the range is no part of it.
-        if let Some(last) = samples.last().filter(|_| follows != Follows::Growth)
-            && parts.before.is_none_or(|before| before.time < last.time)
-        {
-            parts.before = Some(*last);
-        }
-        parts.samples.extend(thin_early(follows, inside, self.filter.width()));
+        parts.add(samples, identity, self.filter);
+    }
+
+    fn leave_out(&mut self, identity: &Identity) {
+        self.left_out.insert(BuildHasherDefault::<DefaultHasher>::default().hash_one(identity));
     }
 
     fn finish(self, complete: bool) -> FoundSeries {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::super::StoreError;
 use super::live::{Piece, encode};
+use super::select::Names;
 use crate::dashboard::model::Nanos;
 use crate::dashboard::model::series::Sample;
 
@@ -74,12 +75,19 @@ pub struct ChunkInfo {
     pub bytes: u64,
 }
 
-/// Which chunks are read: those with samples in `begin..end` of metrics between two names.
+/// Which chunks are read: those with samples in `begin..end` of metrics with some of these names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
     pub begin: Nanos,
     pub end: Nanos,
-    pub names: (Vec<u8>, Vec<u8>),
+    pub names: Vec<Names>,
+}
+
+impl Wanted {
+    /// All that lies in a range of time.
+    pub fn all(begin: Nanos, end: Nanos) -> Self {
+        Self { begin, end, names: vec![(String::new(), vec![0xff])] }
+    }
 }
 
 /// Chunks read at once at most, the newest first: some 60 MB of the largest.

@@ -70,7 +70,7 @@ async fn remove(shared: &Shared, chunks: &mut Vec<ChunkInfo>, now: Nanos) -> Res
 async fn merge(shared: &Shared, tier: Tier, chunks: &[ChunkInfo]) -> Result<(), StoreError> {
     let begin = chunks.iter().map(|chunk| chunk.begin).min().unwrap_or_default();
     let end = chunks.iter().map(|chunk| chunk.end).max().unwrap_or_default();
-    let wanted = Wanted { begin, end, names: (Vec::new(), vec![0xff]) };
+    let wanted = Wanted::all(begin, end);
     let mut stored = shared.backend.samples(&wanted).await?;
     // What is not of this window's chunks (it came meanwhile) is left for the next pass.
     stored.retain(|(id, _)| chunks.iter().any(|chunk| chunk.id == *id));
@@ -89,7 +89,7 @@ fn merged(stored: &[(u64, Vec<u8>)], tier: Tier) -> Result<Vec<NewChunk>, StoreE
             data,
             |_| true,
             |identity, samples| {
-                let samples = thin_early(identity.kind.follows(), samples, tier.width);
+                let samples = thin_early(identity.kind.follows(), &samples, tier.width);
                 all.entry(Arc::new(identity)).or_default().extend(samples);
             },
         );

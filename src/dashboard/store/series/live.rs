@@ -1,4 +1,5 @@
-//! The series of the tail in memory: their samples since the last seal, and the newest of every series heard lately.
+//! The series of the tail in memory: their samples since the last seal, those of the last minutes before it, and the newest
+//! of every series heard lately.
 //!
 //! The number of series is limited, in all and of one metric of one service, so that a label without bound costs
 //! neither memory nor disk. What is beyond is left out, and counted by the metric's name.
@@ -8,6 +9,7 @@ use std::sync::Arc;
 
 use super::super::StoreError;
 use super::code;
+use super::known::{Known, insert};
 use super::select::{KeptMetric, KeptMetrics, Newest, SeriesFilter};
 use crate::dashboard::model::Nanos;
 use crate::dashboard::model::otlp::Points;
@@ -21,6 +23,11 @@ pub const MAX_OF_METRIC: usize = 1_000;
 const SEAL_SAMPLES: usize = 250_000;
 /// A series not heard for this long makes room for others.
 const FORGET: Nanos = 3_600_000_000_000;
+/// What is sealed stays in memory so long, for pages about the last minutes.
+const STAYS: Nanos = 720_000_000_000;
+/// As many samples of it at most as of the tail; then the oldest of them go earlier, by steps.
+const MOST_STAYING: usize = SEAL_SAMPLES;
+const STEPS: usize = 72;
 /// A sample that comes so long after its time is late: who remembers what was read has to read again.
 const LATE: Nanos = 300_000_000_000;
 /// Names of metrics that are told apart among those beyond the limits.
@@ -38,17 +45,10 @@ pub struct Live {
     /// Series by service and metric.
     of_metric: HashMap<(String, String), usize>,
     samples: usize,
+    /// No sample of a series that is not known here is newer than this.
+    unknown_until: Nanos,
     late: u64,
     beyond: BTreeMap<String, u64>,
-}
-
-/// One series.
-#[derive(Default)]
-struct Known {
-    samples: Vec<Sample>,
-    newest: Option<Sample>,
-    /// When something of it came last.
-    heard: Nanos,
 }
 
 /// What is to be committed of some metrics requests.
@@ -137,28 +137,49 @@ impl Live {
             });
             known.heard = now;
             for sample in samples {
-                if known.newest.is_none_or(|newest| newest.time < sample.time) {
-                    known.newest = Some(sample);
-                }
                 self.late += u64::from(sample.time.saturating_add(LATE) < now);
-                self.samples += usize::from(insert(&mut known.samples, sample));
+                self.samples += usize::from(known.add(sample));
             }
         }
     }
 
-    /// The live series that follow when these are sealed: without samples, each with its newest.
+    /// The live series that follow when these are sealed: without samples of their own, each with its newest.
     pub fn next(&mut self, now: Nanos) {
         self.samples = 0;
-        self.known.values_mut().for_each(|known| known.samples = Vec::new());
+        let cut = self.cut(now);
+        self.known.values_mut().for_each(|known| known.seal(cut));
         self.forget(now);
+    }
+
+    /// Since when samples stay.
+    fn cut(&self, now: Nanos) -> Nanos {
+        let step = STAYS / STEPS as Nanos;
+        let mut counts = [0; STEPS];
+        for time in self.known.values().flat_map(|known| known.times_since(now.saturating_sub(STAYS))) {
+            // What lies ahead is of the newest.
+            counts[((now.saturating_sub(time) / step) as usize).min(STEPS - 1)] += 1;
+        }
+        let sums = counts.iter().scan(0, |sum, count| {
+            *sum += count;
+            Some(*sum)
+        });
+        let steps = sums.take_while(|sum| *sum <= MOST_STAYING).count() as Nanos;
+        now.saturating_sub(steps * step)
+    }
+
+    /// Others stored samples that never came by here, none newer than `until`.
+    pub fn missed(&mut self, until: Nanos) {
+        self.unknown_until = self.unknown_until.max(until);
     }
 
     /// Makes room: lets go of series that were not heard for long and have no sample left.
     fn forget(&mut self, now: Nanos) {
         let (of_metric, order) = (&mut self.of_metric, &mut self.order);
+        let unknown_until = &mut self.unknown_until;
         self.known.retain(|identity, known| {
-            let stays = !known.samples.is_empty() || known.heard.saturating_add(FORGET) > now;
+            let stays = !known.samples().is_empty() || known.heard.saturating_add(FORGET) > now;
             if !stays {
+                *unknown_until = known.newest().map_or(0, |newest| newest.time).max(*unknown_until);
                 order.remove(identity);
                 if let Some(count) = of_metric.get_mut(&metric_of(identity)) {
                     *count -= 1;
@@ -184,33 +205,38 @@ impl Live {
         self.samples == 0
     }
 
-    /// The series that are wanted, by identity.
-    fn in_order(&self, wanted: impl Fn(&Identity) -> bool) -> impl Iterator<Item = (&Arc<Identity>, &Known)> {
-        let asked = self.order.iter().filter(move |identity| wanted(identity));
-        asked.filter_map(|identity| Some((identity, self.known.get(identity)?)))
+    /// Whether only what [`Live::find`] gives can hold samples of a time on, as far as its series answer for it.
+    pub fn answers(&self, from: Nanos) -> bool {
+        self.unknown_until < from
     }
 
     /// All that is not sealed, in order.
     pub fn pieces(&self) -> Vec<Piece> {
-        let held = self.in_order(|_| true).filter(|(_, known)| !known.samples.is_empty());
-        held.map(|(identity, known)| (identity.clone(), known.samples.clone())).collect()
+        let all = self.order.iter().filter_map(|identity| Some((identity, self.known.get(identity)?)));
+        let held = all.filter(|(_, known)| !known.samples().is_empty());
+        held.map(|(identity, known)| (identity.clone(), known.samples().to_vec())).collect()
     }
 
-    /// The samples of series that a read asks for, by identity.
+    /// The series that a read asks for, by identity.
     pub fn find<'a>(
         &'a self,
         filter: &'a SeriesFilter,
-    ) -> impl Iterator<Item = (&'a Arc<Identity>, &'a [Sample])> {
-        let asked = self.in_order(|identity| filter.fits(identity));
-        asked.filter(|(_, known)| !known.samples.is_empty()).map(|(of, known)| (of, &known.samples[..]))
+    ) -> impl Iterator<Item = (&'a Arc<Identity>, &'a Known)> {
+        let named = filter.names().into_iter().flat_map(|(low, high)| {
+            // The least of all identities with this name.
+            let first = Identity { name: low, ..Identity::default() };
+            let rest = self.order.range::<Identity, _>(first..);
+            rest.take_while(move |identity| identity.name.as_bytes() <= &high[..])
+        });
+        let asked = named.filter(|identity| filter.fits(identity));
+        asked.filter_map(|identity| Some((identity, self.known.get(identity)?)))
     }
 
     /// The newest of each series that a read asks for, where it lies in the range; by identity.
     pub fn newest(&self, filter: &SeriesFilter) -> Vec<Newest> {
         let inside = |sample: &Sample| (filter.from..=filter.to).contains(&sample.time);
-        let asked = self.in_order(|identity| filter.fits(identity));
-        let newest = asked.filter_map(|(identity, known)| {
-            let sample = known.newest.filter(inside)?;
+        let newest = self.find(filter).filter_map(|(identity, known)| {
+            let sample = known.newest().filter(inside)?;
             Some(Newest { identity: identity.clone(), sample })
         });
         newest.collect()
@@ -232,7 +258,7 @@ impl Live {
                 (metric, HashSet::new())
             });
             metric.series += 1;
-            metric.newest = metric.newest.max(known.newest.map_or(0, |sample| sample.time));
+            metric.newest = metric.newest.max(known.newest().map_or(0, |sample| sample.time));
             services.insert(&identity.service);
         }
         let metrics = metrics.into_values().map(|(mut metric, services)| {
@@ -251,21 +277,6 @@ impl Live {
 
 fn metric_of(identity: &Identity) -> (String, String) {
     (identity.service.clone(), identity.name.clone())
-}
-
-/// Puts a sample at its place; false where its time is taken.
-fn insert(samples: &mut Vec<Sample>, sample: Sample) -> bool {
-    if samples.last().is_none_or(|last| last.time < sample.time) {
-        samples.push(sample);
-        return true;
-    }
-    match samples.binary_search_by_key(&sample.time, |one| one.time) {
-        Ok(_) => false,
-        Err(place) => {
-            samples.insert(place, sample);
-            true
-        }
-    }
 }
 
 /// Requests that are looked through: what they add to the live series.
@@ -297,10 +308,7 @@ impl Sifting<'_> {
 
     /// Takes a sample; false where its time is taken.
     fn add(&mut self, identity: &Arc<Identity>, sample: &Sample) -> bool {
-        let is_there = self.live.known.get(identity).is_some_and(|known| {
-            known.newest.is_some_and(|newest| newest.time == sample.time)
-                || known.samples.binary_search_by_key(&sample.time, |one| one.time).is_ok()
-        });
+        let is_there = self.live.known.get(identity).is_some_and(|known| known.holds(sample.time));
         !is_there && insert(self.new.entry(identity.clone()).or_default(), *sample)
     }
 }

@@ -1,5 +1,6 @@
 //! What a read of series asks for, and what comes back.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::dashboard::model::Nanos;
@@ -10,6 +11,9 @@ pub const MAX_SERIES: usize = 500;
 /// Steps of one answer at most.
 pub const MAX_STEPS: u64 = 1_000;
 const MS: Nanos = 1_000_000;
+
+/// All names of metrics between two, by their bytes, both included: the last may be what no name is, but begins like some.
+pub type Names = (String, Vec<u8>);
 
 /// Which metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,12 +31,12 @@ impl Metric {
         }
     }
 
-    /// The first and the last name, as bytes, between which all that fit lie.
-    fn bounds(&self) -> (Vec<u8>, Vec<u8>) {
+    /// The first and the last name, as bytes, between which all that fit lie and nothing else.
+    fn bounds(&self) -> Names {
         match self {
-            Metric::Named(name) => (name.clone().into_bytes(), name.clone().into_bytes()),
+            Metric::Named(name) => (name.clone(), name.clone().into_bytes()),
             // No UTF-8 holds 0xff.
-            Metric::Begins(begin) => (begin.clone().into_bytes(), [begin.as_bytes(), &[0xff]].concat()),
+            Metric::Begins(begin) => (begin.clone(), [begin.as_bytes(), &[0xff]].concat()),
         }
     }
 }
@@ -42,7 +46,8 @@ impl Metric {
 pub struct SeriesFilter {
     /// Any of these; none is none.
     pub metrics: Vec<Metric>,
-    pub service: Option<String>,
+    /// Of any of these services; `None` is all.
+    pub services: Option<HashSet<String>>,
     /// Attributes that a series has, all of them.
     pub attributes: Vec<(String, String)>,
     /// Both ends included.
@@ -58,7 +63,7 @@ impl SeriesFilter {
     /// Whether a series is asked for.
     pub fn fits(&self, identity: &Identity) -> bool {
         self.metrics.iter().any(|metric| metric.fits(&identity.name))
-            && self.service.as_ref().is_none_or(|service| *service == identity.service)
+            && self.services.as_ref().is_none_or(|services| services.contains(&identity.service))
             && self.attributes.iter().all(|(key, value)| identity.attribute(key) == Some(value))
     }
 
@@ -73,12 +78,18 @@ impl SeriesFilter {
         self.step.max(finest).max(MS)
     }
 
-    /// The first and the last name of a metric that is asked for; `None` where none is.
-    pub fn names(&self) -> Option<(Vec<u8>, Vec<u8>)> {
-        self.metrics
-            .iter()
-            .map(Metric::bounds)
-            .reduce(|(low, high), (other_low, other_high)| (low.min(other_low), high.max(other_high)))
+    /// The names that are asked for: in order, none in two of them.
+    pub fn names(&self) -> Vec<Names> {
+        let mut bounds: Vec<Names> = self.metrics.iter().map(Metric::bounds).collect();
+        bounds.sort_unstable();
+        let mut apart: Vec<Names> = Vec::with_capacity(bounds.len());
+        for (low, high) in bounds {
+            match apart.last_mut() {
+                Some(last) if low.as_bytes() <= &last.1[..] => last.1 = high.max(std::mem::take(&mut last.1)),
+                _ => apart.push((low, high)),
+            }
+        }
+        apart
     }
 }
 
@@ -136,4 +147,22 @@ pub struct KeptMetrics {
     pub max_series: u64,
     /// Points left out since the start because there were too many series, by name of the metric.
     pub beyond: Vec<(String, u64)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_overlap_are_one_range() {
+        let begins = |text: &str| Metric::Begins(text.into());
+        let named = |text: &str| Metric::Named(text.into());
+        let metrics = vec![begins("b.c"), named("a"), begins("b"), named("b.x"), named("a"), named("c")];
+        let names = SeriesFilter { metrics, ..SeriesFilter::default() }.names();
+        let range = |low: &str, high: &[u8]| (low.to_owned(), high.to_vec());
+        assert_eq!(names, [range("a", b"a"), range("b", b"b\xff"), range("c", b"c")]);
+        assert!(SeriesFilter::default().names().is_empty());
+        let all = SeriesFilter { metrics: vec![named("a"), begins("")], ..SeriesFilter::default() };
+        assert_eq!(all.names(), [range("", b"\xff")]);
+    }
 }

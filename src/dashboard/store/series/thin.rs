@@ -50,10 +50,10 @@ fn growth(step: &[Sample]) -> Sample {
 
 /// Thins a part of a series before its other parts are at hand. Growth stays as it is: the same growth may be in two
 /// parts, where a request came again, and would count twice once it is added up.
-pub fn thin_early(follows: Follows, samples: Vec<Sample>, width: Nanos) -> Vec<Sample> {
+pub fn thin_early(follows: Follows, samples: &[Sample], width: Nanos) -> Vec<Sample> {
     match follows {
-        Follows::Growth => samples,
-        _ => thin(follows, &samples, width),
+        Follows::Growth => samples.to_vec(),
+        _ => thin(follows, samples, width),
     }
 }
 

@@ -165,6 +165,10 @@ impl Backend for Sqlite {
         self.read_samples(wanted).await.map_err(|error| self.error(error))
     }
 
+    async fn samples_end(&self) -> Result<Nanos, StoreError> {
+        self.read_samples_end().await.map_err(|error| self.error(error))
+    }
+
     async fn sample_chunks(&self) -> Result<Vec<ChunkInfo>, StoreError> {
         self.read_sample_chunks().await.map_err(|error| self.error(error))
     }

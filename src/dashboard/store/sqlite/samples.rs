@@ -5,25 +5,23 @@ use sqlx::{Connection, QueryBuilder, Row};
 
 use super::super::series::chunk::{ChunkInfo, MAX_READ, NewChunk, Wanted};
 use super::Sqlite;
+use crate::dashboard::model::Nanos;
 
 /// Rows of one statement.
 const INSERT_STEP: usize = 64;
 
 impl Sqlite {
     pub(super) async fn read_samples(&self, wanted: &Wanted) -> Result<Vec<(u64, Vec<u8>)>, sqlx::Error> {
-        let rows = sqlx::query(
-            "SELECT id, data FROM sample_chunk
-             WHERE begins < ? AND ends > ? AND last_name >= ? AND first_name <= ?
-             ORDER BY begins DESC, id DESC LIMIT ?",
-        )
-        .bind(wanted.end.min(i64::MAX as u64) as i64)
-        .bind(wanted.begin.min(i64::MAX as u64) as i64)
-        .bind(&wanted.names.0)
-        .bind(&wanted.names.1)
-        .bind(MAX_READ as i64)
-        .fetch_all(&mut *self.readers.one().await)
-        .await?;
+        let mut query = wanting("SELECT id, data FROM sample_chunk", wanted);
+        let rows = query.build().fetch_all(&mut *self.readers.one().await).await?;
         rows.iter().map(|row| Ok((row.try_get::<i64, _>(0)? as u64, row.try_get(1)?))).collect()
+    }
+
+    pub(super) async fn read_samples_end(&self) -> Result<Nanos, sqlx::Error> {
+        let end: Option<i64> = sqlx::query_scalar("SELECT max(ends) FROM sample_chunk")
+            .fetch_one(&mut *self.readers.one().await)
+            .await?;
+        Ok(end.unwrap_or_default() as u64)
     }
 
     pub(super) async fn read_sample_chunks(&self) -> Result<Vec<ChunkInfo>, sqlx::Error> {
@@ -62,6 +60,20 @@ impl Sqlite {
         }
         self.give_back().await
     }
+}
+
+/// A selection of what is wanted, the newest windows first.
+fn wanting(select: &str, wanted: &Wanted) -> QueryBuilder<sqlx::Sqlite> {
+    let mut query = QueryBuilder::new(select);
+    query.push(" WHERE begins < ").push_bind(wanted.end.min(i64::MAX as u64) as i64);
+    query.push(" AND ends > ").push_bind(wanted.begin.min(i64::MAX as u64) as i64);
+    query.push(" AND (FALSE");
+    for (first, last) in &wanted.names {
+        query.push(" OR last_name >= ").push_bind(first.as_bytes());
+        query.push(" AND first_name <= ").push_bind(&last[..]);
+    }
+    query.push(") ORDER BY begins DESC, id DESC LIMIT ").push_bind(MAX_READ as i64);
+    query
 }
 
 /// A row with all its columns, in their order.
