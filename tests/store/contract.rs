@@ -130,6 +130,14 @@ pub async fn sealed_runs_answer_like_the_tail_and_old_ones_go(place: &Place) {
         let story = store.correlated(&format!("c{number}")).await.unwrap();
         assert_eq!(story.traces.iter().map(|trace| trace.summary.trace_id).collect::<Vec<_>>(), [id(number)]);
     }
+    // Several at once: of a run and of the tail, in the order asked, one that is not there among them.
+    let asked: Vec<_> = (0..40).rev().map(|number| number * 512).chain([77_777]).map(id).collect();
+    let each = store.each_trace(&asked).await;
+    assert_eq!(each.iter().map(|(id, _)| *id).collect::<Vec<_>>(), asked);
+    for (number, (id, trace)) in each.into_iter().enumerate() {
+        let spans = trace.expect("it can be read").map(|trace| (trace.id, trace.spans.len()));
+        assert_eq!(spans, (number < 40).then_some((id, 2)), "{number}");
+    }
     let page = store.traces(&newest(50)).await.unwrap();
     assert_eq!(
         page.rows.iter().map(|row| row.trace_id).collect::<Vec<_>>(),
@@ -180,6 +188,8 @@ pub async fn a_broken_block_is_named_and_the_rest_stays_readable(place: &Place) 
         .await;
     let error = store.trace(id(1)).await.expect_err("broken").to_string();
     assert!(error.contains("block 2"), "{error}");
+    let each = store.each_trace(&[id(1), id(2)]).await;
+    assert!(each[0].1.is_err() && each[1].1.as_ref().is_ok_and(Option::is_some), "each by itself");
     assert_eq!(store.trace(id(2)).await.unwrap().expect("whole").spans.len(), 1);
     store.close().await;
     drop(store);

@@ -122,6 +122,15 @@ pub trait Reader: Send + Sync {
     /// Everything kept of a trace, each span once, spans by start time, logs by time.
     async fn trace(&self, id: TraceId) -> Result<Option<Trace>, StoreError>;
 
+    /// The same of several traces, each beside its ID, in their order. What many of them share is read once.
+    async fn each_trace(&self, ids: &[TraceId]) -> Vec<(TraceId, Result<Option<Trace>, StoreError>)> {
+        let mut all = Vec::with_capacity(ids.len());
+        for id in ids {
+            all.push((*id, self.trace(*id).await));
+        }
+        all
+    }
+
     /// What a list shows of one trace, without opening it.
     async fn summary(&self, id: TraceId) -> Result<Option<TraceSummary>, StoreError>;
 

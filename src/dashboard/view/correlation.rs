@@ -20,7 +20,6 @@ use askama::Template;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
-use futures_util::{StreamExt, stream};
 
 use super::escape::Html;
 use super::frame::{Frame, Nav};
@@ -37,8 +36,6 @@ use crate::dashboard::store::{Correlated, CorrelatedTrace, StoreError};
 
 /// Spans read for one story. Traces that would exceed it are named and left to their own pages.
 const MAX_SPANS: usize = 20_000;
-/// Traces read from the store at the same time.
-const AT_ONCE: usize = 8;
 /// A breaker that opened so long before a story began may be why it went as it did; exports tell of a change late.
 const BEFORE: Nanos = 60_000_000_000;
 const AFTER: Nanos = 60_000_000_000;
@@ -196,10 +193,8 @@ pub(super) async fn gather(
     }
     let wanted: Vec<TraceId> =
         found.traces.iter().map(|trace| trace.summary.trace_id).filter(|id| !left_out.contains(id)).collect();
-    let read = |id: TraceId| async move { (id, state.reader.trace(id).await) };
-    let mut reads = stream::iter(wanted).map(read).buffered(AT_ONCE);
-    let mut traces: Vec<Trace> = Vec::new();
-    while let Some((id, read)) = reads.next().await {
+    let mut traces: Vec<Trace> = Vec::with_capacity(wanted.len());
+    for (id, read) in state.reader.each_trace(&wanted).await {
         match read {
             Err(error @ StoreError::Damaged(_)) => {
                 tracing::error!(trace = %id, %error, "left out of a story; all else is readable");

@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use super::super::engine::Shared;
 use super::super::entry::Entry as Stored;
 use super::super::{Correlated, CorrelatedTrace, StoreError};
+use super::ahead::OpenBlocks;
 use super::lookup::{Contents, Sought};
 use crate::dashboard::model::correlation;
 use crate::dashboard::model::span::apart;
@@ -25,6 +26,8 @@ impl Shared {
         let mut carriers: HashMap<TraceId, bool> = HashMap::new();
         let mut queue = VecDeque::new();
         let mut log_groups = Vec::new();
+        // Traces of one story were sent together, and lie together.
+        let mut open = OpenBlocks::default();
         for entry in self.entries_in(Sought::Correlation(value)).await? {
             if entry.is_orphan_logs() {
                 log_groups.push(entry);
@@ -41,7 +44,7 @@ impl Shared {
                 break;
             }
             let Some(entry) = self.entry(id).await? else { continue };
-            for tied in self.tied(id, &entry).await? {
+            for tied in self.tied(id, &entry, &mut open).await? {
                 if let Entry::Vacant(place) = carriers.entry(tied) {
                     place.insert(false);
                     queue.push_back(tied);
@@ -84,10 +87,15 @@ impl Shared {
     }
 
     /// Traces that a trace links to, and those that link to it.
-    async fn tied(&self, id: TraceId, entry: &Stored) -> Result<Vec<TraceId>, StoreError> {
+    async fn tied(
+        &self,
+        id: TraceId,
+        entry: &Stored,
+        open: &mut OpenBlocks,
+    ) -> Result<Vec<TraceId>, StoreError> {
         let mut tied: Vec<TraceId> = Vec::new();
         if entry.summary.spans > 0
-            && let Some(trace) = self.left_out(self.whole_trace(id).await)?
+            && let Some(trace) = self.left_out(self.whole_trace_with(id, open).await)?
         {
             tied.extend(trace.spans.iter().flat_map(|span| &span.links).map(|link| link.trace_id));
         }

@@ -230,9 +230,18 @@ impl Shared {
 
     /// Everything kept of a trace.
     pub(super) async fn whole_trace(&self, id: TraceId) -> Result<Option<Trace>, StoreError> {
+        self.whole_trace_with(id, &mut OpenBlocks::default()).await
+    }
+
+    /// The same for one trace after the other, which often lie in the same blocks.
+    pub(super) async fn whole_trace_with(
+        &self,
+        id: TraceId,
+        open: &mut OpenBlocks,
+    ) -> Result<Option<Trace>, StoreError> {
         for _ in 0..ATTEMPTS {
             let Some(entry) = self.entry(id).await? else { return Ok(None) };
-            if let Contents::Read(spans, logs) = self.contents(&entry.locs).await? {
+            if let Contents::Read(spans, logs) = self.contents_with(&entry.locs, open).await? {
                 return Ok(Some(Trace::new(id, spans, logs)));
             }
         }

@@ -21,12 +21,13 @@ mod rates;
 mod search;
 mod series;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
 
+use ahead::OpenBlocks;
 pub(super) use ahead::in_shares;
 
 use super::block::ItemKind;
@@ -40,10 +41,32 @@ use super::{
 };
 use crate::dashboard::model::{Nanos, SpanId, Trace, TraceId, TraceSummary};
 
+/// Traces that pay for another thread.
+const TRACES_A_THREAD: usize = 8;
+
 #[async_trait]
 impl Reader for Store {
     async fn trace(&self, id: TraceId) -> Result<Option<Trace>, StoreError> {
         self.shared.whole_trace(id).await
+    }
+
+    async fn each_trace(&self, ids: &[TraceId]) -> Vec<(TraceId, Result<Option<Trace>, StoreError>)> {
+        let read = in_shares(ids.to_vec(), TRACES_A_THREAD, |ids| {
+            let shared = self.shared.clone();
+            async move {
+                let (mut open, mut read) = (OpenBlocks::default(), Vec::with_capacity(ids.len()));
+                for id in ids {
+                    read.push((id, shared.whole_trace_with(id, &mut open).await));
+                }
+                Ok(read)
+            }
+        });
+        // It fails as a whole where the process is ending, and for each of them then.
+        let mut read =
+            read.await.unwrap_or_else(|error| ids.iter().map(|id| (*id, Err(error.clone()))).collect());
+        let places: HashMap<TraceId, usize> = ids.iter().zip(0..).map(|(id, place)| (*id, place)).collect();
+        read.sort_by_key(|(id, _)| places.get(id).copied());
+        read
     }
 
     async fn summary(&self, id: TraceId) -> Result<Option<TraceSummary>, StoreError> {
