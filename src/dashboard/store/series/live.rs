@@ -4,7 +4,7 @@
 //! The number of series is limited, in all and of one metric of one service, so that a label without bound costs
 //! neither memory nor disk. What is beyond is left out, and counted by the metric's name.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::super::StoreError;
@@ -39,9 +39,12 @@ pub type Piece = (Arc<Identity>, Vec<Sample>);
 /// The series of the tail, and what came last of others.
 #[derive(Default)]
 pub struct Live {
-    known: HashMap<Arc<Identity>, Known>,
+    known: Vec<Known>,
+    /// Where each is, and where there is room again.
+    places: HashMap<Arc<Identity>, usize>,
+    free: Vec<usize>,
     /// The same in order, for reads.
-    order: BTreeSet<Arc<Identity>>,
+    order: BTreeMap<Arc<Identity>, usize>,
     /// Series by service and metric.
     of_metric: HashMap<(String, String), usize>,
     samples: usize,
@@ -122,7 +125,7 @@ impl Live {
             *self.beyond.entry(if known { name } else { String::new() }).or_default() += points;
         }
         self.add(flush.pieces, now);
-        if self.known.len() >= MAX_SERIES {
+        if self.places.len() >= MAX_SERIES {
             self.forget(now);
         }
     }
@@ -130,11 +133,16 @@ impl Live {
     /// Takes in pieces of a committed block, whatever the limits say: they are stored.
     pub fn add(&mut self, pieces: Vec<Piece>, now: Nanos) {
         for (identity, samples) in pieces {
-            let known = self.known.entry(identity).or_insert_with_key(|identity| {
-                self.order.insert(identity.clone());
+            let place = *self.places.entry(identity).or_insert_with_key(|identity| {
                 *self.of_metric.entry(metric_of(identity)).or_default() += 1;
-                Known::default()
+                let place = self.free.pop().unwrap_or(self.known.len());
+                if place == self.known.len() {
+                    self.known.push(Known::default());
+                }
+                self.order.insert(identity.clone(), place);
+                place
             });
+            let known = &mut self.known[place];
             known.heard = now;
             for sample in samples {
                 self.late += u64::from(sample.time.saturating_add(LATE) < now);
@@ -147,7 +155,7 @@ impl Live {
     pub fn next(&mut self, now: Nanos) {
         self.samples = 0;
         let cut = self.cut(now);
-        self.known.values_mut().for_each(|known| known.seal(cut));
+        self.known.iter_mut().for_each(|known| known.seal(cut));
         self.forget(now);
     }
 
@@ -155,7 +163,7 @@ impl Live {
     fn cut(&self, now: Nanos) -> Nanos {
         let step = STAYS / STEPS as Nanos;
         let mut counts = [0; STEPS];
-        for time in self.known.values().flat_map(|known| known.times_since(now.saturating_sub(STAYS))) {
+        for time in self.known.iter().flat_map(|known| known.times_since(now.saturating_sub(STAYS))) {
             // What lies ahead is of the newest.
             counts[((now.saturating_sub(time) / step) as usize).min(STEPS - 1)] += 1;
         }
@@ -174,12 +182,14 @@ impl Live {
 
     /// Makes room: lets go of series that were not heard for long and have no sample left.
     fn forget(&mut self, now: Nanos) {
-        let (of_metric, order) = (&mut self.of_metric, &mut self.order);
-        let unknown_until = &mut self.unknown_until;
-        self.known.retain(|identity, known| {
-            let stays = !known.samples().is_empty() || known.heard.saturating_add(FORGET) > now;
+        let Self { known, order, free, of_metric, unknown_until, .. } = self;
+        self.places.retain(|identity, place| {
+            let one = &mut known[*place];
+            let stays = !one.samples().is_empty() || one.heard.saturating_add(FORGET) > now;
             if !stays {
-                *unknown_until = known.newest().map_or(0, |newest| newest.time).max(*unknown_until);
+                *unknown_until = one.newest().map_or(0, |newest| newest.time).max(*unknown_until);
+                *one = Known::default();
+                free.push(*place);
                 order.remove(identity);
                 if let Some(count) = of_metric.get_mut(&metric_of(identity)) {
                     *count -= 1;
@@ -212,7 +222,7 @@ impl Live {
 
     /// All that is not sealed, in order.
     pub fn pieces(&self) -> Vec<Piece> {
-        let all = self.order.iter().filter_map(|identity| Some((identity, self.known.get(identity)?)));
+        let all = self.order.iter().map(|(identity, place)| (identity, &self.known[*place]));
         let held = all.filter(|(_, known)| !known.samples().is_empty());
         held.map(|(identity, known)| (identity.clone(), known.samples().to_vec())).collect()
     }
@@ -226,10 +236,10 @@ impl Live {
             // The least of all identities with this name.
             let first = Identity { name: low, ..Identity::default() };
             let rest = self.order.range::<Identity, _>(first..);
-            rest.take_while(move |identity| identity.name.as_bytes() <= &high[..])
+            rest.take_while(move |(identity, _)| identity.name.as_bytes() <= &high[..])
         });
-        let asked = named.filter(|identity| filter.fits(identity));
-        asked.filter_map(|identity| Some((identity, self.known.get(identity)?)))
+        let asked = named.filter(|(identity, _)| filter.fits(identity));
+        asked.map(|(identity, place)| (identity, &self.known[*place]))
     }
 
     /// The newest of each series that a read asks for, where it lies in the range; by identity.
@@ -245,7 +255,8 @@ impl Live {
     /// What came lately, by metric.
     pub fn metrics(&self) -> KeptMetrics {
         let mut metrics: BTreeMap<&str, (KeptMetric, HashSet<&str>)> = BTreeMap::new();
-        for (identity, known) in &self.known {
+        for (identity, place) in &self.order {
+            let known = &self.known[*place];
             let (metric, services) = metrics.entry(&identity.name).or_insert_with(|| {
                 let metric = KeptMetric {
                     name: identity.name.clone(),
@@ -268,7 +279,7 @@ impl Live {
         });
         KeptMetrics {
             metrics: metrics.collect(),
-            series: self.known.len() as u64,
+            series: self.places.len() as u64,
             max_series: MAX_SERIES as u64,
             beyond: self.beyond.iter().map(|(name, points)| (name.clone(), *points)).collect(),
         }
@@ -291,13 +302,13 @@ struct Sifting<'a> {
 impl Sifting<'_> {
     /// Whether a series is known or there is room for it.
     fn admits(&mut self, identity: &Arc<Identity>) -> bool {
-        if self.live.known.contains_key(identity) || self.new.contains_key(identity) {
+        if self.live.places.contains_key(identity) || self.new.contains_key(identity) {
             return true;
         }
         let metric = metric_of(identity);
         let known = self.live.of_metric.get(&metric).copied().unwrap_or_default();
         let added = self.of_metric.entry(metric).or_default();
-        if self.live.known.len() + self.added >= MAX_SERIES || known + *added >= MAX_OF_METRIC {
+        if self.live.places.len() + self.added >= MAX_SERIES || known + *added >= MAX_OF_METRIC {
             return false;
         }
         *added += 1;
@@ -308,7 +319,8 @@ impl Sifting<'_> {
 
     /// Takes a sample; false where its time is taken.
     fn add(&mut self, identity: &Arc<Identity>, sample: &Sample) -> bool {
-        let is_there = self.live.known.get(identity).is_some_and(|known| known.holds(sample.time));
+        let place = self.live.places.get(identity);
+        let is_there = place.is_some_and(|place| self.live.known[*place].holds(sample.time));
         !is_there && insert(self.new.entry(identity.clone()).or_default(), *sample)
     }
 }
