@@ -21,6 +21,8 @@ const S: Nanos = 1_000_000_000;
 const H: Nanos = 3_600 * S;
 /// So much before now is read for each answer; what comes later than that is late for the store too.
 const RECENT: Nanos = 360 * S;
+/// The past goes on by so much at once: each time all series are looked through.
+const ADVANCE: Nanos = 60 * S;
 /// Rates of calls are those of so long before the end.
 pub const LATELY: Nanos = 300 * S;
 /// So much before a range is looked at too.
@@ -88,7 +90,7 @@ impl Breakers {
         let settled = real_now.saturating_sub(RECENT).max(base);
         let (mut tracks, mut changes, until) = if base.saturating_add(ASKED_ANEW) >= real_now {
             let mut past = self.past.lock().await;
-            let until = settled.max(past.until);
+            let until = past.reaches(settled);
             past.cover(reader, base, until, real_now).await?;
             past.of_services(services, base)
         } else {
@@ -116,8 +118,7 @@ impl Breakers {
         let (tracks, changes, complete) = {
             let mut past = self.past.lock().await;
             if base.saturating_add(MOST_KEPT) >= real_now && past.until <= to && to <= real_now {
-                // Somebody who came a moment later was faster.
-                recent = recent.max(past.until);
+                recent = past.reaches(recent);
                 past.cover(reader, base, recent, real_now).await?;
                 past.part_of(base)
             } else {
@@ -219,6 +220,12 @@ struct Past {
 }
 
 impl Past {
+    /// Until when it is to be read, where `settled` is wanted: not yet further than it is if that is nearly there, nor less
+    /// far, since somebody who came a moment later may have been faster.
+    fn reaches(&self, settled: Nanos) -> Nanos {
+        if self.until.saturating_add(ADVANCE) > settled { self.until } else { settled }
+    }
+
     /// Reads what is missing of `from..until`.
     async fn cover(
         &mut self,
