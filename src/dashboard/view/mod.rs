@@ -60,6 +60,7 @@ pub mod zone;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
+use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
@@ -133,7 +134,8 @@ pub fn router(state: PageState) -> Router {
         .layer(CatchPanicLayer::new())
         .layer(from_fn_with_state(state.clone(), guard::draw_errors))
         .layer(from_fn(guard::headers))
-        .layer(CompressionLayer::new().gzip(true))
+        // A page is made anew for each look, and packed as often: the level that costs least.
+        .layer(CompressionLayer::new().gzip(true).quality(CompressionLevel::Fastest))
         .with_state(state)
 }
 
