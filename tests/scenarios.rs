@@ -14,7 +14,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use common::{Running, client, contract, keys};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 /// Those that are on.
 type On = Arc<Mutex<Vec<String>>>;
@@ -191,7 +191,10 @@ async fn without_a_demo_or_without_a_key_beyond_loopback_there_are_no_buttons() 
 
 #[tokio::test]
 async fn a_gateway_that_is_away_slow_or_somebody_else_is_told_of() {
-    let gone = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
+    // Bound and not listening: nobody answers, and nobody else gets the port.
+    let nobody = TcpSocket::new_v4().expect("a socket");
+    nobody.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+    let gone = nobody.local_addr().expect("an address");
     // Takes connections and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let large = Router::new().route("/scenarios", get(|| async { " ".repeat(10 << 20) }));

@@ -72,10 +72,14 @@ impl Hands for Amqp {
     }
 
     async fn peek(&self, place: &Place, nature: &Nature, look: &Look) -> Result<Vec<Letter>, Trouble> {
-        may_look(nature, look)?;
         let (connection, passing) = self.connect(place).await?;
         let channel = connect::channel(&connection).await?;
+        // Of a queue that is gone nobody tells what kind it was either: that it is gone says more.
         let ready = connect::ready(&channel, &place.queue).await?;
+        if let Err(refused) = may_look(nature, look) {
+            connect::close(connection).await;
+            return Err(refused);
+        }
         let letters = if nature.is("stream") {
             read_stream(&channel, place, look, &passing).await
         } else {
