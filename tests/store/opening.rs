@@ -19,11 +19,13 @@ async fn a_file_that_cannot_be_the_store_is_named() {
     };
     assert!(matches!(error("text.db").await, OpenError::NotADatabase { .. }));
     assert!(matches!(error("foreign.db").await, OpenError::Foreign { .. }));
-    assert!(matches!(error("no/such/folder.db").await, OpenError::Unwritable { .. }));
+    let missing = path("no/such").display().to_string();
+    let placeless = error("no/such/folder.db").await;
+    assert!(matches!(&placeless, OpenError::NoFolder { folder, .. } if *folder == missing), "{placeless}");
     assert!(matches!(error(".").await, OpenError::Unwritable { .. }));
     let open = Store::open_sqlite(&path("store.db"), Limits::default(), &Keys::default()).await.unwrap();
     assert!(matches!(error("store.db").await, OpenError::InUse { .. }));
-    for name in ["text.db", "foreign.db", "store.db"] {
+    for name in ["text.db", "foreign.db", "store.db", "no/such/folder.db"] {
         let words = error(name).await.to_string();
         assert!(words.contains(name) && words.contains("--store") && !words.contains('\n'), "{words}");
     }

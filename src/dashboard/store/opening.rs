@@ -8,6 +8,10 @@ pub enum OpenError {
     #[error("cannot write to the store {path}: {why}; name another file with --store sqlite://FILE")]
     Unwritable { path: String, why: String },
     #[error(
+        "the store {path} has no place to be: there is no folder {folder}; make it, or name another file with --store sqlite://FILE"
+    )]
+    NoFolder { path: String, folder: String },
+    #[error(
         "{path} is a database of another program; name another file with --store sqlite://FILE, it will be created"
     )]
     Foreign { path: String },

@@ -99,6 +99,9 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     if path.is_dir() {
         return Err(OpenError::Unwritable { path: show(path), why: "it is a directory".into() });
     }
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
+        return Err(OpenError::NoFolder { path: show(path), folder: show(folder) });
+    }
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let file = File::options()
