@@ -248,6 +248,13 @@ async fn a_wrong_password_odd_hosts_and_a_queue_that_is_gone_are_told_apart() {
         assert!(page.contains("m-1"), "what was seen can still be read");
     }
     let rabbit = Rabbit::of(&shared, "/").await;
+    // Where nobody tells of what kind queues are, one that is not there is not there all the same.
+    let untold = Running::with(|it| {
+        it.hands = support::hands(&format!("eu=amqp://guest:guest@127.0.0.1:{}", rabbit.server.port()));
+    })
+    .await;
+    let (status, gone) = post(&untold, &at(&rabbit, "eu", "nowhere", "peek"), json!({})).await;
+    assert_eq!(status, 404, "{gone}");
     for (login, host, says) in [
         ("guest:secretguess", "/", "refuses the login of “guest”"),
         ("guest:guest", "nowhere", "does not let “guest” into virtual host “nowhere”"),
@@ -396,8 +403,26 @@ async fn each_deed_takes_its_role() {
             }
         }
     }
+    let refused = |rows: &[Value]| {
+        let of = |row: &Value, name: &str| row[name].as_str().unwrap_or_default().to_owned();
+        let refused = rows.iter().filter(|row| of(row, "outcome").starts_with("refused"));
+        let mut all: Vec<_> =
+            refused.map(|row| (of(row, "role"), of(row, "action"), of(row, "outcome"))).collect();
+        all.sort_unstable();
+        all
+    };
+    let row = |role: &str, action: &str, takes: &str| {
+        (role.to_owned(), action.to_owned(), format!("refused: it takes the role {takes}"))
+    };
     let rows = audit(&alone, "").await;
     assert!(rows.iter().all(|row| row["role"] == "operator"), "{rows:?}");
+    assert_eq!(refused(&rows), [row("operator", "purge", "admin")]);
+    // By a form and by a program it is the same attempt.
+    let rows = audit(&named, "").await;
+    let by_viewers = ["peek", "purge", "redrive", "republish", "reveal"]
+        .map(|action| row("viewer", action, if action == "purge" { "admin" } else { "operator" }));
+    assert_eq!(refused(&rows), by_viewers, "{rows:?}");
+    assert_eq!(rows.len(), by_viewers.len(), "nothing was done");
 
     // Forms of other sites do nothing, whoever is logged in.
     for (name, value) in [("sec-fetch-site", "cross-site"), ("origin", "http://evil.example")] {

@@ -9,14 +9,17 @@ use super::job::{Ended, Job, Jobs};
 use super::kept::{Kept, Peeked};
 use super::letter::Letter;
 use super::order::{Copy, Edit, Nature, Order, Stamp, Target};
+use super::refused::Refused;
 use super::{Brokers, Hands, Look, Place, Trouble, run};
-use crate::dashboard::keys::Visitor;
+use crate::dashboard::keys::{Role, Visitor};
 use crate::dashboard::model::audit::{Action, AuditFilter, Audited, Ending, Intent};
 use crate::dashboard::model::now;
 use crate::dashboard::store::{AuditLog, StoreError};
 
 /// Messages that one look shows at most.
 pub const MOST_PEEKED: usize = 200;
+/// What a row says of an attempt that was refused.
+const NOTHING: &str = "nothing: it was refused";
 /// How often the end of a deed is tried to be written, and how long apart.
 const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(1);
@@ -28,6 +31,7 @@ pub struct Desk {
     audit: Option<Arc<dyn AuditLog>>,
     pub jobs: Arc<Jobs>,
     pub kept: Kept,
+    refused: Refused,
 }
 
 impl Desk {
@@ -65,6 +69,23 @@ impl Desk {
         match &self.audit {
             Some(audit) => audit.audited(filter).await,
             None => Ok(Vec::new()),
+        }
+    }
+
+    /// Writes down that somebody tried what takes another role. Nothing was done, so that a store which cannot take the row
+    /// is only logged.
+    pub async fn refused(&self, by: &Visitor, action: Action, place: &Place, needs: Role) {
+        let Some(audit) = &self.audit else { return };
+        if !self.refused.is_news(by, action, place, now()) {
+            return;
+        }
+        match audit.begin_audit(intent(by, action, place, NOTHING.to_owned())).await {
+            Ok(id) => {
+                end(&**audit, id, false, 0, format!("refused: it takes the role {}", needs.name())).await
+            }
+            Err(error) => {
+                tracing::warn!(%error, who = %by.who, action = action.name(), queue = place.queue, "a refused attempt is not in the audit")
+            }
         }
     }
 
@@ -142,7 +163,7 @@ impl Desk {
             ..AuditFilter::default()
         };
         let rows = audit.audited(&filter).await?;
-        let last = rows.iter().find(|row| row.intent.queue == place.queue);
+        let last = rows.iter().find(|row| row.intent.queue == place.queue && row.intent.detail != NOTHING);
         Ok(last.is_some_and(|row| row.ending.is_none() && self.jobs.find(row.id).is_none()))
     }
 

@@ -7,7 +7,7 @@
 //! * [`order`]: which messages are meant, where they are to go and what is to be changed in them.
 //! * [`desk`]: who may do what was asked before; here it is written down, done, and its end is added.
 //! * [`job`]: redrives that are under way or done; [`run`]: how one goes. [`kept`]: messages that somebody looks at.
-//! * [`address`]: brokers in the settings; [`amqp`] and [`embedded`]: how each is spoken to, behind [`Hands`].
+//! * [`refused`]: attempts of those who may not. [`address`]: brokers in the settings; [`amqp`] and [`embedded`]: how each is spoken to, behind [`Hands`].
 //!
 //! What must not live here: HTML, roles (the pages ask for those), what telemetry says of messages.
 
@@ -19,6 +19,7 @@ pub mod job;
 pub mod kept;
 pub mod letter;
 pub mod order;
+mod refused;
 mod run;
 
 use async_trait::async_trait;

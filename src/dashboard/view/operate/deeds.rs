@@ -6,8 +6,9 @@ use axum::extract::rejection::FormRejection;
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::asked::Fields;
-use super::{At, address, nature};
+use super::{At, address, must_be, nature};
 use crate::dashboard::keys::Role;
+use crate::dashboard::model::audit::Action;
 use crate::dashboard::operate::Trouble;
 use crate::dashboard::view::error::PageError;
 use crate::dashboard::view::visit::Visit;
@@ -33,7 +34,7 @@ pub async fn peek(
     At(place): At,
     form: Given,
 ) -> Result<Response, PageError> {
-    visit.must_be(Role::Operator)?;
+    must_be(&visit, Role::Operator, Action::Peek, &place).await?;
     let look = fields(form)?.look()?.look()?;
     let peeked = state.desk.peek(&visit.visitor, &place, nature(&state, &place), look).await?;
     let frame = visit.frame(crate::dashboard::view::frame::Nav::Queues, "");
@@ -48,7 +49,7 @@ pub async fn redrive(
     At(place): At,
     form: Given,
 ) -> Result<Response, PageError> {
-    visit.must_be(Role::Operator)?;
+    must_be(&visit, Role::Operator, Action::Redrive, &place).await?;
     let fields = fields(form)?;
     let asked = fields.order()?;
     if fields.get("do") == Some("copy") {
@@ -69,7 +70,7 @@ pub async fn purge(
     At(place): At,
     form: Given,
 ) -> Result<Response, PageError> {
-    visit.must_be(Role::Admin)?;
+    must_be(&visit, Role::Admin, Action::Purge, &place).await?;
     confirmed(fields(form)?.get("confirm"), &place.queue)?;
     state.desk.purge(&visit.visitor, &place).await?;
     Ok(Redirect::to("/audit?action=purge").into_response())

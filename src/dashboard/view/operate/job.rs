@@ -7,8 +7,9 @@ use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
 
-use super::{address, queue_link};
+use super::{address, must_be, queue_link};
 use crate::dashboard::keys::Role;
+use crate::dashboard::model::audit::Action;
 use crate::dashboard::operate::job::{Ended, Job, Outcome, Progress, Row};
 use crate::dashboard::operate::order::Order;
 use crate::dashboard::view::PageState;
@@ -49,6 +50,20 @@ pub fn wanted(state: &PageState, id: &str) -> Result<Arc<Job>, PageError> {
     })
 }
 
+/// The redrive that somebody is about to stop or to do in earnest.
+///
+/// # Errors
+/// The visitor is no operator; there is none, or no more.
+pub async fn may_change(state: &PageState, visit: &Visit, id: &str) -> Result<Arc<Job>, PageError> {
+    let job = wanted(state, id);
+    match &job {
+        Ok(job) => must_be(visit, Role::Operator, Action::Redrive, &job.place).await?,
+        // Who may not is not told which there are.
+        Err(_) => visit.must_be(Role::Operator)?,
+    }
+    job
+}
+
 /// Handler of `GET /redrives/{id}`: `only` is an outcome, `from` the first result of the page.
 pub async fn show(State(state): State<PageState>, visit: Visit, Path(id): Path<String>) -> PageResult {
     visit.must_be(Role::Operator)?;
@@ -73,8 +88,7 @@ pub async fn stop(
     visit: Visit,
     Path(id): Path<String>,
 ) -> Result<Response, PageError> {
-    visit.must_be(Role::Operator)?;
-    let job = wanted(&state, &id)?;
+    let job = may_change(&state, &visit, &id).await?;
     job.stop.cancel();
     Ok(Redirect::to(&format!("/redrives/{}", job.id)).into_response())
 }
@@ -85,8 +99,7 @@ pub async fn go(
     visit: Visit,
     Path(id): Path<String>,
 ) -> Result<Response, PageError> {
-    visit.must_be(Role::Operator)?;
-    let dry = wanted(&state, &id)?;
+    let dry = may_change(&state, &visit, &id).await?;
     let order = Order { is_dry: false, ..dry.order.clone() };
     let job = state.desk.redrive(&visit.visitor, &dry.place, order).await?;
     Ok(Redirect::to(&format!("/redrives/{}", job.id)).into_response())

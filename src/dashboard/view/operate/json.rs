@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 
 use super::asked::{AskedLook, AskedOrder};
 use super::deeds::confirmed;
-use super::{At, export, message, nature};
+use super::{At, export, message, must_be, nature};
 use crate::dashboard::keys::Role;
+use crate::dashboard::model::audit::Action;
 use crate::dashboard::operate::job::{Ended, Job, Outcome, Row};
 use crate::dashboard::view::PageState;
 use crate::dashboard::view::error::PageError;
@@ -34,7 +35,7 @@ fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, PageError> {
 
 /// Handler of `POST …/peek`.
 pub async fn peek(State(state): State<PageState>, visit: Visit, At(place): At, body: Bytes) -> Answer {
-    visit.must_be(Role::Operator)?;
+    must_be(&visit, Role::Operator, Action::Peek, &place).await?;
     let asked: AskedLook = read(&body)?;
     let peeked = state.desk.peek(&visit.visitor, &place, nature(&state, &place), asked.look()?).await?;
     if asked.reveal {
@@ -51,7 +52,7 @@ pub async fn redrive(
     At(place): At,
     body: Bytes,
 ) -> Result<(StatusCode, Json<Value>), PageError> {
-    visit.must_be(Role::Operator)?;
+    must_be(&visit, Role::Operator, Action::Redrive, &place).await?;
     let order = read::<AskedOrder>(&body)?.order(nature(&state, &place))?;
     let job = state.desk.redrive(&visit.visitor, &place, order).await?;
     Ok((StatusCode::ACCEPTED, Json(of(&job, false))))
@@ -59,7 +60,7 @@ pub async fn redrive(
 
 /// Handler of `POST …/republish`: a copy of one message of a look.
 pub async fn republish(State(state): State<PageState>, visit: Visit, At(place): At, body: Bytes) -> Answer {
-    visit.must_be(Role::Operator)?;
+    must_be(&visit, Role::Operator, Action::Republish, &place).await?;
     let asked: AskedOrder = read(&body)?;
     let mark = asked.marks.as_ref().and_then(|marks| marks.first().cloned());
     let letter = message::find(&state, &place, asked.peek, mark.as_deref())?;
@@ -76,7 +77,7 @@ struct Purge {
 
 /// Handler of `POST …/purge`.
 pub async fn purge(State(state): State<PageState>, visit: Visit, At(place): At, body: Bytes) -> Answer {
-    visit.must_be(Role::Admin)?;
+    must_be(&visit, Role::Admin, Action::Purge, &place).await?;
     confirmed(read::<Purge>(&body)?.confirm.as_deref(), &place.queue)?;
     let removed = state.desk.purge(&visit.visitor, &place).await?;
     Ok(Json(json!({ "removed": removed })))
@@ -90,8 +91,7 @@ pub async fn job(State(state): State<PageState>, visit: Visit, Path(id): Path<St
 
 /// Handler of `POST /api/redrives/{id}/stop`.
 pub async fn stop(State(state): State<PageState>, visit: Visit, Path(id): Path<String>) -> Answer {
-    visit.must_be(Role::Operator)?;
-    let job = super::job::wanted(&state, &id)?;
+    let job = super::job::may_change(&state, &visit, &id).await?;
     job.stop.cancel();
     Ok(Json(of(&job, false)))
 }

@@ -4,8 +4,9 @@ use askama::Template;
 use axum::extract::State;
 
 use super::deeds::{Given, fields};
-use super::{At, address, peek_of};
+use super::{At, address, must_be, peek_of};
 use crate::dashboard::keys::Role;
+use crate::dashboard::model::audit::Action;
 use crate::dashboard::model::{TraceId, Value};
 use crate::dashboard::operate::Place;
 use crate::dashboard::operate::kept::Peeked;
@@ -149,7 +150,7 @@ pub fn draw(visit: &Visit, peeked: std::sync::Arc<Peeked>, number: usize, reveal
 /// Handler of `POST …/reveal`: shows a message as it is, once that was written down. The answer is the page itself, so that
 /// looking again is recorded again.
 pub async fn reveal(State(state): State<PageState>, visit: Visit, At(place): At, form: Given) -> PageResult {
-    visit.must_be(Role::Operator)?;
+    must_be(&visit, Role::Operator, Action::Reveal, &place).await?;
     let fields = fields(form)?;
     let number = |name: &str| fields.get(name).and_then(|text| text.parse::<u64>().ok());
     let peeked =

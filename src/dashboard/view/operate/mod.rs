@@ -4,7 +4,8 @@
 //! * [`asked`]: what forms and programs ask for; [`deeds`]: the forms' answers; [`json`]: those for programs.
 //! * [`job`]: a redrive on its way.
 //!
-//! A deed takes a POST, an operator or an admin, and is written down by the desk before it is done.
+//! A deed takes a POST, an operator or an admin, and is written down by the desk before it is done; so is the attempt of
+//! somebody who may not.
 
 pub mod asked;
 pub mod deeds;
@@ -25,6 +26,8 @@ use super::error::PageError;
 use super::format;
 use super::frame::Frame;
 use super::visit::Visit;
+use crate::dashboard::keys::Role;
+use crate::dashboard::model::audit::Action;
 use crate::dashboard::operate::order::Nature;
 use crate::dashboard::operate::{Place, Trouble};
 
@@ -74,6 +77,18 @@ impl FromRequestParts<PageState> for At {
         }
         Ok(Self(Place { broker, virtual_host, queue }))
     }
+}
+
+/// Goes on only for somebody of this role; the attempt of anybody else is written into the audit.
+///
+/// # Errors
+/// The visitor has a lesser role.
+pub async fn must_be(visit: &Visit, needs: Role, action: Action, place: &Place) -> Result<(), PageError> {
+    let refused = visit.must_be(needs);
+    if refused.is_err() {
+        visit.state.desk.refused(&visit.visitor, action, place, needs).await;
+    }
+    refused
 }
 
 /// The address of something of a queue: `messages`, `peek`.
