@@ -11,7 +11,7 @@ use super::letter::Letter;
 use super::order::{Copy, Edit, Nature, Order, Stamp, Target};
 use super::refused::Refused;
 use super::{Brokers, Hands, Look, Place, Trouble, run};
-use crate::dashboard::keys::{Role, Visitor};
+use crate::dashboard::keys::Visitor;
 use crate::dashboard::model::audit::{Action, AuditFilter, Audited, Ending, Intent};
 use crate::dashboard::model::now;
 use crate::dashboard::store::{AuditLog, StoreError};
@@ -72,17 +72,15 @@ impl Desk {
         }
     }
 
-    /// Writes down that somebody tried what takes another role. Nothing was done, so that a store which cannot take the row
+    /// Writes down that somebody tried what takes the role `needs`. Nothing was done, so that a store which cannot take the row
     /// is only logged.
-    pub async fn refused(&self, by: &Visitor, action: Action, place: &Place, needs: Role) {
+    pub async fn refused(&self, by: &Visitor, action: Action, place: &Place, needs: &str) {
         let Some(audit) = &self.audit else { return };
         if !self.refused.is_news(by, action, place, now()) {
             return;
         }
         match audit.begin_audit(intent(by, action, place, NOTHING.to_owned())).await {
-            Ok(id) => {
-                end(&**audit, id, false, 0, format!("refused: it takes the role {}", needs.name())).await
-            }
+            Ok(id) => end(&**audit, id, false, 0, format!("refused: it takes the role {needs}")).await,
             Err(error) => {
                 tracing::warn!(%error, who = %by.who, action = action.name(), queue = place.queue, "a refused attempt is not in the audit")
             }

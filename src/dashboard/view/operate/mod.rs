@@ -86,7 +86,7 @@ impl FromRequestParts<PageState> for At {
 pub async fn must_be(visit: &Visit, needs: Role, action: Action, place: &Place) -> Result<(), PageError> {
     let refused = visit.must_be(needs);
     if refused.is_err() {
-        visit.state.desk.refused(&visit.visitor, action, place, needs).await;
+        visit.state.desk.refused(&visit.visitor, action, place, needs.name()).await;
     }
     refused
 }
