@@ -91,7 +91,8 @@ impl Shared {
 }
 
 /// Does work in shares side by side, of so many items each at least: one share here, for whom waking another thread is
-/// dear, and the others beside it. A share reads for itself, so that one reads while another opens.
+/// dear, and the others beside it. A share reads for itself, so that one reads while another opens. What is done stands in the
+/// order of the items.
 pub(in super::super) async fn in_shares<T, R, F>(
     mut items: Vec<T>,
     least: usize,
@@ -109,7 +110,8 @@ where
         others.push(AbortOnDropHandle::new(tokio::spawn(work)));
     }
     let mut done = work(items).await?;
-    for other in others {
+    // The last items were split off first.
+    for other in others.into_iter().rev() {
         done.extend(other.await.map_err(|error| StoreError::Unavailable(error.to_string()))??);
     }
     Ok(done)

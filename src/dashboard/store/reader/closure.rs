@@ -26,7 +26,7 @@ impl Shared {
         let mut carriers: HashMap<TraceId, bool> = HashMap::new();
         let mut queue = VecDeque::new();
         let mut log_groups = Vec::new();
-        // Traces of one story were sent together, and lie together.
+        // What belongs to one story was sent together, and lies together.
         let mut open = OpenBlocks::default();
         for entry in self.entries_in(Sought::Correlation(value)).await? {
             if entry.is_orphan_logs() {
@@ -37,7 +37,7 @@ impl Shared {
                 queue.push_back(entry.summary.trace_id);
             }
         }
-        self.orphan_logs(log_groups, value, &mut answer).await?;
+        self.orphan_logs(log_groups, value, &mut open, &mut answer).await?;
         while let Some(id) = queue.pop_front() {
             if answer.traces.len() >= Correlated::MAX_TRACES {
                 answer.truncated = true;
@@ -70,11 +70,12 @@ impl Shared {
         &self,
         groups: Vec<Stored>,
         value: &str,
+        open: &mut OpenBlocks,
         answer: &mut Correlated,
     ) -> Result<(), StoreError> {
         answer.truncated |= groups.len() > MAX_LOG_GROUPS;
         for group in groups.into_iter().take(MAX_LOG_GROUPS) {
-            let read = self.contents(&group.locs).await.map(Some);
+            let read = self.contents_with(&group.locs, open).await.map(Some);
             if let Some(Contents::Read(_, logs)) = self.left_out(read)? {
                 answer.logs.extend(logs.into_iter().filter(|log| log_carries(log, value)));
             }

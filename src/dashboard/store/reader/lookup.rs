@@ -249,12 +249,8 @@ impl Shared {
         Ok(None)
     }
 
-    /// Decodes what lies at some places: each span once, in order of time.
-    pub(super) async fn contents(&self, locs: &[Loc]) -> Result<Contents, StoreError> {
-        self.contents_with(locs, &mut OpenBlocks::default()).await
-    }
-
-    /// The same for one trace after the other, which often lie in the same blocks.
+    /// Decodes what lies at some places: each span once, in order of time. `open` is for one after the other, which often
+    /// lie in the same blocks.
     pub(super) async fn contents_with(
         &self,
         locs: &[Loc],

@@ -21,7 +21,7 @@ mod rates;
 mod search;
 mod series;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
@@ -62,11 +62,7 @@ impl Reader for Store {
             }
         });
         // It fails as a whole where the process is ending, and for each of them then.
-        let mut read =
-            read.await.unwrap_or_else(|error| ids.iter().map(|id| (*id, Err(error.clone()))).collect());
-        let places: HashMap<TraceId, usize> = ids.iter().zip(0..).map(|(id, place)| (*id, place)).collect();
-        read.sort_by_key(|(id, _)| places.get(id).copied());
-        read
+        read.await.unwrap_or_else(|error| ids.iter().map(|id| (*id, Err(error.clone()))).collect())
     }
 
     async fn summary(&self, id: TraceId) -> Result<Option<TraceSummary>, StoreError> {
