@@ -317,11 +317,8 @@ async fn causes(
         ..TraceFilter::default()
     };
     let mut found: Vec<(u8, Cause)> = Vec::new();
-    let mut rows = reader.traces(&filter).await?.rows;
-    rows.retain(|summary| summary.spans <= LARGE);
-    let ids: Vec<TraceId> = rows.iter().map(|summary| summary.trace_id).collect();
-    for (summary, (_, trace)) in rows.iter().zip(reader.each_trace(&ids).await) {
-        let Some(trace) = trace? else { continue };
+    for summary in reader.traces(&filter).await?.rows.iter().filter(|summary| summary.spans <= LARGE) {
+        let Some(trace) = reader.trace(summary.trace_id).await? else { continue };
         let correlation = summary.correlation().map(|one| one.value.clone());
         let failed = trace.spans.iter().filter(|span| {
             span.failed()
