@@ -52,16 +52,25 @@ pub fn count(spans: &[Seen], name: &str) -> usize {
     spans.iter().filter(|s| s.span.name == name).count()
 }
 
+/// Places an order, and waits for its status and until so many spans of these names have ended. Gives its spans.
+async fn story(
+    receiver: &Receiver,
+    demo: &Demo,
+    correlation: &str,
+    card: &str,
+    status: &str,
+    ends: [(&str, usize); 2],
+) -> Vec<Seen> {
+    let order = place(demo, correlation, card).await;
+    wait_for_status(demo, &order, status).await;
+    receiver.spans(correlation, |spans| ends.iter().all(|(name, number)| count(spans, name) == *number)).await
+}
+
 /// Places an order whose card is declined, and holds its story: three deliveries in three traces, the last to the dead
 /// letters. Gives its spans.
 pub async fn declined_story(receiver: &Receiver, demo: &Demo, correlation: &str) -> Vec<Seen> {
-    let order = place(demo, correlation, "tok_declined").await;
-    wait_for_status(demo, &order, "payment_failed").await;
-    let spans = receiver
-        .spans(correlation, |spans| {
-            count(spans, "process payments.charge") == 3 && count(spans, "process inventory.release") == 1
-        })
-        .await;
+    let ends = [("process payments.charge", 3), ("process inventory.release", 1)];
+    let spans = story(receiver, demo, correlation, "tok_declined", "payment_failed", ends).await;
     let mut charges: Vec<_> = spans.iter().filter(|s| s.span.name == "process payments.charge").collect();
     charges.sort_by_key(|s| s.text(names::DELIVERY_NUMBER));
     let of = |key| charges.iter().map(|s| s.text(key)).collect::<Vec<_>>();
@@ -100,13 +109,8 @@ pub async fn declined_story(receiver: &Receiver, demo: &Demo, correlation: &str)
 /// Places an order that is paid, and holds its story: one trace across the broker. Gives the span that sent it and the one that
 /// charged for it, its child.
 pub async fn paid_story(receiver: &Receiver, demo: &Demo, correlation: &str) -> (Seen, Seen) {
-    let order = place(demo, correlation, "tok_visa").await;
-    wait_for_status(demo, &order, "paid").await;
-    let spans = receiver
-        .spans(correlation, |spans| {
-            count(spans, "process orders.payments") == 1 && count(spans, "process analytics.events") == 2
-        })
-        .await;
+    let ends = [("process orders.payments", 1), ("process analytics.events", 2)];
+    let spans = story(receiver, demo, correlation, "tok_visa", "paid", ends).await;
     let traces: BTreeSet<_> = spans.iter().map(|s| &s.span.trace_id).collect();
     assert_eq!(traces.len(), 1, "one trace holds all of it, across the broker");
     let of = |name: &str| spans.iter().find(|s| s.span.name == name).cloned();
