@@ -41,15 +41,12 @@ pub struct Frame {
     pub stream: bool,
     /// The text in the search box.
     pub searched: String,
-    /// Number of changes when the page was made: the script asks again at once where it has grown since.
-    pub seen: u64,
 }
 
 impl Frame {
     /// The frame around a page; nothing in it is live until a page says so.
     pub fn new(visit: Visit, nav: Nav, title: String) -> Self {
-        let seen = visit.state.seen();
-        Self { title, nav, visit, refresh: false, stream: false, searched: String::new(), seen }
+        Self { title, nav, visit, refresh: false, stream: false, searched: String::new() }
     }
 
     /// Makes the page live where its range moves with the clock.

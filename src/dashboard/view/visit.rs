@@ -161,6 +161,9 @@ pub struct Visit {
     pub session: bool,
     /// Who asks, and what they may do.
     pub visitor: Visitor,
+    /// Number of changes when the request came, before anything was read for it: what comes while the page is made counts as
+    /// not seen, and the script asks again.
+    pub seen: u64,
     pub state: PageState,
 }
 
@@ -168,7 +171,7 @@ impl Visit {
     /// Reads a request. What is wrong with the query is an error only where `strict`: an error page itself
     /// has to be drawn for any request.
     pub fn read(headers: &HeaderMap, uri: &Uri, state: &PageState, strict: bool) -> Result<Self, PageError> {
-        let now = now();
+        let (now, seen) = (now(), state.seen());
         let zone = cookie(headers, "tz").map_or_else(Zone::utc, |name| Zone::named(&name));
         let theme = match cookie(headers, "theme").as_deref() {
             Some("light") => Some("light"),
@@ -186,7 +189,7 @@ impl Visit {
             Err(_) => (Params::default(), Range::usual(now)),
         };
         let path = uri.path().to_owned();
-        Ok(Self { path, params, zone, range, now, theme, session, visitor, state: state.clone() })
+        Ok(Self { path, params, zone, range, now, theme, session, visitor, seen, state: state.clone() })
     }
 
     /// The frame of a page titled `title`, under `nav` in the navigation.

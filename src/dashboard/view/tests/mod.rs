@@ -12,13 +12,18 @@ mod rows;
 mod serve;
 mod services;
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::http::{HeaderMap, Request, StatusCode};
+use axum::http::{HeaderMap, Request, StatusCode, Uri};
 use tower::ServiceExt;
 
-use super::format;
+use super::frame::Nav;
+use super::visit::Visit;
+use super::{PageState, connect, format};
 use crate::dashboard::fixture::build::{MS, SpanExt, TraceBuilder, trace_id};
+use crate::dashboard::fixture::reader::Memory;
 use crate::dashboard::fixture::{cases, shop};
 use crate::dashboard::model::{Kind, Trace};
 use crate::dashboard::view::visit::now;
@@ -432,4 +437,15 @@ async fn the_stream_says_where_the_store_stands() {
         text.contains("event: changed") && text.contains("retry: 1000") && text.contains("-1\n"),
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn what_comes_while_a_page_is_made_counts_as_not_seen() {
+    let memory = Arc::new(Memory::new(Vec::new()));
+    let state = PageState { reader: memory.clone(), ..serve::state(Vec::new()) };
+    let visit = Visit::read(&HeaderMap::new(), &Uri::from_static("/"), &state, true).unwrap();
+    memory.commit();
+    let drawn = connect::empty(&visit, &state, Nav::Overview).unwrap();
+    let body = to_bytes(drawn.into_body(), 1 << 20).await.unwrap();
+    assert!(String::from_utf8_lossy(&body).contains(&format!("data-seen=\"{}-1\"", state.settings.started)));
 }
