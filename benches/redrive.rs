@@ -6,7 +6,7 @@
 
 #[path = "../tests/common/mod.rs"]
 mod common;
-#[path = "../tests/operate_support/mod.rs"]
+#[path = "../tests/pages/operate/support.rs"]
 mod support;
 
 use std::time::Instant;

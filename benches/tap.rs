@@ -8,9 +8,8 @@
 
 #[path = "../tests/common/mod.rs"]
 mod common;
+mod served;
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::rabbitmq::Server;
@@ -19,51 +18,7 @@ use lapin::options::{BasicPublishOptions, ExchangeDeclareOptions, QueueBindOptio
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Connection, ConnectionProperties, ExchangeKind};
 use serde_json::Value;
-
-fn setting(name: &str, usual: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
-}
-
-/// CPU seconds and the most memory in MiB of a process so far.
-fn cost(id: u32) -> (f64, f64) {
-    let tasks = std::fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().flatten();
-    let nanos = tasks.filter_map(|task| {
-        let used = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
-        used.split(' ').next()?.parse::<f64>().ok()
-    });
-    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
-    let peak = peak.and_then(|text| text.trim().parse::<f64>().ok()).unwrap_or(0.0);
-    (nanos.sum::<f64>() / 1e9, peak / 1024.0)
-}
-
-/// A dashboard, ended when it is dropped.
-struct Dashboard(Child, String);
-
-impl Drop for Dashboard {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn dashboard(folder: &std::path::Path, tap: &str) -> Dashboard {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_throughline"))
-        .current_dir(folder)
-        .args(["dashboard", "--listen=127.0.0.1:0", "--otlp-grpc=127.0.0.1:0", "--otlp-http=127.0.0.1:0"])
-        .args(["--tap-exchange=orders"])
-        .env("THROUGHLINE_TAP", tap)
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    let lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
-    let mut lines = lines.map_while(Result::ok);
-    let pages = lines.find_map(|line| Some(line.split_once("pages on ")?.1.trim().to_owned()));
-    let reading = std::thread::spawn(move || lines.for_each(drop));
-    drop(reading);
-    Dashboard(child, pages.expect("it says where its pages are"))
-}
+use served::{Served, setting};
 
 async fn tap_of(pages: &str) -> Option<Value> {
     let list = client().get(format!("{pages}/api/messages?limit=1")).send().await.ok()?;
@@ -102,8 +57,12 @@ async fn main() {
         .await
         .expect("bound");
     let folder = tempfile::tempdir().expect("a folder");
-    let dashboard = dashboard(folder.path(), &format!("eu={}", host.url()));
-    let (id, pages) = (dashboard.0.id(), dashboard.1.clone());
+    let dashboard = Served::start(
+        folder.path(),
+        &["--tap-exchange=orders"],
+        &[("THROUGHLINE_TAP", &format!("eu={}", host.url()))],
+    );
+    let pages = dashboard.pages.clone();
     eventually("the tap listens", 30, async || {
         tap_of(&pages).await.filter(|tap| tap["listeningSince"].is_string()).map(drop)
     })
@@ -111,7 +70,7 @@ async fn main() {
 
     let text = |text: String| AMQPValue::LongString(text.into());
     let filler = "x".repeat(bytes.saturating_sub(60));
-    let (before, began) = (cost(id), Instant::now());
+    let (before, began) = (dashboard.cpu(), Instant::now());
     for number in 0..rate * seconds {
         let due = Duration::from_secs_f64(number as f64 / rate as f64);
         if let Some(early) = due.checked_sub(began.elapsed()).filter(|early| early.as_millis() > 2) {
@@ -146,8 +105,7 @@ async fn main() {
         tap_of(&pages).await.filter(|tap| tap["seen"].as_u64() >= Some(sent))
     })
     .await;
-    let after = cost(id);
-    let (cpu, memory) = (after.0 - before.0, after.1);
+    let (cpu, memory) = (dashboard.cpu() - before, dashboard.most_memory());
     println!("sent {sent} messages of {bytes} bytes in {took:.1} s, {:.0} a second", sent as f64 / took);
     println!("seen {}, let go {}", tap["seen"], tap["letGo"]);
     println!(

@@ -1,13 +1,8 @@
 //! The demo shop over a real RabbitMQ, end to end: the same stories as over the embedded broker, told of RabbitMQ.
 
-#![cfg(unix)]
-
-mod common;
-mod demo_support;
-
-use common::rabbitmq::Server;
-use demo_support::story::{dead_letter, declined_story, paid_story};
-use demo_support::{Demo, Receiver};
+use crate::common::rabbitmq::Server;
+use crate::demo_support::story::{dead_letter, declined_story, paid_story};
+use crate::demo_support::{Demo, Receiver};
 use throughline::comms::names;
 use throughline::comms::queue::RabbitMqBroker;
 use throughline::comms::queue::rabbitmq::Settings;

@@ -1,18 +1,15 @@
 //! The contract of a broker on a real Kafka, and what only Kafka has to keep.
 
-#![cfg(unix)]
-
-mod broker_contract;
-mod common;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use broker_contract::Place;
-use common::effects::Effects;
-use common::kafka::{Prefix, Server};
+use crate::broker_contract;
+use crate::broker_contract::Place;
+use crate::common;
+use crate::common::effects::Effects;
+use crate::common::kafka::{Prefix, Server};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use throughline::comms::names;

@@ -1,15 +1,12 @@
 //! The contract of a broker on a real RabbitMQ, and what only a server has to keep.
 
-#![cfg(unix)]
-
-mod broker_contract;
-mod common;
-
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker_contract::Place;
-use common::rabbitmq::{Server, VirtualHost};
+use crate::broker_contract;
+use crate::broker_contract::Place;
+use crate::common;
+use crate::common::rabbitmq::{Server, VirtualHost};
 use lapin::BasicProperties;
 use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};

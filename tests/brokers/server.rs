@@ -1,14 +1,10 @@
 //! The RabbitMQ that other tests run against: it is a real one, survives its own end, and leaves nothing behind.
 
-#![cfg(unix)]
-
-mod common;
-
 use std::net::TcpStream;
 use std::process::Command;
 
-use common::eventually;
-use common::rabbitmq::Server;
+use crate::common::eventually;
+use crate::common::rabbitmq::Server;
 use serde_json::Value;
 
 /// How many processes mention a text, beside the one that looks.
@@ -58,7 +54,7 @@ async fn the_shared_one_serves_all_that_ask() {
 #[tokio::test]
 async fn the_shared_one_ends_with_its_process() {
     let output = Command::new(std::env::current_exe().expect("this binary"))
-        .args(["--exact", "the_shared_one_serves_all_that_ask", "--nocapture"])
+        .args(["--exact", "server::the_shared_one_serves_all_that_ask", "--nocapture"])
         .output()
         .expect("it runs");
     let told = String::from_utf8_lossy(&output.stdout);

@@ -1,12 +1,10 @@
 //! The contract of a broker on the embedded one, and what only a broker on a file has to keep.
 
-mod broker_contract;
-mod common;
-
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker_contract::Place;
+use crate::broker_contract;
+use crate::broker_contract::Place;
 use throughline::comms::queue::{Broker, BrokerError, EmbeddedBroker, QueueSpec};
 
 const LEASE: Duration = Duration::from_millis(300);

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context as Poller, Poll};
 use std::time::{Duration, Instant};
 
+use crate::lines::Lines;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request, State};
 use axum::http::request::Parts;
@@ -24,7 +25,6 @@ use throughline::comms::http::{Transport, instrument};
 use throughline::comms::resilience::Policy;
 use throughline::comms::security::{Access, Authenticate, Denied, Principal};
 use tokio::sync::{Notify, Semaphore};
-use tracing_subscriber::layer::SubscriberExt as _;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -534,27 +534,9 @@ async fn who_calls_decides_what_they_may_do_and_how_often() {
     assert_eq!(get("/read", Some("ada")).await.status(), 200, "another client");
 }
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("alive").write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn each_request_leaves_one_line_in_the_access_log() {
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || writer.clone());
-    // For the process: what other tests log there is not of these IDs.
-    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer))
-        .expect("the only one");
+    let lines = Lines::keep();
     let stock = serve(Stock::default().router()).await;
     let gateway = Gateway::new("gateway")
         .upstream(upstream(stock, Policy::plain(SOON)))
@@ -565,7 +547,7 @@ async fn each_request_leaves_one_line_in_the_access_log() {
         answer.expect("an answer").bytes().await.expect("a body");
     }
     let of = |id: &str| -> Vec<String> {
-        let text = String::from_utf8(lines.0.lock().expect("alive").clone()).expect("text");
+        let text = lines.text();
         text.lines()
             .filter(|line| line.contains("throughline::access") && line.contains(id))
             .map(str::to_owned)

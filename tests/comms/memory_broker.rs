@@ -1,12 +1,10 @@
 //! The contract of a broker on the one in memory that tests of services use.
 
-mod broker_contract;
-mod common;
-
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker_contract::Place;
+use crate::broker_contract;
+use crate::broker_contract::Place;
 use throughline::comms::queue::{Broker, EmbeddedBroker};
 use throughline::comms::testing::memory_broker;
 

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::lines::Lines;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Version, header};
 use axum::response::IntoResponse;
@@ -16,13 +17,12 @@ use flate2::write::GzEncoder;
 use opentelemetry::baggage::BaggageExt as _;
 use opentelemetry::context::FutureExt as _;
 use opentelemetry::{Context, KeyValue};
-use opentelemetry_sdk::propagation::BaggagePropagator;
 use reqwest::Method;
 use serde_json::{Value, json};
 use throughline::comms::correlation::{self, CorrelationId};
 use throughline::comms::http::{CallError, CallErrorKind, ServiceHttpClient, Transport, instrument};
 use throughline::comms::resilience::Policy;
-use tracing_subscriber::layer::SubscriberExt as _;
+use throughline::telemetry::testing::SpanRecorder;
 
 const PATIENT: Duration = Duration::from_secs(20);
 
@@ -139,7 +139,8 @@ async fn http2_is_spoken_where_the_service_is_known_to() {
 
 #[tokio::test]
 async fn baggage_goes_through_a_service_to_the_one_behind_it() {
-    opentelemetry::global::set_text_map_propagator(BaggagePropagator::new());
+    // Sets the propagators of the process.
+    let _ = SpanRecorder::install();
     let last = Router::new().route(
         "/",
         get(|headers: HeaderMap| async move {
@@ -191,37 +192,12 @@ async fn the_tries_of_a_post_have_one_key_and_two_posts_have_two() {
     assert_eq!(odd.await.expect_err("no header").kind, CallErrorKind::Invalid);
 }
 
-/// Where the test's log lines go.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("alive").write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Lines {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().expect("alive").clone()).expect("text")
-    }
-}
-
 #[tokio::test]
 async fn a_failure_is_logged_once_with_all_that_is_needed_and_without_secrets() {
     let routes =
         Router::new().route("/pay", get(|| async { (StatusCode::SERVICE_UNAVAILABLE, "the till is shut") }));
     let address = serve(routes).await;
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || writer.clone());
-    // For the process: a subscriber of one thread misses what another thread has met before it.
-    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer))
-        .expect("the only one");
+    let lines = Lines::keep();
 
     let policy = Policy { breaker: None, ..Policy::with_timeout(PATIENT) };
     let base = format!("http://ada:hunter2@{address}");

@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::lines::Lines;
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::serve::ListenerExt as _;
@@ -23,7 +23,6 @@ use throughline::comms::security::{
 };
 use tonic::service::{LayerExt as _, Routes};
 use tonic::{Code, Request, Response, Status};
-use tracing_subscriber::layer::SubscriberExt as _;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -160,19 +159,6 @@ async fn serve(router: Router) -> SocketAddr {
     address
 }
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("alive").write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 fn plain(address: SocketAddr) -> ServiceHttpClient {
     let policy = Policy { breaker: None, ..Policy::with_timeout(SOON) };
     ServiceHttpClient::with_policy(&format!("http://{address}"), "orders", policy).expect("a client")
@@ -180,11 +166,7 @@ fn plain(address: SocketAddr) -> ServiceHttpClient {
 
 #[tokio::test]
 async fn a_route_wants_a_scope_and_says_what_is_missing_and_no_log_has_a_token() {
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || writer.clone());
-    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer))
-        .expect("the only one");
+    let lines = Lines::keep();
     let orders = key("orders");
     let tokens = Tokens::new("payments", [orders.public()]);
     let who = |Extension(caller): Extension<Principal>| async move { format!("\"{}\"", caller.subject) };
@@ -217,7 +199,7 @@ async fn a_route_wants_a_scope_and_says_what_is_missing_and_no_log_has_a_token()
     assert_eq!(answer.status(), 401);
     assert_eq!(answer.headers()["www-authenticate"], r#"Bearer error="invalid_token""#);
 
-    let logged = String::from_utf8(lines.0.lock().expect("alive").clone()).expect("text");
+    let logged = lines.text();
     assert!(logged.contains("request refused") && logged.contains("service call failed"), "{logged}");
     // Each token begins with {"typ":"JWT" or {"alg":.
     assert!(!logged.contains("eyJ") && !logged.contains("Bearer ey"), "{logged}");

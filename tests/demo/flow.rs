@@ -1,15 +1,12 @@
 //! The demo shop end to end, as processes: an order goes through all services, a declined one ends in the
 //! dead letters, and nothing outlives the supervisor.
 
-#![cfg(unix)]
-
-mod demo_support;
-
 use std::collections::{BTreeSet, HashMap};
 use std::net::TcpListener;
 
-use demo_support::story::{client, count, declined_story, place, wait_for_status};
-use demo_support::{Demo, Receiver, Seen, broker_url, text};
+use crate::demo_support;
+use crate::demo_support::story::{client, count, declined_story, place, wait_for_status};
+use crate::demo_support::{Demo, Receiver, Seen, broker_url, text};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use throughline::comms::names;
 use throughline::comms::queue::{Broker as _, EmbeddedBroker};

@@ -1,11 +1,7 @@
 //! The shop's gateway as customers meet it: what it passes on, keeps, joins, and says.
 
-#![cfg(unix)]
-
-mod demo_support;
-
-use demo_support::story::{client, place};
-use demo_support::{Demo, Receiver, SOON, text};
+use crate::demo_support::story::{client, place};
+use crate::demo_support::{Demo, Receiver, SOON, text};
 use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]

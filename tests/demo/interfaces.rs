@@ -1,12 +1,9 @@
 //! The interfaces of the shop: two versions side by side, what is said of them to programs, and GraphQL over the same
 //! services.
 
-#![cfg(unix)]
-
-mod demo_support;
-
-use demo_support::story::{client, count, place};
-use demo_support::{Demo, Receiver};
+use crate::demo_support;
+use crate::demo_support::story::{client, count, place};
+use crate::demo_support::{Demo, Receiver};
 use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,12 +1,8 @@
 //! The demo shop's messages by their contracts, end to end: an old version is handled, what fits none is a dead letter with
 //! the reason, and what comes twice counts once.
 
-#![cfg(unix)]
-
-mod demo_support;
-
-use demo_support::story::{count, place, wait_for_status};
-use demo_support::{Demo, Receiver, SOON, broker_url};
+use crate::demo_support::story::{count, place, wait_for_status};
+use crate::demo_support::{Demo, Receiver, SOON, broker_url};
 use serde_json::{Value, json};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use throughline::comms::correlation::CorrelationId;

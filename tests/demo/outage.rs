@@ -1,14 +1,10 @@
 //! The payment outage, as processes: the breaker before payments opens, orders are turned away at once with the reason,
 //! and it closes when the bank is back. What is told of it reaches a receiver, and the dashboard.
 
-#![cfg(all(unix, feature = "dashboard", feature = "demo"))]
-
-mod demo_support;
-
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use demo_support::{Demo, NAMES, Receiver, SOON, Seen, text};
+use crate::demo_support::{Demo, NAMES, Receiver, SOON, Seen, text};
 use serde_json::{Value, json};
 use throughline::comms::names;
 

@@ -1,14 +1,10 @@
 //! An order whose payment fails late is taken back step by step, also where a service is killed in the middle.
 
-#![cfg(target_os = "linux")]
-
-mod demo_support;
-
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use demo_support::story::{client, count, place};
-use demo_support::{Demo, Receiver, SOON, kill, text};
+use crate::demo_support::story::{client, count, place};
+use crate::demo_support::{Demo, Receiver, SOON, kill, text};
 use serde_json::Value;
 use throughline::comms::names;
 

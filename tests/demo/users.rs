@@ -1,12 +1,8 @@
 //! The shop's users service as any gRPC client finds it: the guide's calls and codes, health, reflection.
 
-#![cfg(unix)]
-
-mod demo_support;
-
 use std::time::Duration;
 
-use demo_support::{Demo, Receiver};
+use crate::demo_support::{Demo, Receiver};
 use throughline::comms::grpc::UserGrpcClient;
 use throughline::comms::grpc::user::CreateUserRequest;
 use throughline::comms::resilience::Policy;

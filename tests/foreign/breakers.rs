@@ -1,14 +1,10 @@
 //! Real breaker libraries in services of other languages, under their own OpenTelemetry: each is seen closed, open,
 //! half-open and closed again on its page, with what tripped it and what it turned away.
-#![cfg(all(unix, feature = "dashboard"))]
-
-mod common;
-mod process;
 
 use std::process::Command;
 
-use common::client;
-use process::{Dashboard, Process, root, tool};
+use crate::common::client;
+use crate::process::{Dashboard, Process, root, tool};
 use serde_json::Value;
 
 const LIST: &str = "/api/breakers?last=15m";

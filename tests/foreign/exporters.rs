@@ -1,14 +1,10 @@
 //! Services of other languages under their own OpenTelemetry SDKs, as their teams would run them: a checkout in Python
 //! and a price service in Node, over each transport and encoding, compressed. What the pages show is the test.
-#![cfg(all(unix, feature = "dashboard", feature = "demo"))]
-
-mod common;
-mod process;
 
 use std::process::Command;
 
-use common::{client, eventually};
-use process::{Dashboard, Process, root, tool};
+use crate::common::{client, eventually};
+use crate::process::{Dashboard, Process, root, tool};
 use serde_json::Value;
 
 /// How an SDK is told to send.

@@ -1,15 +1,11 @@
 //! Services under reporters of Zipkin's own world: py_zipkin, whose client and server share an ID, in both encodings, and
 //! OpenTelemetry's exporter to Zipkin. What the pages show is the test.
-#![cfg(all(unix, feature = "dashboard", feature = "demo"))]
-
-mod common;
-mod process;
 
 use std::path::PathBuf;
 use std::process::Command;
 
-use common::{client, eventually};
-use process::{Dashboard, Process, root, tool};
+use crate::common::{client, eventually};
+use crate::process::{Dashboard, Process, root, tool};
 
 /// A dashboard that takes Zipkin's spans, and its address for them.
 fn dashboard(folder: &tempfile::TempDir) -> (Dashboard, String) {

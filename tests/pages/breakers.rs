@@ -1,14 +1,11 @@
 //! Breakers, from the socket to the page: what each library sends, as this test wrote it down from their documentation and
-//! from what they were seen sending (real opossum and real resilience4j are in `foreign.rs`), instances, silence, late
+//! from what they were seen sending (real opossum and real resilience4j are in `tests/foreign`), instances, silence, late
 //! samples, odd names, and what spans and logs tell.
-#![cfg(feature = "dashboard")]
 
-mod common;
-
-use common::breakers::{Kind, attributes, metric, own, request, resilience4j, together};
-use common::contract::told;
-use common::otlp::{self, TestSpan, span};
-use common::{Running, client};
+use crate::common::breakers::{Kind, attributes, metric, own, request, resilience4j, together};
+use crate::common::contract::told;
+use crate::common::otlp::{self, TestSpan, span};
+use crate::common::{Running, client};
 use serde_json::{Value, json};
 
 const S: u64 = 1_000_000_000;

@@ -1,10 +1,7 @@
 //! The call graph: halves of a call or a message are joined whichever comes first, across seals and restarts.
 
-mod common;
-mod rates_support;
-
-use common::otlp::{self, TestSpan, request};
-use rates_support::{CLIENT, CONSUMER, Kept, MS, PRODUCER, SERVER, lasting, of_kind, span};
+use crate::common::otlp::{self, TestSpan, request};
+use crate::rates_support::{CLIENT, CONSUMER, Kept, MS, PRODUCER, SERVER, lasting, of_kind, span};
 use throughline::dashboard::model::otlp::SHARED;
 use throughline::dashboard::model::proto::{put_bytes, put_message, put_uint};
 use throughline::dashboard::store::{Node, Reader};

@@ -1,9 +1,7 @@
 //! A service's page leads to where its interface is described, if the settings say where that is.
 
-mod common;
-
-use common::otlp::{request, span};
-use common::{Running, client};
+use crate::common::otlp::{request, span};
+use crate::common::{Running, client};
 
 #[tokio::test]
 async fn a_services_page_leads_to_the_description_of_its_interface() {

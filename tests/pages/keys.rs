@@ -1,8 +1,7 @@
 //! Keys for reading and the login, against the running server: who gets in where, and what the others are told.
 
-mod common;
-
-use common::{Running, keys};
+use crate::common;
+use crate::common::{Running, keys};
 use reqwest::header::{HeaderMap, HeaderName};
 use reqwest::{Client, Method, RequestBuilder, Response, redirect};
 

@@ -1,13 +1,10 @@
 //! The map and the pages of services over what came by OTLP: the same out of the tail, out of runs and after a restart,
 //! and over HTTP as a browser and a program ask for it.
 
-mod common;
-mod rates_support;
-
-use common::contract::told;
-use common::otlp::{self, TestSpan, resource_request, span};
-use common::{Running, client};
-use rates_support::{CLIENT, CONSUMER, Kept, MS, PRODUCER, SECOND, lasting, of_kind};
+use crate::common::contract::told;
+use crate::common::otlp::{self, TestSpan, resource_request, span};
+use crate::common::{Running, client};
+use crate::rates_support::{CLIENT, CONSUMER, Kept, MS, PRODUCER, SECOND, lasting, of_kind};
 use throughline::dashboard::query::map::{self, Map};
 use throughline::dashboard::query::services;
 use throughline::dashboard::store::{InstanceRates, OTHERS, Reader};

@@ -1,17 +1,14 @@
 //! Messages as taps see them: on a real RabbitMQ with every kind of exchange and queue, on the embedded broker, and sent in
 //! by OTLP; what is hostile in them; and a broker that goes away.
-#![cfg(all(unix, feature = "dashboard", feature = "comms"))]
-
-mod common;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::common::contract::told;
+use crate::common::rabbitmq::{Server, VirtualHost};
+use crate::common::{Running, client, eventually, otlp};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use common::contract::told;
-use common::rabbitmq::{Server, VirtualHost};
-use common::{Running, client, eventually, otlp};
 use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Connection, ConnectionProperties};

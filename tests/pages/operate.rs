@@ -1,19 +1,11 @@
 //! Acting on messages of a real RabbitMQ: looks, redrives, copies, purges; who may what, and what is written down of it.
-#![cfg(all(unix, feature = "dashboard"))]
-
-mod common;
-#[path = "operate_support/embedded.rs"]
 mod embedded;
-#[path = "operate_support/hostile.rs"]
 mod hostile;
-#[path = "operate_support/kill.rs"]
 mod kill;
-mod process;
-#[path = "operate_support/mod.rs"]
 mod support;
 
-use common::rabbitmq::Server;
-use common::{Running, client, eventually, keys};
+use crate::common::rabbitmq::Server;
+use crate::common::{Running, client, eventually, keys};
 use reqwest::Method;
 use serde_json::{Value, json};
 use support::{Rabbit, at, audit, ended, post, settings, text};

@@ -1,12 +1,10 @@
 //! The Overview over a real store: what it calls a failure, what it lists last, and that it says the same whether
 //! the traces are in the tail, in a sealed run, or read again after a restart.
 
-mod common;
-
 use std::path::Path;
 use std::sync::Arc;
 
-use common::otlp::{self, TestSpan, span};
+use crate::common::otlp::{self, TestSpan, span};
 use throughline::dashboard::model::correlation::Keys;
 use throughline::dashboard::model::otlp::Batch;
 use throughline::dashboard::query::kept::{Overviews, Period};

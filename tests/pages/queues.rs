@@ -1,15 +1,12 @@
 //! Queues, from a real RabbitMQ and from what a Collector sends to the page.
-#![cfg(all(unix, feature = "dashboard"))]
-
-mod common;
-mod rates_support;
 
 use std::sync::Arc;
 
-use common::breakers::attributes;
-use common::contract::told;
-use common::rabbitmq::Server;
-use common::{Running, client, eventually, otlp};
+use crate::common::breakers::attributes;
+use crate::common::contract::told;
+use crate::common::rabbitmq::Server;
+use crate::common::{Running, client, eventually, otlp};
+use crate::rates_support;
 use serde_json::{Value, json};
 use throughline::dashboard::collect::address::Authorities;
 use throughline::dashboard::collect::{Address, Broker};

@@ -1,12 +1,10 @@
 //! Rates of operations: folded when spans come, the same out of the tail, out of runs and after a restart, and bounded.
 
-mod common;
-mod rates_support;
-
 use std::time::Duration;
 
-use common::otlp::{self, TestSpan, request};
-use rates_support::{CLIENT, Kept, SECOND, node, of_kind, open, span};
+use crate::common;
+use crate::common::otlp::{self, TestSpan, request};
+use crate::rates_support::{CLIENT, Kept, SECOND, node, of_kind, open, span};
 use throughline::dashboard::store::{Limits, OTHERS, Reader};
 
 #[tokio::test]

@@ -1,18 +1,16 @@
 //! Failures of the demo shop, switched on from the pages: by a gateway that answers, and by one that is away, slow or
 //! somebody else.
-#![cfg(feature = "dashboard")]
-
-mod common;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::common;
+use crate::common::{Running, client, contract, keys};
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use common::{Running, client, contract, keys};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpSocket};
 

@@ -1,11 +1,9 @@
 //! Searching by anything: attributes, resources, relations between spans, in the tail and in sealed runs.
 
-mod common;
-
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::otlp::{self, TestSpan, span};
+use crate::common::otlp::{self, TestSpan, span};
 use throughline::dashboard::model::correlation::Keys;
 use throughline::dashboard::model::otlp::Batch;
 use throughline::dashboard::query::language;

@@ -1,13 +1,9 @@
 //! Input that is right by the letter and beyond all measure: the server answers rightly, loses nothing, and its memory has
 //! a bound, which is read off the process.
-#![cfg(target_os = "linux")]
 
-mod common;
-mod process;
-
-use common::client;
-use common::otlp::{self, TestSpan, request, span, trace_hex};
-use process::Dashboard;
+use crate::common::client;
+use crate::common::otlp::{self, TestSpan, request, span, trace_hex};
+use crate::process::Dashboard;
 use throughline::dashboard::model::proto::{put_bytes, put_message};
 
 /// What the process may have had in memory at most, in KiB: the bound of the overload test.

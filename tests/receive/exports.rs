@@ -1,19 +1,14 @@
 //! What a service of ours sends for each protocol and compression that OpenTelemetry's variables name.
 
-#![cfg(unix)]
-
-mod common;
-mod process;
-
 use std::collections::BTreeSet;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
+use crate::common::{Running, client, eventually};
+use crate::process::Process;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::HeaderMap;
-use common::{Running, client, eventually};
-use process::Process;
 
 /// Path, content type and encoding of an export.
 type Export = (String, String, String);

@@ -1,10 +1,9 @@
 //! OTLP over gRPC against the running server.
 
-mod common;
-
+use crate::common;
+use crate::common::otlp::{self, request, span, trace_hex};
+use crate::common::{Running, eventually, keys};
 use bytes::Bytes;
-use common::otlp::{self, request, span, trace_hex};
-use common::{Running, eventually, keys};
 use throughline::dashboard::receive::grpc::RawCodec as Raw;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::{Channel, Endpoint};

@@ -1,11 +1,10 @@
 //! OTLP over HTTP against the running server: every class of input, good and bad, and what is answered.
 
-mod common;
-
 use std::io::Write;
 
-use common::otlp::{self, raw_request, request, span, trace_hex};
-use common::{Running, keys};
+use crate::common;
+use crate::common::otlp::{self, raw_request, request, span, trace_hex};
+use crate::common::{Running, keys};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use throughline::dashboard::model::proto::{put_bytes, put_message, put_uint};

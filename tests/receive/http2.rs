@@ -1,17 +1,12 @@
 //! Floods over HTTP/2 against the real process: each is cut off or bounded, and a sender who behaves is served
 //! meanwhile and afterwards.
 
-#![cfg(unix)]
-
-mod common;
-mod process;
-
 use std::time::Duration;
 
+use crate::common::frames::{self, Peer, frame};
+use crate::common::otlp::{request, span};
+use crate::process::Dashboard;
 use bytes::Bytes;
-use common::frames::{self, Peer, frame};
-use common::otlp::{request, span};
-use process::Dashboard;
 use throughline::dashboard::receive::grpc::RawCodec;
 use tonic::transport::Endpoint;
 

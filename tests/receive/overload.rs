@@ -1,13 +1,12 @@
 //! A store that cannot keep up, brought about by a lock on its file: senders are told to come again, in each
 //! protocol's own way, and nothing that was acknowledged is lost.
 
-mod common;
-
 use std::time::Duration;
 
+use crate::common;
+use crate::common::otlp::{TestSpan, request, span, trace_hex};
+use crate::common::{Running, client, eventually};
 use bytes::Bytes;
-use common::otlp::{TestSpan, request, span, trace_hex};
-use common::{Running, client, eventually};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, SqliteConnection};
 use throughline::dashboard::model::proto::{Wire, fields};

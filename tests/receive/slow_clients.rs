@@ -1,17 +1,13 @@
 //! Senders that say nothing, too little or too slowly: each is closed or told so, and none keeps others out.
 
-#![cfg(unix)]
-
-mod common;
-mod process;
-
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::otlp::{request, span};
-use common::{Running, eventually, frames};
-use process::{Dashboard, Process};
+use crate::common;
+use crate::common::otlp::{request, span};
+use crate::common::{Running, eventually, frames};
+use crate::process::{Dashboard, Process};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";

@@ -1,13 +1,11 @@
 //! Zipkin's spans against the running server: every class of input and its answer, and what becomes of a span.
 
-mod common;
-#[path = "zipkin/inputs.rs"]
 mod inputs;
-#[path = "zipkin/mapping.rs"]
 mod mapping;
 
-use common::otlp::now;
-use common::{Running, eventually, keys};
+use crate::common;
+use crate::common::otlp::now;
+use crate::common::{Running, eventually, keys};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::ConnectOptions as _;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use throughline::dashboard::model::audit::{Action, AuditFilter, Audited, Ending, Intent};
 use throughline::dashboard::store::{AuditLog, Limits, Reader, Store};
 
-use super::common::{eventually, otlp};
 use super::place::Place;
+use crate::common::{eventually, otlp};
 
 const DAY: u64 = 24 * 3_600 * 1_000_000_000;
 

@@ -2,8 +2,8 @@
 
 use throughline::dashboard::store::{Limits, Reader, TraceFilter};
 
-use super::common::otlp::{self, TestSpan, request, span};
 use super::place::{Place, id, newest, send, send_raw};
+use crate::common::otlp::{self, TestSpan, request, span};
 
 const SECOND: u64 = 1_000_000_000;
 const HOUR: u64 = 3_600 * SECOND;

@@ -1,14 +1,10 @@
 //! A store that is packed tightly is smaller and answers the same; it may be cut off and goes on.
 
-mod common;
-#[path = "store/place.rs"]
-mod place;
-
 use std::process::Command;
 
-use common::otlp::span;
-use common::{binary, eventually};
-use place::{Place, id, newest, send, send_logs};
+use crate::common::otlp::span;
+use crate::common::{binary, eventually};
+use crate::place::{Place, id, newest, send, send_logs};
 use throughline::dashboard::store::check::check;
 use throughline::dashboard::store::compact::compact;
 use throughline::dashboard::store::{Reader, Store, TraceFilter};

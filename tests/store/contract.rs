@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use throughline::dashboard::store::check::check;
 use throughline::dashboard::store::{Limits, Order, Reader, StatusFilter, StoreError, TraceFilter};
 
-use super::common;
-use super::common::otlp::{self, TestSpan, span};
 use super::place::{Place, id, newest, send, send_logs, try_send};
+use crate::common;
+use crate::common::otlp::{self, TestSpan, span};
 
 pub async fn a_trace_sent_in_shares_is_one_trace_also_after_a_restart(place: &Place) {
     let store = place.open().await;

@@ -1,19 +1,14 @@
 //! A store that is copied is the same store: from SQLite to PostgreSQL and back, cut off in the middle, in use.
 
-mod common;
-#[path = "store/place.rs"]
-mod place;
-mod process;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use common::otlp::{self, Measure, point, span};
-use common::postgres::Server;
-use common::{binary, eventually};
-use place::{Place, change_file, id, newest, send, send_logs};
-use process::Process;
+use crate::common::otlp::{self, Measure, point, span};
+use crate::common::postgres::Server;
+use crate::common::{binary, eventually};
+use crate::place::{Place, change_file, id, newest, send, send_logs};
+use crate::process::Process;
 use throughline::dashboard::model::audit::{Action, AuditFilter, Ending, Intent};
 use throughline::dashboard::model::otlp::interest::Interest;
 use throughline::dashboard::model::otlp::points::{Arrival, Points};

@@ -5,9 +5,9 @@ use throughline::dashboard::model::SpanId;
 use throughline::dashboard::store::check::check;
 use throughline::dashboard::store::{LogFilter, Reader, StatusFilter, Store, TraceFilter};
 
-use super::common;
-use super::common::otlp::{self, span};
 use super::place::{Place, id, newest, send, send_logs};
+use crate::common;
+use crate::common::otlp::{self, span};
 
 /// Traces of the run; one in a hundred has a log, one in seven failed.
 const SEALED: u64 = 17_000;

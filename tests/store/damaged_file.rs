@@ -1,18 +1,13 @@
 //! A dashboard on a store that is damaged or not its own, in SQLite and in PostgreSQL: it says what is wrong and where, and
 //! shows all the rest.
-#![cfg(unix)]
-
-mod common;
-#[path = "store/place.rs"]
-mod place;
-mod process;
 
 use std::process::Command;
 
-use common::client;
-use common::otlp::{request, span, trace_hex};
-use place::{Place, send};
-use process::{Dashboard, Process};
+use crate::common;
+use crate::common::client;
+use crate::common::otlp::{request, span, trace_hex};
+use crate::place::{Place, send};
+use crate::process::{Dashboard, Process};
 use throughline::dashboard::store::{Location, Reader as _};
 
 /// The store's address as a flag, and how it is named to people.

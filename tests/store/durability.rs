@@ -1,7 +1,5 @@
 //! The acknowledgement contract against the real process: what was acknowledged is there after any end of it.
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -9,7 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use common::otlp::{request, span, trace_hex};
+use crate::common;
+use crate::common::otlp::{request, span, trace_hex};
 use tokio_util::sync::CancellationToken;
 
 /// A dashboard process and where it listens.

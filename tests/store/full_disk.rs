@@ -3,19 +3,16 @@
 //!
 //! Mounts are seen by the dashboard or the server alone (`unshare` of util-linux), and end with it.
 
-mod common;
-mod process;
-
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::otlp::{request, span, trace_hex};
-use common::postgres::{Database, Server};
-use common::{binary, client, eventually};
-use process::{Dashboard, Process};
+use crate::common::otlp::{request, span, trace_hex};
+use crate::common::postgres::{Database, Server};
+use crate::common::{binary, client, eventually};
+use crate::process::{Dashboard, Process};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _};
 use throughline::dashboard::model::correlation::Keys;

@@ -6,9 +6,9 @@ use throughline::dashboard::store::check::check;
 use throughline::dashboard::store::copy::copy;
 use throughline::dashboard::store::{Limits, Reader, Store, TraceFilter};
 
-use super::common;
-use super::common::otlp::{self, span};
 use super::place::{Place, id, newest, send, send_logs};
+use crate::common;
+use crate::common::otlp::{self, span};
 
 /// Traces of the run; one in a hundred has a log.
 const SEALED: u64 = 17_000;

@@ -8,9 +8,9 @@ use throughline::dashboard::model::otlp::Batch;
 use throughline::dashboard::model::{Nanos, Severity};
 use throughline::dashboard::store::{Ingest, Limits, LogFilter, LogPage, Reader, Store};
 
-use super::common;
-use super::common::otlp::{self, TestLog, log, span};
 use super::place::{Place, id, send};
+use crate::common;
+use crate::common::otlp::{self, TestLog, log, span};
 
 const MS: Nanos = 1_000_000;
 

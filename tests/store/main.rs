@@ -1,32 +1,29 @@
 //! The store, kept in SQLite and in PostgreSQL: one contract for both, faults, and what each has of its own.
 
-#[path = "store/audit.rs"]
-mod audit;
-#[path = "store/bad_input.rs"]
-mod bad_input;
+#[path = "../common/mod.rs"]
 mod common;
-#[path = "store/contract.rs"]
+#[path = "../process/mod.rs"]
+mod process;
+
+mod audit;
+mod bad_input;
+mod compact;
 mod contract;
-#[path = "store/damage.rs"]
+mod copy;
 mod damage;
-#[path = "store/kinds.rs"]
+mod damaged_file;
+mod durability;
+mod full_disk;
 mod kinds;
-#[path = "store/logs.rs"]
 mod logs;
-#[path = "store/messages.rs"]
 mod messages;
-#[path = "store/network.rs"]
 mod network;
-#[path = "store/opening.rs"]
 mod opening;
-#[path = "store/outage.rs"]
 mod outage;
-#[path = "store/place.rs"]
 mod place;
-#[path = "store/series.rs"]
 mod series;
-#[path = "store/sharing.rs"]
 mod sharing;
+mod two_processes;
 
 use place::Place;
 

@@ -5,9 +5,9 @@ use throughline::dashboard::model::messages::{ID, KIND, Message, QUEUE, SCOPE, S
 use throughline::dashboard::model::otlp::Batch;
 use throughline::dashboard::store::{Ingest, LogFilter, LogKind, Reader, Store};
 
-use super::common::otlp::{self, log};
 use super::logs::{list, seal};
 use super::place::{Place, id};
+use crate::common::otlp::{self, log};
 
 /// Puts messages into the store as a tap does.
 async fn tap(store: &Store, messages: &[Message]) {

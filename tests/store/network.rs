@@ -12,11 +12,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::common::eventually;
-use super::common::otlp::span;
-use super::common::postgres::{Database, Server};
 use super::contract;
 use super::place::{Place, id, send, try_send};
+use crate::common::eventually;
+use crate::common::otlp::span;
+use crate::common::postgres::{Database, Server};
 
 /// How many connections of the dashboard are under TLS, and how many are not.
 async fn under_tls(database: &Database) -> (i64, i64) {

@@ -5,8 +5,8 @@ use throughline::dashboard::model::correlation::Keys;
 use throughline::dashboard::store::{Limits, Location, OpenError, PostgresError, PostgresUrl, Store};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::common::postgres::Server;
 use super::place::{Place, change_file};
+use crate::common::postgres::Server;
 
 #[tokio::test]
 async fn a_file_that_cannot_be_the_store_is_named() {

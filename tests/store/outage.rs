@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use throughline::dashboard::store::{Reader, StoreError};
 
-use super::common::eventually;
-use super::common::otlp::{TestSpan, span};
-use super::common::postgres::Server;
 use super::place::{Place, id, newest, send, try_send};
+use crate::common::eventually;
+use crate::common::otlp::{TestSpan, span};
+use crate::common::postgres::Server;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_stopped_is_missed_in_time_and_found_again() {

@@ -11,8 +11,8 @@ use throughline::dashboard::store::{
     Ingest, Limits, Location, OpenError, PostgresUrl, Store, StoreError, TraceFilter,
 };
 
-use super::common::otlp::{self, TestSpan};
-use super::common::postgres::{Database, Server};
+use crate::common::otlp::{self, TestSpan};
+use crate::common::postgres::{Database, Server};
 
 /// A place for a store.
 pub enum Place {

@@ -10,9 +10,9 @@ use throughline::dashboard::store::{
     FoundSeries, Ingest, Limits, Metric, Reader, Series, SeriesFilter, Store, Stored,
 };
 
-use super::common::eventually;
-use super::common::otlp::{self, Measure, TestPoint, point, span};
 use super::place::{Place, send};
+use crate::common::eventually;
+use crate::common::otlp::{self, Measure, TestPoint, point, span};
 
 const S: u64 = 1_000_000_000;
 const H: u64 = 3_600 * S;

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use throughline::dashboard::store::{Limits, LogFilter, Reader, Store};
 
-use super::common::eventually;
-use super::common::otlp::{self, Measure, point, span};
 use super::place::{Place, id, newest, send, send_logs};
 use super::series::{keep, named, read, seal};
+use crate::common::eventually;
+use crate::common::otlp::{self, Measure, point, span};
 
 async fn sees(store: &Store, number: u64, spans: usize) {
     eventually(&format!("trace {number} has {spans} spans"), 20, async || {

@@ -1,18 +1,16 @@
 //! Dashboards as processes on one PostgreSQL: one is killed, the server goes away, and no password is shown. And a
 //! disk that is full, under SQLite.
 
-mod common;
-mod process;
-
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use common::otlp::{request, span, trace_hex};
-use common::postgres::Server;
-use common::{client, eventually};
-use process::{Dashboard, Process};
+use crate::common;
+use crate::common::otlp::{request, span, trace_hex};
+use crate::common::postgres::Server;
+use crate::common::{client, eventually};
+use crate::process::{Dashboard, Process};
 
 /// Sends one trace of a span; gives the status.
 async fn post(client: &reqwest::Client, otlp: &str, number: u64, noise: &str) -> Option<u16> {

@@ -10,8 +10,8 @@ use throughline::dashboard::collect::Address;
 use throughline::dashboard::collect::address::Authorities;
 use throughline::dashboard::operate::Brokers;
 
-use super::common::Running;
 use super::support::{audit, ended, post, text};
+use crate::common::Running;
 
 fn message(number: u64) -> Message {
     Message {

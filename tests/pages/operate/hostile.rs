@@ -5,9 +5,9 @@ use throughline::dashboard::collect::address::Authorities;
 use throughline::dashboard::collect::{Address, Broker};
 use throughline::dashboard::operate::Brokers;
 
-use super::common::rabbitmq::Server;
-use super::common::{Running, eventually, raw_amqp};
 use super::support::{self, Rabbit, at, ended, get, post, settings, text};
+use crate::common::rabbitmq::Server;
+use crate::common::{Running, eventually, raw_amqp};
 
 #[tokio::test]
 async fn headers_nested_thousands_deep_are_looked_at_and_stay_where_they_are() {

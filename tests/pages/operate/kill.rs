@@ -6,10 +6,10 @@ use std::process::Command;
 use lapin::options::BasicGetOptions;
 use serde_json::{Value, json};
 
-use super::common::rabbitmq::Server;
-use super::common::{client, eventually};
-use super::process::Dashboard;
 use super::support::{Rabbit, segment};
+use crate::common::rabbitmq::Server;
+use crate::common::{client, eventually};
+use crate::process::Dashboard;
 
 const MESSAGES: usize = 6_000;
 

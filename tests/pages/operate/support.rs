@@ -16,8 +16,8 @@ use throughline::dashboard::collect::address::Authorities;
 use throughline::dashboard::operate::Brokers;
 use throughline::dashboard::serve::Settings;
 
-use super::common::rabbitmq::Server;
-use super::common::{Running, client, contract, eventually};
+use crate::common::rabbitmq::Server;
+use crate::common::{Running, client, contract, eventually};
 
 /// A virtual host of a server.
 pub struct Rabbit {

@@ -5,8 +5,8 @@ use std::io::Write;
 use serde_json::json;
 use throughline::dashboard::model::proto::put_uint;
 
-use super::common::otlp::now;
 use super::{JSON, PROTOBUF, list, message, one, span, wire_list};
+use crate::common::otlp::now;
 
 /// One input, its answer's status and a part of its answer's text.
 pub struct Case {

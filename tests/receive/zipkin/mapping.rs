@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 use throughline::dashboard::model::proto::{put_bytes, put_fixed64, put_message, put_uint};
 
-use super::common::otlp::now;
-use super::common::{self, Running};
 use super::{JSON, PROTOBUF, list, server, span, wire_list};
+use crate::common::otlp::now;
+use crate::common::{self, Running};
 
 /// Sends a list and gives the trace as it can be downloaded, one list of (service, scope, span) in time order.
 async fn through(

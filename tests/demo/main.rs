@@ -1,0 +1,15 @@
+//! The demo shop on its embedded broker, as the processes that a user starts. On real brokers it is in `tests/brokers`.
+#![cfg(unix)]
+
+#[path = "../demo_support/mod.rs"]
+mod demo_support;
+
+mod flow;
+mod gateway;
+mod interfaces;
+mod messages;
+mod outage;
+#[cfg(target_os = "linux")]
+mod saga;
+mod security;
+mod users;
