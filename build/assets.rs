@@ -14,6 +14,10 @@ use std::{env, fs};
 /// The files wanted, as they lie in the package's `dist` folder. Only the last part of the path is kept.
 const WANTED: [&str; 2] = ["htmx.min.js", "ext/hx-sse.min.js"];
 
+/// The file that both become. htmx looks through the page as soon as it runs; an extension in a file of its own may come
+/// later than that over a slow network, and what it is wanted for is then never begun.
+const TOGETHER: &str = "htmx.js";
+
 /// Writes `$OUT_DIR/vendor.rs`, which the `view` module includes.
 pub fn assets() {
     for input in ["package.json", "package-lock.json", "build/assets.rs", "build.rs"] {
@@ -28,17 +32,29 @@ pub fn assets() {
         println!("cargo:warning=building without htmx, pages will be less lively: {why}");
         Vec::new()
     });
-    let entries: String = found
-        .iter()
-        .map(|path| {
-            let name = path.file_name().expect("a file has a name").to_string_lossy();
-            format!("    ({name:?}, include_bytes!({:?})),\n", path.display().to_string())
-        })
-        .collect();
+    let files = match join(&found) {
+        Some(script) => {
+            let path = out.join(TOGETHER);
+            fs::write(&path, script).expect("OUT_DIR is writable");
+            format!("    ({TOGETHER:?}, include_bytes!({:?})),\n", path.display().to_string())
+        }
+        None => String::new(),
+    };
     let code = format!(
-        "/// Files from npm: name and content.\npub static VENDOR: &[(&str, &[u8])] = &[\n{entries}];\n"
+        "/// Files from npm: name and content.\npub static VENDOR: &[(&str, &[u8])] = &[\n{files}];\n"
     );
     fs::write(out.join("vendor.rs"), code).expect("OUT_DIR is writable");
+}
+
+/// All files as one script; none where there are none.
+fn join(files: &[PathBuf]) -> Option<Vec<u8>> {
+    let mut script = Vec::new();
+    for path in files {
+        script.extend(fs::read(path).expect("it was found"));
+        // Whatever the file ends with, the next begins anew.
+        script.extend(b"\n;\n");
+    }
+    (!script.is_empty()).then_some(script)
 }
 
 /// The wanted files, all of them, or why not.

@@ -1,4 +1,5 @@
-// What makes the pages livelier. Every page works without it: links and forms do the same.
+// What makes the pages livelier. Every page works without it: links and forms do the same. Runs before htmx, so that
+// nothing that htmx tells is missed.
 "use strict";
 (() => {
   const root = document.documentElement;

@@ -25,6 +25,21 @@ await run({
     clean(page);
   },
 
+  async 'a page whose scripts come one long after the other is live all the same'() {
+    let scripts = 0;
+    await page.route('**/*.js', async route => {
+      const late = 400 * scripts++;
+      await new Promise(done => setTimeout(done, late));
+      await route.continue();
+    });
+    const stream = page.waitForRequest(`${base}/live`);
+    await visit(page, `${base}/`);
+    await stream;
+    assert.ok(scripts > 1, 'there are scripts to wait for');
+    await page.unroute('**/*.js');
+    clean(page);
+  },
+
   async 'the list shows a new trace without a reload'() {
     await visit(page, `${base}/traces`);
     await page.getByRole('link', { name: 'first-light' }).waitFor();

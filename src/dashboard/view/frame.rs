@@ -186,7 +186,7 @@ impl Frame {
 
     /// Whether htmx was there when the binary was built.
     pub fn lively(&self) -> bool {
-        assets::has("htmx.min.js")
+        assets::has("htmx.js")
     }
 
     /// The number of this build, to be read by a person.
