@@ -5,9 +5,14 @@
 //! their export are on, into a sink in this process too. The ways take turns in rounds, and the median of the rounds counts. CPU is
 //! that of the process, client, server, export and sink together.
 //!
+//! Between the two stands the same by hand (`by_hand.rs`): what a team writes around axum and reqwest with the OpenTelemetry
+//! crates alone, so that what spans and metrics cost in any case is told apart from what the toolkit costs.
+//!
 //! Calls go one by one and from several senders side by side. The handler does what a service does at the least (a small order
 //! in, a small order out), so that the share is that of the worst case.
 
+#[path = "rest/by_hand.rs"]
+mod by_hand;
 mod measure;
 
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -59,6 +64,7 @@ fn order() -> Value {
 /// The ways, by name.
 struct Ways {
     bare: (reqwest::Client, String),
+    by_hand: by_hand::Client,
     ours: ServiceHttpClient,
     /// A bare client, through the gateway, to the bare service.
     through: (reqwest::Client, String),
@@ -67,6 +73,7 @@ struct Ways {
 impl Ways {
     async fn new() -> Self {
         let plain = serve(routes()).await;
+        let traced = serve(by_hand::traced(routes())).await;
         let ours = serve(instrument(routes(), "orders")).await;
         let gateway = Gateway::new("gateway")
             .upstream(Upstream::new("orders", &plain).expect("an upstream"))
@@ -78,6 +85,7 @@ impl Ways {
         };
         Self {
             bare: (client(), format!("{plain}/orders")),
+            by_hand: by_hand::Client::new(client(), format!("{traced}/orders")),
             ours: ServiceHttpClient::new(&ours, "bench").expect("a client").with_peer("orders"),
             through: (client(), format!("{door}/orders")),
         }
@@ -86,6 +94,11 @@ impl Ways {
     async fn bare((client, url): &(reqwest::Client, String)) {
         let answer = client.post(url).json(&order()).send().await.expect("an answer");
         let answer: Value = answer.error_for_status().expect("200").json().await.expect("JSON");
+        assert_eq!(answer["status"], "placed");
+    }
+
+    async fn by_hand(&self) {
+        let answer = self.by_hand.post(&order()).await;
         assert_eq!(answer["status"], "placed");
     }
 
@@ -105,10 +118,11 @@ async fn main() {
     let rounds: usize = std::env::var("BENCH_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(9);
     let ways = Ways::new().await;
     for senders in [1, SENDERS] {
-        let mut costs: [Vec<Cost>; 3] = Default::default();
+        let mut costs: [Vec<Cost>; 4] = Default::default();
         for round in 0..=rounds {
             let turn = [
                 calls(senders, || Ways::bare(&ways.bare)).await,
+                calls(senders, || ways.by_hand()).await,
                 calls(senders, || ways.ours()).await,
                 calls(senders, || Ways::bare(&ways.through)).await,
             ];
@@ -122,7 +136,11 @@ async fn main() {
         println!(
             "{senders} at a time: bare axum and reqwest {bare_wall:>6.1} µs a call, CPU {bare_cpu:>6.1} µs"
         );
-        for (at, name) in [(1, "toolkit's client and server"), (2, "bare, through the gateway")] {
+        for (at, name) in [
+            (1, "the same traced by hand"),
+            (2, "toolkit's client and server"),
+            (3, "bare, through the gateway"),
+        ] {
             let (wall, cpu) = (of(at, |c| c.wall), of(at, |c| c.cpu));
             println!(
                 "  {name:<28} {wall:>6.1} µs a call ({:>+5.1} %), CPU {cpu:>6.1} µs ({:>+5.1} %, {:>+5.1} µs)",
