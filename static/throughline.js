@@ -121,15 +121,33 @@
     });
   }
 
-  // ── The map: where one had scrolled to stays when something is opened, and what is opened is in sight. ──
+  // ── The map: where one had scrolled to stays when something is opened, and what is opened is in sight. Where it is
+  // higher than its frame it begins at its first node. ──
   const map = document.querySelector(".map");
   if (map) {
-    map.scrollLeft = Number(sessionStorage.getItem("map-at")) || 0;
-    const [chosen, around] = [map.querySelector(".on")?.getBoundingClientRect(), map.getBoundingClientRect()];
-    if (chosen && (chosen.left < around.left || chosen.right > around.right)) {
-      map.scrollLeft += chosen.left + chosen.width / 2 - around.left - around.width / 2;
+    const into = node => {
+      const [one, around] = [node.getBoundingClientRect(), map.getBoundingClientRect()];
+      if (one.left < around.left || one.right > around.right) {
+        map.scrollLeft += one.left + one.width / 2 - around.left - around.width / 2;
+      }
+      if (one.top < around.top || one.bottom > around.bottom) {
+        map.scrollTop += one.top + one.height / 2 - around.top - around.height / 2;
+      }
+    };
+    const kept = sessionStorage.getItem("map-at")?.split(" ").map(Number);
+    if (kept) {
+      [map.scrollLeft, map.scrollTop] = kept;
+    } else {
+      const left = node => node.getBoundingClientRect().left;
+      const nodes = [...map.querySelectorAll("a.node")];
+      const first = nodes.length && nodes.reduce((first, node) => left(node) < left(first) ? node : first);
+      if (first) map.scrollTop += first.getBoundingClientRect().top - map.getBoundingClientRect().top - map.clientHeight / 2;
     }
-    map.addEventListener("scroll", () => sessionStorage.setItem("map-at", map.scrollLeft), { passive: true });
+    const chosen = map.querySelector(".on");
+    if (chosen) into(chosen);
+    map.addEventListener("scroll", () => {
+      sessionStorage.setItem("map-at", `${map.scrollLeft} ${map.scrollTop}`);
+    }, { passive: true });
   }
 
   // ── The query line: what can stand where the cursor is, from the server. ──

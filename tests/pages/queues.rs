@@ -92,7 +92,9 @@ async fn who_leads_into_a_queue_and_who_takes_from_it_is_told(rabbit: &Server, s
         (html.contains("packer") && html.contains("amq.topic")).then_some(html)
     })
     .await;
-    for shown in ["work.#", "amq.headers", "size=&lt;größe&gt;", "prefetch 1 · acknowledges · guest"] {
+    let drawn = "amq.headers, amq.topic lead to work/größe; taken by 1 consumer; dead letters go to buried";
+    let shown = ["work.#", "amq.headers", "size=&lt;größe&gt;", "prefetch 1 · acknowledges · guest", drawn];
+    for shown in shown {
         assert!(html.contains(shown), "{shown} in {}", &html[html.find("What leads").unwrap_or(0)..]);
     }
     drop(consumer);
@@ -153,6 +155,9 @@ async fn a_rabbitmq_is_watched_by_a_user_that_may_only_look_through_its_end_and_
     assert!(html.contains("x-max-length") && html.contains("buried"));
     assert!(html.contains("No exchange; messages come by the default one"), "nothing is bound to it");
     assert!(html.contains("Nobody takes from it now"));
+    assert!(html.contains("The place of work/größe; dead letters go to buried"), "where they go is drawn");
+    let (_, html) = page(&server, "/queues/one?broker=eu&vhost=%2F&name=buried").await;
+    assert!(html.contains("dead letters of work/größe come to it"), "and where they come from");
 
     who_leads_into_a_queue_and_who_takes_from_it_is_told(&rabbit, &server, one).await;
 

@@ -58,8 +58,8 @@ pub async fn show(State(state): State<PageState>, visit: Visit) -> PageResult {
     }
     let (spans, failing, slow) = figures(&visit, &overview.steps);
     let frame = visit.frame(Nav::Overview, "Overview").live();
-    let needy = listed.queues.into_iter().filter(|queue| queue.verdict.is_trouble());
-    let queues = needy.take(MOST_QUEUES).collect();
+    let needy = listed.queues.iter().filter(|queue| queue.verdict.is_trouble());
+    let queues = needy.take(MOST_QUEUES).cloned().collect();
     page(&OverviewPage { frame, overview, breakers, queues, spans, failing, slow })
 }
 

@@ -20,7 +20,10 @@ pub mod verdict;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+
+use tokio::sync::Mutex;
 
 use super::kept::{Answers, Period};
 use crate::dashboard::model::Nanos;
@@ -80,10 +83,15 @@ pub struct Listed {
     pub complete: bool,
 }
 
-/// What was read last, for all who ask.
+/// Answers that stay gathered, each with the series that it was gathered from.
+const GATHERED: usize = 4;
+
+/// What was read and gathered last, for all who ask.
 #[derive(Debug, Default)]
 pub struct Queues {
     kept: Answers<Read>,
+    /// Held while one is gathered, so that those who ask meanwhile wait for it.
+    gathered: Mutex<VecDeque<(Arc<Read>, Arc<Listed>)>>,
 }
 
 impl Queues {
@@ -93,10 +101,25 @@ impl Queues {
         reader: &dyn Reader,
         period: Period,
         brokers: Vec<Arc<BrokerStatus>>,
-    ) -> Result<Listed, StoreError> {
+    ) -> Result<Arc<Listed>, StoreError> {
         let read = self.kept.of(reader, period, |from, to| read::read(reader, from, to)).await?;
+        let mut gathered = self.gathered.lock().await;
+        let told = |listed: &Listed| {
+            listed.brokers.len() == brokers.len()
+                && listed.brokers.iter().zip(&brokers).all(|(before, now)| Arc::ptr_eq(before, now))
+        };
+        let known = gathered.iter().find(|(of, listed)| Arc::ptr_eq(of, &read) && told(listed));
+        if let Some((_, listed)) = known {
+            return Ok(Arc::clone(listed));
+        }
         let queues = gather::gather(&read, &brokers);
-        Ok(Listed { from: read.from, to: read.to, queues, brokers, complete: read.complete })
+        let listed =
+            Arc::new(Listed { from: read.from, to: read.to, queues, brokers, complete: read.complete });
+        // What nobody keeps any more is not asked for again.
+        gathered.retain(|(read, _)| Arc::strong_count(read) > 1);
+        gathered.push_front((read, Arc::clone(&listed)));
+        gathered.truncate(GATHERED);
+        Ok(listed)
     }
 }
 

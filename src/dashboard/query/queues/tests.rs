@@ -3,6 +3,7 @@
 use super::read::Read;
 use super::*;
 use crate::dashboard::fixture::queues::{self as fixture, figure, kafka_figure};
+use crate::dashboard::fixture::reader::Memory;
 use crate::dashboard::model::queues as names;
 use crate::dashboard::store::Series;
 
@@ -190,4 +191,28 @@ fn a_group_that_was_set_back_did_not_read_backwards_and_without_members_nobody_r
     let all = queues(series, &[]);
     assert_eq!(all[0].outgoing, Some(0.0));
     assert_eq!(all[0].verdict, Verdict::NoConsumer { since: Some(NOW - 60 * 10 * S) });
+}
+
+#[tokio::test]
+async fn who_asks_at_the_same_moment_shares_an_answer_until_something_new_is_told() {
+    let memory = Memory::new(Vec::new());
+    let queues = Queues::default();
+    // Up to a moment that is over: what is kept of it does not grow old while the test looks.
+    let ask = async |brokers: Vec<Arc<BrokerStatus>>| {
+        queues.get(&memory, Period::Fixed(NOW - 3_600 * S, NOW), brokers).await.expect("it can be read")
+    };
+    let board = fixture::board(NOW);
+    let (first, second) = (ask(board.brokers()).await, ask(board.brokers()).await);
+    assert!(Arc::ptr_eq(&first, &second) && !first.queues.is_empty());
+
+    let mut told = BrokerStatus::clone(&board.brokers()[0]);
+    told.queues[0].name = "brand-new".to_owned();
+    board.put(told);
+    let third = ask(board.brokers()).await;
+    assert!(third.queues.iter().any(|queue| queue.key.name == "brand-new"), "a broker told something new");
+
+    memory.commit();
+    let fourth = ask(board.brokers()).await;
+    assert!(!Arc::ptr_eq(&third, &fourth), "something was committed");
+    assert_eq!(third.queues, fourth.queues);
 }

@@ -194,12 +194,12 @@ pub fn shown(key: &Key) -> String {
     if key.name.trim().is_empty() { "(not named)".to_owned() } else { format::shortened(&key.name, 60) }
 }
 
-/// `3 of 10`: instances in the breaker's state where that is trouble, else those that are open.
+/// `3 of 10`: instances in the breaker's state, where that is trouble; else how many are heard.
 fn here(breaker: &Breaker) -> String {
     match (breaker.heard, breaker.state.is_trouble()) {
         (0, _) => "—".to_owned(),
         (heard, true) => format!("{} of {heard}", breaker.here),
-        (heard, false) => format!("0 of {heard}"),
+        (heard, false) => heard.to_string(),
     }
 }
 

@@ -1,13 +1,16 @@
 //! Queues: `/queues`, one of them at `/queues/one`, and the same as JSON under `/api/queues`.
 //!
-//! * [`one`]: the page of one queue; [`detail`]: what its broker says of it now; [`json`]: for programs; [`words`]: verdicts and figures as text.
+//! * [`one`]: the page of one queue; [`place`]: what leads into it and out of it, drawn; [`detail`]: what its broker says of it now; [`json`]: for programs; [`words`]: verdicts and figures as text.
 //!
 //! A queue's names may hold anything, slashes too, so its address has them as parameters.
 
 mod detail;
 pub mod json;
 pub mod one;
+mod place;
 pub mod words;
+
+use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::State as From;
@@ -63,7 +66,7 @@ impl Asked {
 }
 
 /// The queues of a visit.
-pub async fn of(state: &PageState, visit: &Visit) -> Result<Listed, PageError> {
+pub async fn of(state: &PageState, visit: &Visit) -> Result<Arc<Listed>, PageError> {
     Ok(state.queues.get(&*state.reader, period(visit), state.board.brokers()).await?)
 }
 

@@ -4,13 +4,14 @@ use askama::Template;
 use axum::extract::State as From;
 
 use super::detail::{self, Detail};
-use super::{Banner, banners, of, words};
-use crate::dashboard::model::Nanos;
+use super::{Banner, banners, of, place, words};
+use crate::dashboard::query::breakers::{Breaker, State};
 use crate::dashboard::query::language;
 use crate::dashboard::query::queues::one::{self as query, One};
 use crate::dashboard::query::queues::{Key, Listed, Queue, Verdict};
 use crate::dashboard::view::PageState;
-use crate::dashboard::view::chart::{self, Lines};
+use crate::dashboard::view::breakers;
+use crate::dashboard::view::chart::{self, Lines, Mark};
 use crate::dashboard::view::error::PageError;
 use crate::dashboard::view::escape::Html;
 use crate::dashboard::view::format;
@@ -21,6 +22,8 @@ use crate::dashboard::view::visit::Visit;
 
 /// Links to traces by the names that spans give the queue.
 const LINKS: usize = 3;
+/// Openings of breakers that are marked over the depth, the newest.
+const MARKS: usize = 12;
 
 #[derive(Template)]
 #[template(path = "queue.html")]
@@ -30,6 +33,7 @@ struct OnePage {
     one: One,
     banners: Vec<Banner>,
     detail: Detail,
+    place: Option<Html>,
     depth: Option<Html>,
     rates: Option<Html>,
     consumers: Option<Html>,
@@ -89,37 +93,62 @@ pub async fn show(From(state): From<PageState>, visit: Visit) -> PageResult {
         Verdict::Gone => Detail::NotAsked,
         _ => detail::of(&state.board, &queue.key).await,
     };
-    page(&draw(frame, (queue, one, detail), banners, (listed.from, listed.to)))
+    let opened = match one.takers.is_empty() {
+        true => Vec::new(),
+        false => opened(&breakers::of(&state, &visit).await?.breakers, &one.takers),
+    };
+    page(&draw(frame, (queue, one, detail), banners, (&listed, &opened)))
+}
+
+/// When a breaker opened in a service that takes from the queue, or before it: why it may have grown.
+fn opened(all: &[Breaker], takers: &[(String, u64)]) -> Vec<Mark> {
+    let takes = |name: &str| takers.iter().any(|(taker, _)| taker == name);
+    let mine = all.iter().filter(|one| takes(&one.key.service) || one.peer.as_deref().is_some_and(takes));
+    let mut marks: Vec<Mark> = mine
+        .flat_map(|one| {
+            let says = format!("{} {}", breakers::shown(&one.key), breakers::became(State::Open));
+            let open = |state: State| matches!(state, State::Open | State::ForcedOpen);
+            let begins = one.strip.windows(2).filter(move |pair| !open(pair[0].state) && open(pair[1].state));
+            begins.map(move |pair| Mark { at: pair[1].from, says: says.clone() })
+        })
+        .collect();
+    marks.sort_by_key(|mark| mark.at);
+    marks.drain(..marks.len().saturating_sub(MARKS));
+    marks
 }
 
 fn draw(
     frame: Frame,
     (queue, one, detail): (Queue, One, Detail),
     banners: Vec<Banner>,
-    range: (Nanos, Nanos),
+    (listed, opened): (&Listed, &[Mark]),
 ) -> OnePage {
+    let range = (listed.from, listed.to);
     let told = |values: &[Option<f64>]| values.iter().any(Option::is_some);
-    let draw = |label, lines: &[(&[Option<f64>], &str)], unit| {
+    let draw = |label, lines: &[(&[Option<f64>], &str)], unit, marks| {
         let lines: Vec<_> = lines.iter().copied().filter(|(values, _)| told(values)).collect();
         (!lines.is_empty())
-            .then(|| chart::lines(&frame.visit, range, &Lines { label, lines: &lines, unit, marks: &[] }))
+            .then(|| chart::lines(&frame.visit, range, &Lines { label, lines: &lines, unit, marks }))
     };
     let whole = |value: f64| match value.fract() {
         0.0 => format::count(value as u64),
         _ => format!("{value:.1}"),
     };
     OnePage {
+        place: place::draw(&frame, &queue, &one, &detail, listed),
         depth: draw(
             "Messages ready and unacknowledged",
             &[(&one.unacknowledged, "q"), (&one.ready, "a")],
             whole,
+            opened,
         ),
         rates: draw(
             "Messages a second, in and out",
             &[(&one.incoming, "q"), (&one.outgoing, "a")],
             format::often,
+            &[],
         ),
-        consumers: draw("Consumers", &[(&one.consumers, "")], whole),
+        consumers: draw("Consumers", &[(&one.consumers, "")], whole, &[]),
         settings: settings(&queue),
         traces: traces(&frame, &queue, &one),
         banners,
@@ -243,5 +272,31 @@ impl OnePage {
                 services: &self.one.takers,
             },
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dashboard::fixture::breakers as fixture;
+    use crate::dashboard::fixture::reader::Memory;
+    use crate::dashboard::query::breakers::kept::list;
+    use crate::dashboard::view::visit::now;
+
+    #[tokio::test]
+    async fn a_breaker_that_opened_in_who_takes_or_before_them_is_marked() {
+        let now = now();
+        let mut memory = Memory::new(Vec::new());
+        memory.series = fixture::series(now);
+        let listed = list(&memory, now - 3_600_000_000_000, now).await.unwrap();
+        let marks = |taker: &str| -> Vec<String> {
+            let marks = opened(&listed.breakers, &[(taker.to_owned(), 1)]);
+            assert!(marks.is_sorted_by_key(|mark| mark.at), "by time");
+            marks.into_iter().map(|mark| mark.says).collect()
+        };
+        let (own, before) = ("card-processor opened", "payments opened");
+        assert_eq!(marks("payments"), [before, own, own, before], "its own, and that of who calls it");
+        assert_eq!(marks("orders"), [before, before]);
+        assert_eq!(marks("analytics"), [""; 0]);
     }
 }

@@ -9,7 +9,7 @@ mod map;
 mod messages;
 mod queues;
 mod rows;
-mod serve;
+pub mod serve;
 mod services;
 
 use std::sync::Arc;
