@@ -2,7 +2,7 @@
 
 use crate::common::rabbitmq::Server;
 use crate::demo_support::story::{dead_letter, declined_story, paid_story};
-use crate::demo_support::{Demo, Receiver};
+use crate::demo_support::{Demo, NAMES, Receiver};
 use throughline::comms::names;
 use throughline::comms::queue::RabbitMqBroker;
 use throughline::comms::queue::rabbitmq::Settings;
@@ -48,10 +48,7 @@ async fn a_paid_and_a_declined_order_go_over_rabbitmq() {
 fn a_rabbitmq_that_is_not_there_is_told_in_one_line_without_the_password() {
     let dir = tempfile::tempdir().expect("a folder");
     let output = Demo::command(&dir)
-        .args(
-            ["gateway", "orders", "users", "payments", "inventory", "notifications", "analytics"]
-                .map(|name| format!("--{name}-port=0")),
-        )
+        .args(NAMES.map(|name| format!("--{name}-port=0")))
         .env("THROUGHLINE_RABBITMQ", "amqp://shop:s3cret@127.0.0.1:1/%2F")
         .output()
         .expect("it runs");
