@@ -1,6 +1,9 @@
 //! Which attributes tell what is on the other side of a call or a message: the keys of today's conventions and of those
 //! before, since most senders speak the old ones.
 
+/// The rank of `messaging.destination`, which today's conventions do not know.
+pub const OLD_DESTINATION: u8 = 1;
+
 /// What an attribute tells; of two in one group, the one with the lower number tells more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Told {
@@ -40,7 +43,7 @@ impl Told {
             b"rpc.system" => Told::Rpc(2),
             b"messaging.system" => Told::Messaging,
             b"messaging.destination.name" => Told::Destination(0),
-            b"messaging.destination" => Told::Destination(1),
+            b"messaging.destination" => Told::Destination(OLD_DESTINATION),
             b"messaging.operation.type" => Told::Operation(0),
             b"messaging.operation" => Told::Operation(1),
             b"http.response.status_code" | b"http.status_code" => Told::HttpStatus,

@@ -4,7 +4,7 @@
 //!
 //! * [`read`]: what one span says, by new and by old attribute names.
 //! * [`steps`]: all spans in one list with sane parents and times.
-//! * [`mail`]: messages, their deliveries and where they waited.
+//! * [`mail`]: messages, their deliveries and where they waited; `buried` adds what taps saw among the dead letters.
 //! * [`ending`]: where it broke, or where it is now.
 //! * [`way`]: the one line to follow through all of it.
 //! * [`verdict`]: the ending in words.
@@ -21,6 +21,7 @@ pub mod about;
 pub mod acts;
 mod artist;
 pub mod axis;
+mod buried;
 pub mod chart;
 pub mod ending;
 pub mod mail;
@@ -148,7 +149,8 @@ const MAX_LOG_TEXT: usize = 2_000;
 /// Tells the story.
 pub fn tell(material: &Material, wish: &Wish, now: Nanos) -> Story {
     let steps = steps::Steps::of(&material.traces, now);
-    let mail = mail::Mail::of(&steps);
+    let mut mail = mail::Mail::of(&steps);
+    buried::settle(&mut mail, &steps, material);
     let logs = all_logs(material, &steps, now);
     let facts = facts(material, &steps, &mail, &logs, now);
     let ending = ending::Ending::of(&steps, &mail, &facts, now);

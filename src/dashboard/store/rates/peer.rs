@@ -1,9 +1,11 @@
 //! What a span says of its other side: a database, a queue, an address outside. Which attributes tell is asked when
 //! spans come, in [`Told::by`].
 
+use std::borrow::Cow;
+
 use crate::dashboard::model::answer;
 use crate::dashboard::model::otlp::batch::{Batch, SpanRef};
-use crate::dashboard::model::otlp::peer::Told;
+use crate::dashboard::model::otlp::peer::{OLD_DESTINATION, Told};
 use crate::dashboard::model::otlp::{span_field, text_of};
 use crate::dashboard::model::proto::{Wire, fields};
 
@@ -119,6 +121,21 @@ impl<'a> Peer<'a> {
             .unwrap_or_default()
     }
 
+    /// What a consumer's span of this name takes from. Instrumentations of the old conventions name the exchange at both ends, and
+    /// the queue in the span's name alone (amqplib: `mail process`): that is `exchange:queue`, as today's conventions write it.
+    pub fn taken_from(&self, span: &'a [u8]) -> Cow<'a, [u8]> {
+        let Ranked { text: exchange, rank } = self.destination;
+        let by_name = self.messaging == b"rabbitmq" && (rank == OLD_DESTINATION || exchange.is_empty());
+        let queue = span.strip_suffix(b" process").filter(|queue| by_name && !queue.is_empty());
+        match queue {
+            Some(queue) if queue != exchange && !exchange.is_empty() => {
+                [exchange, b":", queue].concat().into()
+            }
+            Some(queue) => queue.into(),
+            None => exchange.into(),
+        }
+    }
+
     /// Whether a CLIENT span sends a message, as the conventions allow; `None` where it is about no message.
     /// To receive one and to settle it are CLIENT spans too.
     pub fn sends(&self) -> Option<bool> {
@@ -150,6 +167,21 @@ fn host(url: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_queue_that_stands_in_the_name_of_a_span_alone_is_known_by_it() {
+        let taken = |system: &'static str, rank, destination: &'static str, span: &'static str| {
+            let destination = Ranked { text: destination.as_bytes(), rank };
+            let peer = Peer { messaging: system.as_bytes(), destination, ..Peer::default() };
+            String::from_utf8(peer.taken_from(span.as_bytes()).into_owned()).unwrap()
+        };
+        assert_eq!(taken("rabbitmq", OLD_DESTINATION, "orders", "mail process"), "orders:mail");
+        assert_eq!(taken("rabbitmq", OLD_DESTINATION, "mail", "mail process"), "mail");
+        assert_eq!(taken("rabbitmq", 0, "", "mail process"), "mail", "by the default exchange");
+        assert_eq!(taken("rabbitmq", OLD_DESTINATION, "orders", "orders receive"), "orders", "pika");
+        assert_eq!(taken("rabbitmq", 0, "orders:placed:mail", "job process"), "orders:placed:mail");
+        assert_eq!(taken("kafka", OLD_DESTINATION, "orders", "mail process"), "orders");
+    }
 
     #[test]
     fn a_url_gives_its_host_and_never_its_user() {

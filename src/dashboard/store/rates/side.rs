@@ -200,20 +200,24 @@ impl Sides {
                 (side.role, side.counts, side.linked) = (Role::Serve, true, parent == own);
             }
             Kind::Client | Kind::Producer | Kind::Consumer => {
-                return self.with_peer(side, kind, end - duration, &peer::read(batch, span));
+                let name = batch.at(&span.name);
+                return self.with_peer(side, (kind, name), end - duration, &peer::read(batch, span));
             }
             Kind::Internal | Kind::Unspecified => {}
         }
         self.sides.push(side);
     }
 
-    fn with_peer(&mut self, mut side: Side, kind: Kind, start: Nanos, peer: &Peer<'_>) {
+    fn with_peer(&mut self, mut side: Side, (kind, name): (Kind, &[u8]), start: Nanos, peer: &Peer<'_>) {
         let sends = match kind {
             Kind::Client => peer.sends(),
             _ => Some(true),
         };
         side.counts = sends != Some(false);
         side.peer = match (sends, peer.database.text) {
+            (Some(true), _) if kind == Kind::Consumer => {
+                Some(self.text(Tag::Destination, [peer.messaging, &peer.taken_from(name)]))
+            }
             (Some(true), _) => Some(self.text(Tag::Destination, [peer.messaging, peer.destination.text])),
             (Some(false), _) => None,
             (None, b"") if peer.outside_name().is_empty() => None,
