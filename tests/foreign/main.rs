@@ -9,4 +9,6 @@ mod process;
 
 mod breakers;
 mod exporters;
+mod messages;
+mod services;
 mod zipkin;
