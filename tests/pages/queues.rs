@@ -70,6 +70,28 @@ async fn observer(server: &Server) {
     ask(server, reqwest::Method::PUT, "/api/permissions/%2F/observer", nothing).await;
 }
 
+/// A queue in a virtual host whose name has a slash in it.
+async fn with_a_slash(server: &Server) {
+    ask(server, reqwest::Method::PUT, "/api/vhosts/eu%2Fshop", json!({})).await;
+    let nothing = json!({ "configure": "^$", "write": "^$", "read": "^$" });
+    ask(server, reqwest::Method::PUT, "/api/permissions/eu%2Fshop/observer", nothing).await;
+    let all = json!({ "configure": ".*", "write": ".*", "read": ".*" });
+    ask(server, reqwest::Method::PUT, "/api/permissions/eu%2Fshop/guest", all).await;
+    ask(server, reqwest::Method::PUT, "/api/queues/eu%2Fshop/parcels", json!({ "durable": true })).await;
+}
+
+/// The broker takes connections and answers nothing: that is told, what it told before stays, and the pages do not wait for it.
+async fn it_stands_still_and_goes_on(rabbit: &Server, server: &Running) {
+    rabbit.freeze();
+    let why = |list: &Value| list["brokers"][0]["failing"]["why"].as_str().unwrap_or_default().to_owned();
+    let list = until(server, "it does not answer", |list| why(list).contains("did not answer within")).await;
+    assert_eq!(queue(&list, "eu", "work/größe").expect("it stays")["ready"], 7.0);
+    let (status, html) = page(server, "/queues").await;
+    assert!(status == 200 && html.contains("did not answer within"), "{html}");
+    rabbit.thaw();
+    until(server, "it answers again", |list| list["brokers"][0]["failing"].is_null()).await;
+}
+
 /// Binds the queue, takes from it without acknowledging, and looks at its page.
 async fn who_leads_into_a_queue_and_who_takes_from_it_is_told(rabbit: &Server, server: &Running, one: &str) {
     for (exchange, key, arguments) in [
@@ -116,6 +138,7 @@ async fn a_rabbitmq_is_watched_by_a_user_that_may_only_look_through_its_end_and_
     declare(&rabbit, "buried", json!({})).await;
     publish(&rabbit, "work/größe", 3).await;
     publish(&rabbit, "buried", 2).await;
+    with_a_slash(&rabbit).await;
     let asked = brokers(&[
         api("eu", &rabbit, "observer:look"),
         api("wrong", &rabbit, "observer:secretguess"),
@@ -178,6 +201,11 @@ async fn a_rabbitmq_is_watched_by_a_user_that_may_only_look_through_its_end_and_
         queue(list, "eu", "buried").is_some_and(|one| one["verdict"] == "gone" && one["facts"].is_null())
     })
     .await;
+
+    let (status, html) = page(&server, "/queues/one?broker=eu&vhost=eu%2Fshop&name=parcels").await;
+    assert_eq!(status, 200);
+    assert!(html.contains("No exchange; messages come by the default one"), "it is asked under its own name");
+    it_stands_still_and_goes_on(&rabbit, &server).await;
 
     // Its end is told, its last figures stay, and it is heard again.
     rabbit.stop().await;

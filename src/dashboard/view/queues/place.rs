@@ -114,8 +114,11 @@ impl Around {
         };
         let (delays, dead, why) = passed_on(frame, queue, listed);
         let mut takers = services(&one.takers);
-        if let Some(count) = queue.consumers.filter(|count| takers.is_empty() && *count >= 1.0) {
-            let name = format::counted(count as u64, "consumer", "consumers");
+        // Who is asked about this queue knows it sooner than the list of all queues does.
+        let now = detail.told().map(|told| told.all_consumers as u64).filter(|count| *count > 0);
+        let count = now.or(queue.consumers.map(|count| count as u64)).unwrap_or(0);
+        if takers.is_empty() && count > 0 {
+            let name = format::counted(count, "consumer", "consumers");
             let below = "no span tells of it".to_owned();
             takers.push(Node {
                 shape: Shape::Somebody,
