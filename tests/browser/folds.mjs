@@ -62,6 +62,8 @@ await run({
       await page.getByRole('button', { name: 'Errors only' }).click();
       await rows(page, [FOLDED[0], ...FOLDED.slice(2)]);
       await fold(page).click();
+      // The rows stay the same: the page that comes is known by its switch.
+      await page.getByRole('button', { name: 'Fold internal', pressed: true }).waitFor();
       await page.getByRole('button', { name: 'Errors only' }).click();
       await rows(page, FOLDED);
       await page.getByRole('button', { name: 'Collapse', exact: true }).click();
