@@ -1,8 +1,12 @@
 //! How the benchmarks of the toolkit measure: wall and CPU time of work in this process, medians of rounds, and telemetry that
 //! goes to a sink.
 
+#[path = "../cpu/mod.rs"]
+mod cpu;
+
 use std::time::Instant;
 
+use cpu::cpu_s;
 use throughline::telemetry;
 
 /// Wall and CPU time for one piece of work, in microseconds.
@@ -12,22 +16,12 @@ pub struct Cost {
     pub cpu: f64,
 }
 
-/// CPU seconds of this process so far.
-fn cpu_s() -> f64 {
-    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
-    let nanos = tasks.filter_map(|task| {
-        let used = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
-        used.split(' ').next()?.parse::<f64>().ok()
-    });
-    nanos.sum::<f64>() / 1e9
-}
-
 /// Does work of so many pieces; gives what each cost.
 pub async fn measured(pieces: u32, work: impl Future<Output = ()>) -> Cost {
-    let (cpu, wall) = (cpu_s(), Instant::now());
+    let (cpu, wall) = (cpu_s("self"), Instant::now());
     work.await;
     let each = 1e6 / f64::from(pieces);
-    Cost { wall: wall.elapsed().as_secs_f64() * each, cpu: (cpu_s() - cpu) * each }
+    Cost { wall: wall.elapsed().as_secs_f64() * each, cpu: (cpu_s("self") - cpu) * each }
 }
 
 /// The median of a part of costs.

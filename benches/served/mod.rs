@@ -1,9 +1,14 @@
 //! A dashboard as a process of its own, whose CPU and memory are read: what a bench does itself is not its cost.
 #![allow(dead_code)]
 
+#[path = "../cpu/mod.rs"]
+mod cpu;
+
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+
+use cpu::cpu_s;
 
 /// A number from the environment.
 pub fn setting(name: &str, usual: u64) -> u64 {
@@ -39,23 +44,16 @@ impl Served {
             if let Some((_, address)) = line.split_once("pages on ") {
                 pages = address.trim().to_owned();
             } else if let Some((_, address)) = line.split_once("OTLP over HTTP on ") {
-                otlp = format!("http://{}", address.trim().trim_start_matches("http://"));
+                otlp = format!("http://{}", address.trim());
             }
         }
-        let reading = std::thread::spawn(move || lines.for_each(drop));
-        drop(reading);
+        std::thread::spawn(move || lines.for_each(drop));
         Self { process, pages, otlp }
     }
 
     /// CPU seconds so far.
     pub fn cpu(&self) -> f64 {
-        let tasks =
-            std::fs::read_dir(format!("/proc/{}/task", self.process.id())).into_iter().flatten().flatten();
-        let nanos = tasks.filter_map(|task| {
-            let used = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
-            used.split(' ').next()?.parse::<f64>().ok()
-        });
-        nanos.sum::<f64>() / 1e9
+        cpu_s(&self.process.id().to_string())
     }
 
     /// The most memory so far, in MiB.

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::broker_contract;
-use crate::broker_contract::Place;
+use crate::broker_contract::{self, Place};
 use crate::common;
 use crate::common::effects::Effects;
 use crate::common::kafka::{Prefix, Server};

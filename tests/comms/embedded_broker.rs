@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::broker_contract;
-use crate::broker_contract::Place;
+use crate::broker_contract::{self, Place};
 use throughline::comms::queue::{Broker, BrokerError, EmbeddedBroker, QueueSpec};
 
 const LEASE: Duration = Duration::from_millis(300);

@@ -4,9 +4,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::TcpListener;
 
-use crate::demo_support;
 use crate::demo_support::story::{client, count, declined_story, place, wait_for_status};
-use crate::demo_support::{Demo, Receiver, Seen, broker_url, text};
+use crate::demo_support::{self, Demo, Receiver, Seen, broker_url, text};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use throughline::comms::names;
 use throughline::comms::queue::{Broker as _, EmbeddedBroker};

@@ -1,9 +1,8 @@
 //! The interfaces of the shop: two versions side by side, what is said of them to programs, and GraphQL over the same
 //! services.
 
-use crate::demo_support;
 use crate::demo_support::story::{client, count, place};
-use crate::demo_support::{Demo, Receiver};
+use crate::demo_support::{self, Demo, Receiver};
 use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::demo_support::story::{client, count, place};
+use crate::demo_support::story::{client, count, in_stock, place};
 use crate::demo_support::{Demo, Receiver, SOON, kill, text};
 use serde_json::Value;
 use throughline::comms::names;
@@ -11,10 +11,6 @@ use throughline::comms::names;
 async fn get(demo: &Demo, path: &str) -> Value {
     let answer = client().get(format!("{}{path}", demo.gateway())).send().await.expect("an answer");
     answer.json().await.expect("JSON")
-}
-
-async fn in_stock(demo: &Demo) -> u64 {
-    get(demo, "/catalog/lamp-brass").await["in_stock"].as_u64().expect("a number")
 }
 
 async fn wait_for(demo: &Demo, order: &str, status: &str) {

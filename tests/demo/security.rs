@@ -1,8 +1,7 @@
 //! The shop's services among themselves: nobody else is let in, without a token or without a certificate.
 
-use crate::demo_support;
 use crate::demo_support::story::{client, place, wait_for_status};
-use crate::demo_support::{Demo, Receiver};
+use crate::demo_support::{self, Demo, Receiver};
 use serde_json::{Value, json};
 use throughline::comms::http::{ServiceHttpClient, Transport};
 use throughline::comms::resilience::Policy;

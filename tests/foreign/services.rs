@@ -86,7 +86,7 @@ pub async fn trace(dashboard: &Dashboard, correlation: &str, spans: &[&str]) -> 
 }
 
 /// `service: span` of every span.
-pub fn names(trace: &Value) -> Vec<String> {
+fn names(trace: &Value) -> Vec<String> {
     let mut out = Vec::new();
     for group in trace["resourceSpans"].as_array().into_iter().flatten() {
         let attributes = group["resource"]["attributes"].as_array();

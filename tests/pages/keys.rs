@@ -1,7 +1,6 @@
 //! Keys for reading and the login, against the running server: who gets in where, and what the others are told.
 
-use crate::common;
-use crate::common::{Running, keys};
+use crate::common::{self, Running, keys};
 use reqwest::header::{HeaderMap, HeaderName};
 use reqwest::{Client, Method, RequestBuilder, Response, redirect};
 

@@ -1,9 +1,8 @@
 //! Metrics, from the socket to the page: what is of interest is kept and read as series, the rest is counted by name, and
 //! what cannot be placed is refused exactly.
 
-use crate::common;
 use crate::common::otlp::{self, Measure, metrics, point, raw_metrics};
-use crate::common::{Running, keys};
+use crate::common::{self, Running, keys};
 use crate::process;
 use serde_json::{Value, json};
 use throughline::dashboard::model::proto::{put_bytes, put_fixed64, put_message, put_uint};

@@ -1,8 +1,7 @@
 //! OTLP over gRPC against the running server.
 
-use crate::common;
 use crate::common::otlp::{self, request, span, trace_hex};
-use crate::common::{Running, eventually, keys};
+use crate::common::{self, Running, eventually, keys};
 use bytes::Bytes;
 use throughline::dashboard::receive::grpc::RawCodec as Raw;
 use tonic::codec::CompressionEncoding;

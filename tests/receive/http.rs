@@ -2,9 +2,8 @@
 
 use std::io::Write;
 
-use crate::common;
 use crate::common::otlp::{self, raw_request, request, span, trace_hex};
-use crate::common::{Running, keys};
+use crate::common::{self, Running, keys};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use throughline::dashboard::model::proto::{put_bytes, put_message, put_uint};

@@ -3,9 +3,8 @@
 
 use std::time::Duration;
 
-use crate::common;
 use crate::common::otlp::{TestSpan, request, span, trace_hex};
-use crate::common::{Running, client, eventually};
+use crate::common::{self, Running, client, eventually};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, SqliteConnection};

@@ -4,9 +4,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::common;
 use crate::common::otlp::{request, span};
-use crate::common::{Running, eventually, frames};
+use crate::common::{self, Running, eventually, frames};
 use crate::process::{Dashboard, Process};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 

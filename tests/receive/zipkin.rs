@@ -3,9 +3,8 @@
 mod inputs;
 mod mapping;
 
-use crate::common;
 use crate::common::otlp::now;
-use crate::common::{Running, eventually, keys};
+use crate::common::{self, Running, eventually, keys};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::ConnectOptions as _;

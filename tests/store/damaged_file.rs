@@ -3,9 +3,8 @@
 
 use std::process::Command;
 
-use crate::common;
-use crate::common::client;
 use crate::common::otlp::{request, span, trace_hex};
+use crate::common::{self, client};
 use crate::place::{Place, send};
 use crate::process::{Dashboard, Process};
 use throughline::dashboard::store::{Location, Reader as _};

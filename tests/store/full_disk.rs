@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crate::common::otlp::{request, span, trace_hex};
 use crate::common::postgres::{Database, Server};
 use crate::common::{binary, client, eventually};
+use crate::place::noise;
 use crate::process::{Dashboard, Process};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _};
@@ -121,16 +122,6 @@ async fn write_log_back(file: &Path) {
     let mut connection = options.connect().await.expect("it opens");
     sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await.expect("nobody reads");
     connection.close().await.expect("it closes");
-}
-
-/// Text that does not compress, different for each number.
-fn noise(number: u64, length: usize) -> String {
-    let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let letter = |_| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        char::from(b'!' + (state >> 33) as u8 % 90)
-    };
-    (0..length).map(letter).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

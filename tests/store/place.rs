@@ -148,3 +148,13 @@ pub fn id(number: u64) -> TraceId {
 pub fn newest(limit: usize) -> TraceFilter {
     TraceFilter { limit, ..TraceFilter::default() }
 }
+
+/// Text that does not compress, different for each number.
+pub fn noise(number: u64, length: usize) -> String {
+    let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let letter = |_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'!' + (state >> 33) as u8 % 90)
+    };
+    (0..length).map(letter).collect()
+}

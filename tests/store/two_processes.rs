@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::common;
 use crate::common::otlp::{request, span, trace_hex};
 use crate::common::postgres::Server;
-use crate::common::{client, eventually};
+use crate::common::{self, client, eventually};
+use crate::place::noise;
 use crate::process::{Dashboard, Process};
 
 /// Sends one trace of a span; gives the status.
@@ -122,16 +122,6 @@ async fn without_its_server_a_dashboard_says_so_and_recovers() {
     assert_eq!(dashboard.process.terminate(20), Some(0));
     shown += &dashboard.process.output();
     assert!(!shown.contains("do-not-show"), "the password is shown:\n{shown}");
-}
-
-/// Text that does not compress, different for each number.
-fn noise(number: u64, length: usize) -> String {
-    let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let letter = |_| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        char::from(b'!' + (state >> 33) as u8 % 90)
-    };
-    (0..length).map(letter).collect()
 }
 
 /// A limit on the size of a file stands for a disk without room.

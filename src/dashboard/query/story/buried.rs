@@ -15,9 +15,13 @@ const SOON: Nanos = 5_000_000_000;
 
 /// Notes on last deliveries that their message was dead-lettered.
 pub fn settle(mail: &mut Mail, steps: &Steps, material: &Material) {
+    let newest = |message| Some((message, deaths::of(message).into_iter().next()?));
+    let dead: Vec<_> = material.seen().filter_map(newest).collect();
+    if dead.is_empty() {
+        return;
+    }
     let of_ids = posts(mail, steps);
-    for message in material.seen() {
-        let Some(death) = deaths::of(message).into_iter().next() else { continue };
+    for (message, death) in dead {
         let Some(queue) = message.queues.first() else { continue };
         let sent = message.trace_id.zip(message.span_id).and_then(|(trace, span)| steps.find(trace, span));
         let by_span = sent.and_then(|at| mail.sent.get(&at).copied());

@@ -107,8 +107,8 @@ fn opened(all: &[Breaker], takers: &[(String, u64)]) -> Vec<Mark> {
     let mut marks: Vec<Mark> = mine
         .flat_map(|one| {
             let says = format!("{} {}", breakers::shown(&one.key), breakers::became(State::Open));
-            let open = |state: State| matches!(state, State::Open | State::ForcedOpen);
-            let begins = one.strip.windows(2).filter(move |pair| !open(pair[0].state) && open(pair[1].state));
+            let begins =
+                one.strip.windows(2).filter(|pair| !pair[0].state.is_open() && pair[1].state.is_open());
             begins.map(move |pair| Mark { at: pair[1].from, says: says.clone() })
         })
         .collect();

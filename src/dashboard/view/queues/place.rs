@@ -1,7 +1,7 @@
 //! The place of a queue as a drawing: who sends, by which exchanges and keys, who takes, and where its dead letters go.
 //!
-//! Exchanges and keys are those of the broker's bindings, or else those that spans name; services are those of spans. Which of several services sends to which of
-//! several exchanges is not known here, so their lines run together.
+//! Exchanges and keys are those of the broker's bindings, or else those that spans name; services are those of spans. Which
+//! of several services sends to which of several exchanges is not known here, so their lines run together.
 
 mod pen;
 #[cfg(test)]
@@ -43,6 +43,19 @@ struct Node {
     href: Option<String>,
     /// Above the line that leads from it.
     line: String,
+}
+
+impl Node {
+    /// One that leads nowhere.
+    fn new(shape: Shape, name: impl Into<String>, below: impl Into<String>) -> Self {
+        Self { shape, name: name.into(), below: below.into(), is_bad: false, href: None, line: String::new() }
+    }
+
+    /// A queue with its page.
+    fn of(frame: &Frame, queue: &Queue, below: String) -> Self {
+        let href = Some(frame.queue_link(&queue.key));
+        Self { href, ..Self::new(Shape::Queue, &queue.key.name, below) }
+    }
 }
 
 enum Shape {
@@ -87,12 +100,12 @@ impl Around {
     fn of(frame: &Frame, queue: &Queue, one: &One, detail: &Detail, listed: &Listed) -> Self {
         let services = |all: &[(String, u64)]| {
             let node = |(name, messages): &(String, u64)| Node {
-                shape: Shape::Service(frame.slot(name)),
-                name: name.clone(),
-                below: format::counted(*messages, "message", "messages"),
-                is_bad: false,
                 href: Some(frame.service_link(name)),
-                line: String::new(),
+                ..Node::new(
+                    Shape::Service(frame.slot(name)),
+                    name,
+                    format::counted(*messages, "message", "messages"),
+                )
             };
             cut(all.iter().map(node).collect())
         };
@@ -105,12 +118,8 @@ impl Around {
             }
         }
         let exchange = |(name, fits): (String, Vec<String>)| Node {
-            shape: Shape::Exchange,
-            name,
-            below: "exchange".to_owned(),
-            is_bad: false,
-            href: None,
             line: fits.join(", "),
+            ..Node::new(Shape::Exchange, name, "exchange")
         };
         let (delays, dead, why) = passed_on(frame, queue, listed);
         let mut takers = services(&one.takers);
@@ -119,15 +128,7 @@ impl Around {
         let count = now.or(queue.consumers.map(|count| count as u64)).unwrap_or(0);
         if takers.is_empty() && count > 0 {
             let name = format::counted(count, "consumer", "consumers");
-            let below = "no span tells of it".to_owned();
-            takers.push(Node {
-                shape: Shape::Somebody,
-                name,
-                below,
-                is_bad: false,
-                href: None,
-                line: String::new(),
-            });
+            takers.push(Node::new(Shape::Somebody, name, "no span tells of it"));
         }
         Self {
             senders: services(&one.publishers),
@@ -257,7 +258,7 @@ fn feeders(frame: &Frame, queue: &Queue, listed: &Listed) -> Vec<Node> {
     };
     // A queue that is one of delays gets what is to wait.
     let line = if is_delay(queue) { "to wait" } else { "dead letters" };
-    let node = |other: &Queue| Node { line: line.to_owned(), ..node_of(frame, other, ready(other), false) };
+    let node = |other: &Queue| Node { line: line.to_owned(), ..Node::of(frame, other, ready(other)) };
     listed.queues.iter().filter(leads_here).map(node).collect()
 }
 
@@ -285,14 +286,7 @@ fn cut(mut nodes: Vec<Node>) -> Vec<Node> {
     if nodes.len() > MOST {
         let more = nodes.len() - (MOST - 1);
         nodes.truncate(MOST - 1);
-        nodes.push(Node {
-            shape: Shape::More,
-            name: format!("and {more} more"),
-            below: String::new(),
-            is_bad: false,
-            href: None,
-            line: String::new(),
-        });
+        nodes.push(Node::new(Shape::More, format!("and {more} more"), ""));
     }
     nodes
 }
@@ -315,7 +309,7 @@ fn passed_on(frame: &Frame, queue: &Queue, listed: &Listed) -> (Vec<(Node, bool,
             let facts = other.facts.as_ref()?;
             let back = facts.dead_letter_queues.contains(&queue.key.name);
             let below = format!("{}, for a time", ready(other));
-            (there || back).then(|| (node_of(frame, other, below, false), there, back))
+            (there || back).then(|| (Node::of(frame, other, below), there, back))
         })
         .collect();
     delays.truncate(MOST);
@@ -323,38 +317,23 @@ fn passed_on(frame: &Frame, queue: &Queue, listed: &Listed) -> (Vec<(Node, bool,
     let others = targets.iter().filter(|name| !delays.iter().any(|(node, ..)| node.name == **name));
     let mut dead: Vec<Node> = others
         .map(|name| match beside(name) {
-            Some(other) if is_own_delay || !other.takes_dead_letters => {
-                node_of(frame, other, ready(other), false)
-            }
+            Some(other) if is_own_delay || !other.takes_dead_letters => Node::of(frame, other, ready(other)),
             Some(other) => {
                 let holds = other.ready.map_or_else(
                     || "dead letters".to_owned(),
                     |ready| format::counted(ready.max(0.0) as u64, "dead letter", "dead letters"),
                 );
-                node_of(frame, other, holds, other.ready.is_some_and(|ready| ready > 0.0))
+                let is_bad = other.ready.is_some_and(|ready| ready > 0.0);
+                Node { is_bad, ..Node::of(frame, other, holds) }
             }
-            None => Node {
-                shape: Shape::Queue,
-                name: name.clone(),
-                below: "not heard of".to_owned(),
-                is_bad: false,
-                href: None,
-                line: String::new(),
-            },
+            None => Node::new(Shape::Queue, name, "not heard of"),
         })
         .collect();
     if let Some((exchange, key)) = facts.and_then(|facts| facts.dead_letters.as_ref())
         && targets.is_empty()
     {
-        let default = exchange.is_empty();
-        dead.push(Node {
-            shape: Shape::Exchange,
-            name: if default { "the default one".to_owned() } else { exchange.clone() },
-            below: key.clone().unwrap_or_else(|| "no queue bound".to_owned()),
-            is_bad: false,
-            href: None,
-            line: String::new(),
-        });
+        let name = if exchange.is_empty() { "the default one" } else { exchange };
+        dead.push(Node::new(Shape::Exchange, name, key.as_deref().unwrap_or("no queue bound")));
     }
     let why = match facts.and_then(|facts| facts.delivery_limit) {
         _ if is_own_delay => "after its time".to_owned(),
@@ -362,17 +341,6 @@ fn passed_on(frame: &Frame, queue: &Queue, listed: &Listed) -> (Vec<(Node, bool,
         None => "dead letters".to_owned(),
     };
     (delays, cut(dead), why)
-}
-
-fn node_of(frame: &Frame, queue: &Queue, below: String, is_bad: bool) -> Node {
-    Node {
-        shape: Shape::Queue,
-        name: queue.key.name.clone(),
-        below,
-        is_bad,
-        href: Some(frame.queue_link(&queue.key)),
-        line: String::new(),
-    }
 }
 
 fn ready(queue: &Queue) -> String {
