@@ -223,7 +223,11 @@ impl Server {
                 .arg(&data)
                 .args(["-c", "fsync=on", "-c", "max_connections=80"])
                 // What was removed makes room once it was looked after, by default a minute later.
-                .args(if self.disk.is_some() { &["-c", "autovacuum_naptime=1s"][..] } else { &[] })
+                .args(if self.disk.is_some() {
+                    &["-c", "autovacuum_naptime=1s", "-c", "log_autovacuum_min_duration=0"][..]
+                } else {
+                    &[]
+                })
                 .args(listen.iter().flat_map(|setting| ["-c", setting]))
                 .stderr(log)
                 .spawn()
@@ -251,6 +255,18 @@ impl Server {
 
     fn log(&self) -> PathBuf {
         self.folder.path().join("log")
+    }
+
+    /// The lines of its log that begin an entry or name its place; of those that differ in time alone the last.
+    fn said(&self) -> Vec<String> {
+        let log = std::fs::read_to_string(self.log()).unwrap_or_default();
+        let mut seen = std::collections::HashSet::new();
+        let told = log.lines().rev().filter(|line| !line.contains("STATEMENT:"));
+        let told = told.filter_map(|line| line.split_once("] ").map(|(_, words)| (line, words)));
+        let mut lines: Vec<String> =
+            told.filter(|(_, words)| seen.insert(*words)).map(|(line, _)| line.to_owned()).take(60).collect();
+        lines.reverse();
+        lines
     }
 
     fn is_running(&self) -> bool {
@@ -328,6 +344,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("What PostgreSQL said, the last time of each:\n{}", self.said().join("\n"));
+        }
         self.end("-INT");
     }
 }

@@ -228,15 +228,35 @@ async fn senders_are_turned_away_until_postgresql_has_room_again() {
     }
 }
 
+/// Makes a database one that has removed rows before. A server that removes the first rows of all keeps a map of free
+/// pages for each index from then on; where the disk has no page left for that map, its vacuum fails, and rows that are
+/// gone make no room.
+async fn has_removed_before(database: &Database) {
+    let mut connection = sqlx::PgConnection::connect(&database.url()).await.expect("it takes connections");
+    let rows = "INSERT INTO throughline.block (id, data) SELECT -row, (
+        SELECT string_agg(decode(md5(row || '/' || part), 'hex'), '') FROM generate_series(1, 250) part
+    ) FROM generate_series(1, 2000) row";
+    // The second looks through what the first has taken out of an index.
+    for statement in [rows, "DELETE FROM throughline.block WHERE id < 0", "VACUUM", "VACUUM"] {
+        sqlx::query(statement).execute(&mut connection).await.expect("there is room");
+    }
+    let maps: i64 = sqlx::query_scalar(
+        "SELECT min(pg_relation_size(indexrelid, 'fsm')) FROM pg_index JOIN pg_class ON pg_class.reltoastrelid = indrelid
+         WHERE pg_class.oid = 'throughline.block'::regclass",
+    )
+    .fetch_one(&mut connection)
+    .await
+    .expect("the table is there");
+    assert!(maps > 0, "the index of the large values has no map");
+    connection.close().await.expect("it closes");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_due_makes_room_in_postgresql() {
     let (server, folder) = (Server::own_with_disk(128).await, tempfile::tempdir().unwrap());
     let database = server.database_on_its_disk().await;
     let bytes = two_runs_and_a_tail(&Location::Postgres(PostgresUrl::new(&database.url()))).await;
-    // As in any database that is older than some minutes: the map of free room is there, and needs no page of its own any more.
-    let mut connection = sqlx::PgConnection::connect(&database.url()).await.expect("it takes connections");
-    sqlx::query("VACUUM").execute(&mut connection).await.expect("there is room");
-    connection.close().await.expect("it closes");
+    has_removed_before(&database).await;
     let most = (bytes + (1 << 20)).to_string();
     let small = Small::on(&database, folder.path(), &["--keep-size", &most]);
     assert!(small.has(0).await && small.has(33_999).await);

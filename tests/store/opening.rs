@@ -32,6 +32,30 @@ async fn a_file_that_cannot_be_the_store_is_named() {
     open.close().await;
 }
 
+#[tokio::test]
+async fn a_closed_store_is_free_although_programs_are_started_meanwhile() {
+    let place = Place::sqlite().await;
+    let over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let ended = over.clone();
+    // Between its start and its program's a child has what its parent had open.
+    let starts = std::thread::spawn(move || {
+        while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+            std::process::Command::new("true").status().expect("it is there on every Unix");
+        }
+    });
+    let mut busy = 0;
+    for _ in 0..100 {
+        match place.try_open(Limits::default()).await {
+            Ok(store) => store.close().await,
+            Err(OpenError::InUse { .. }) => busy += 1,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    over.store(true, std::sync::atomic::Ordering::Relaxed);
+    starts.join().expect("it ends");
+    assert_eq!(busy, 0, "of 100 times it was said to be in use");
+}
+
 /// Opens an address, which is to fail; looks at what holds for all such errors.
 async fn refused(url: &str) -> PostgresError {
     let location = Location::Postgres(PostgresUrl::new(url));

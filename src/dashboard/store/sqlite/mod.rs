@@ -54,7 +54,7 @@ pub struct Sqlite {
     log: Log,
     ballast: Ballast,
     /// Held for as long as the store is open, so that no second process writes to the same file.
-    _lock: std::fs::File,
+    _lock: open::Lock,
 }
 
 #[async_trait]

@@ -92,8 +92,17 @@ pub(super) fn writing(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-/// Takes the lock file beside the database. The system releases it however the process ends.
-fn lock(path: &Path) -> Result<File, OpenError> {
+/// The lock file beside the database, held until this is dropped. The system releases it however the process ends.
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing alone leaves it held for as long as a child that was forked meanwhile has not run its program.
+        let _ = self.0.unlock();
+    }
+}
+
+fn lock(path: &Path) -> Result<Lock, OpenError> {
     let unwritable =
         |error: std::io::Error| OpenError::Unwritable { path: show(path), why: error.to_string() };
     if path.is_dir() {
@@ -111,7 +120,7 @@ fn lock(path: &Path) -> Result<File, OpenError> {
         .open(PathBuf::from(name))
         .map_err(unwritable)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: show(path) }),
         Err(TryLockError::Error(error)) => Err(unwritable(error)),
     }
