@@ -40,14 +40,14 @@ impl Pages {
     }
 
     /// A page, if it was read.
-    pub fn page(&self, run: &RunMeta, number: u32) -> Option<&[u8]> {
-        self.read.get(&(run.id, number)).map(Vec::as_slice)
+    pub fn page(&self, run: u64, number: u32) -> Option<&[u8]> {
+        self.read.get(&(run, number)).map(Vec::as_slice)
     }
 
     /// Where the pages lie that may hold a term: read ones or `None`.
     fn of(&self, run: &RunMeta, term: Term) -> Option<Vec<&[u8]>> {
         let Some((first, last)) = run.pages_of(term) else { return Some(Vec::new()) };
-        (first..=last).map(|number| self.page(run, number)).collect()
+        (first..=last).map(|number| self.page(run.id, number)).collect()
     }
 }
 

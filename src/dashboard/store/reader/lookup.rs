@@ -139,7 +139,7 @@ impl Shared {
         ahead: &Pages,
     ) -> Result<Vec<Term>, StoreError> {
         let number = run.resources_page();
-        if let Some(Ok(found)) = ahead.page(run, number).map(|page| resources_with(page, hashes)) {
+        if let Some(Ok(found)) = ahead.page(run.id, number).map(|page| resources_with(page, hashes)) {
             return Ok(found);
         }
         let found = self.read_page(run.id, number, |page| resources_with(page, hashes)).await?;

@@ -4,12 +4,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::super::StoreError;
+use super::super::damage::if_readable;
 use super::super::engine::Shared;
 use super::super::rates::{
     self, Call, CallSteps, Calls, InstanceRates, Instances, OperationRates, Operations, Place, Rates,
     ServiceRates, Services, Sink, Steps, Way, What,
 };
 use super::super::run::RunMeta;
+use super::ahead::{PAGES_AT_ONCE, Pages};
 use crate::dashboard::model::Nanos;
 
 impl Shared {
@@ -81,10 +83,20 @@ impl Shared {
             index.tail.rates().read(what, sink);
             index.runs.clone()
         };
-        for run in runs.iter().filter(|run| run.rates.overlaps(from, to)) {
-            let Some(page) = run.rates.page(what, tier(run.rates)) else { continue };
-            let read = self.read_page(run.id, page, |page| rates::read(page, sink)).await;
-            self.left_out(read)?;
+        let wanted = runs.iter().filter(|run| run.rates.overlaps(from, to));
+        let wanted = wanted.filter_map(|run| Some((run.id, run.rates.page(what, tier(run.rates))?)));
+        let wanted: Vec<(u64, u32)> = wanted.collect();
+        for some in wanted.chunks(PAGES_AT_ONCE) {
+            let ahead = Pages::of_parts(if_readable(self.backend.pages_at(some).await)?);
+            for &(run, number) in some {
+                let read = match ahead.page(run, number) {
+                    Some(page) => rates::read(page, sink)
+                        .map_err(|error| self.at(&format!("run {run}, page {number}"), error)),
+                    // Damaged, it is named by who reads it alone.
+                    None => self.read_page(run, number, |page| rates::read(page, sink)).await.map(drop),
+                };
+                self.left_out(read)?;
+            }
         }
         Ok(())
     }
