@@ -8,18 +8,16 @@
 #[allow(unused_imports, reason = "the tests use more of it")]
 #[path = "../tests/common/mod.rs"]
 mod common;
+#[path = "fleet/mod.rs"]
+mod fleet;
 
 use std::time::{Duration, Instant};
 
-use common::otlp::{span, text_attribute};
+use common::otlp::span;
 use common::{Running, client};
-use throughline::dashboard::model::proto::{put_bytes, put_fixed64, put_message};
+use fleet::{BREAKERS, INSTANCES, MINUTE};
 
 const SERVICES: u64 = 20;
-const BREAKERS: u64 = 10;
-const INSTANCES: u64 = 10;
-const STATES: [&str; 3] = ["closed", "open", "half_open"];
-const MINUTE: u64 = 60_000_000_000;
 const LOOKS: usize = 60;
 
 fn main() {
@@ -30,50 +28,6 @@ fn main() {
     let hours = std::env::var("BENCH_HOURS").ok().and_then(|hours| hours.parse().ok()).unwrap_or(24);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(run(hours));
-}
-
-/// The state of a breaker in one process: open for five minutes each four hours, then half-open for one.
-fn state(service: u64, breaker: u64, instance: u64, minute: u64) -> &'static str {
-    match (minute + 7 * service + 13 * breaker) % 240 {
-        0..5 if instance < 3 => STATES[1],
-        5 if instance < 3 => STATES[2],
-        _ => STATES[0],
-    }
-}
-
-/// One export of all processes, or of so many of them.
-fn export(time: u64, minute: u64, processes: usize) -> Vec<u8> {
-    let mut out = Vec::new();
-    let all = (0..SERVICES).flat_map(|service| (0..INSTANCES).map(move |one| (service, one)));
-    for (service, instance) in all.take(processes) {
-        put_message(&mut out, 1, |out| {
-            put_message(out, 1, |out| {
-                put_message(out, 1, |out| text_attribute(out, "service.name", &format!("service-{service}")));
-                let name = format!("service-{service}-{instance}");
-                put_message(out, 1, |out| text_attribute(out, "service.instance.id", &name));
-            });
-            put_message(out, 2, |out| {
-                put_message(out, 2, |out| {
-                    put_bytes(out, 1, b"circuit_breaker.state");
-                    put_message(out, 5, |out| {
-                        for (breaker, one) in
-                            (0..BREAKERS).flat_map(|breaker| STATES.map(move |one| (breaker, one)))
-                        {
-                            let now = state(service, breaker, instance, minute);
-                            put_message(out, 1, |out| {
-                                let name = format!("breaker-{breaker}");
-                                put_message(out, 7, |out| text_attribute(out, "circuit_breaker.name", &name));
-                                put_message(out, 7, |out| text_attribute(out, "circuit_breaker.state", one));
-                                put_fixed64(out, 3, time);
-                                put_fixed64(out, 4, f64::from(u8::from(one == now)).to_bits());
-                            });
-                        }
-                    });
-                });
-            });
-        });
-    }
-    out
 }
 
 async fn send(server: &Running, body: Vec<u8>) {
@@ -96,7 +50,7 @@ async fn run(hours: u64) {
     let begin = common::otlp::now() - minutes * MINUTE;
     let filling = Instant::now();
     for minute in 0..minutes {
-        send(&server, export(begin + minute * MINUTE, minute, usize::MAX)).await;
+        send(&server, fleet::breakers(begin + minute * MINUTE, minute, SERVICES * INSTANCES)).await;
     }
     println!(
         "{} breakers in {} processes, {hours} h: sent in {:.1?}",
@@ -156,7 +110,7 @@ async fn look_at(path: &str, server: &Running, minutes: u64) {
     let (first, bytes) = look(server, path).await;
     let mut times = Vec::new();
     for number in 0..LOOKS {
-        send(server, export(common::otlp::now(), minutes + number as u64 / 60, 1)).await;
+        send(server, fleet::breakers(common::otlp::now(), minutes + number as u64 / 60, 1)).await;
         times.push(look(server, path).await.0);
     }
     times.sort_unstable();

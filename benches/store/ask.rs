@@ -29,7 +29,7 @@ fn search(query: String) -> String {
 }
 
 /// The pages that are asked for, of a store of so many spans.
-pub fn pages(spans: u64, begin: u64) -> Vec<Question> {
+pub fn pages(spans: u64, now: u64) -> Vec<Question> {
     let traces = spans / PER_TRACE;
     let question = |what, count: u64, path: &dyn Fn(u64) -> String| Question {
         what,
@@ -64,25 +64,33 @@ pub fn pages(spans: u64, begin: u64) -> Vec<Question> {
         question("correlation, HTML", 100, &|n| format!("/correlations/order-{}", n * 7919 % traces)),
         question("overview, HTML", 50, &|_| "/?last=24h".into()),
         question("map, HTML", 50, &|_| "/map?last=24h".into()),
-        question("map of another time each, HTML", 50, &|n| format!("/map{}", another_day(n, begin))),
+        question("map of another time each, HTML", 50, &|n| format!("/map{}", another_day(n, now))),
         question("services, HTML", 50, &|_| "/services?last=24h".into()),
-        question("services of another time each, HTML", 50, &|n| {
-            format!("/services{}", another_day(n, begin))
-        }),
+        question("services of another time each, HTML", 50, &|n| format!("/services{}", another_day(n, now))),
         question("a service, HTML", 50, &|n| format!("/services/service-{}?last=24h", n % SERVICES)),
-        question("overview of another time each, HTML", 50, &|n| another_time(n, begin)),
+        question("queues, HTML", 50, &|_| "/queues?last=24h".into()),
+        question("queues of another time each, HTML", 50, &|n| format!("/queues{}", another_day(n, now))),
+        question("a queue, HTML", 50, &|n| {
+            format!("/queues/one?broker=rabbit%40bench&vhost=%2F&name=queue-{n}&last=24h")
+        }),
+        question("breakers, HTML", 50, &|_| "/breakers?last=24h".into()),
+        question("breakers of another time each, HTML", 50, &|n| format!("/breakers{}", another_day(n, now))),
+        question("a breaker, HTML", 50, &|n| {
+            format!("/breakers/one?service=service-{}&name=breaker-3&last=24h", n % SERVICES)
+        }),
+        question("overview of another time each, HTML", 50, &|n| another_time(n, now)),
     ]
 }
 
 /// The Overview of a day that nobody asked for before: it cannot be one that is kept.
-fn another_time(n: u64, began: u64) -> String {
-    format!("/{}", another_day(n, began))
+fn another_time(n: u64, now: u64) -> String {
+    format!("/{}", another_day(n, now))
 }
 
 /// A day that nobody asked for before, as the end of an address.
-fn another_day(n: u64, began: u64) -> String {
+fn another_day(n: u64, now: u64) -> String {
     let at = |seconds: u64| rfc3339(seconds * SECOND);
-    let to = began / SECOND + 60 + n;
+    let to = now / SECOND - n;
     format!("?from={}&to={}", at(to - 86_400), at(to))
 }
 
@@ -90,6 +98,9 @@ fn another_day(n: u64, began: u64) -> String {
 pub async fn over_http(report: &mut Report, when: &str, base: &str, questions: &[Question]) {
     let client = reqwest::Client::builder().build().expect("a client");
     for Question { what, paths } in questions {
+        if !super::is_asked(what) {
+            continue;
+        }
         let (mut times, mut size) = (Vec::new(), 0);
         for (index, path) in paths[..3].iter().chain(paths).enumerate() {
             let started = Instant::now();

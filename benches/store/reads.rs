@@ -13,28 +13,28 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::HOUR;
 use super::report::Report;
 use super::server::Place;
 use super::workload::{PER_REQUEST, PER_TRACE, SERVICES, USERS, now, request, trace_id};
 
-const DAY: u64 = 86_400 * 1_000_000_000;
 /// From this number of a request on none was sent before.
 const ANOTHER: u64 = 1 << 30;
 /// Requests that are under way at once.
 const SENDERS: usize = 8;
 
 /// Asks the store itself, opened in this process: alone, and while it takes so many spans a second in, where that is not 0.
-pub async fn in_process(report: &mut Report, place: &Place, spans: u64, begin: u64, rate: f64) {
+pub async fn in_process(report: &mut Report, place: &Place, spans: u64, rate: f64) {
     let store = Store::open(&place.location(), Limits::default(), &Keys::default()).await;
     let store = Arc::new(store.expect("the store opens"));
-    of(report, "read", &store, spans, begin).await;
+    of(report, "read", &store, spans).await;
     if rate > 0.0 {
         let every = Duration::from_secs_f64(PER_REQUEST as f64 / rate);
         let enough = CancellationToken::new();
         let taking = take_in(store.clone(), spans / PER_REQUEST + ANOTHER, every, enough.clone());
         let taking = AbortOnDropHandle::new(tokio::spawn(taking));
         let started = Instant::now();
-        of(report, "read at half the rate", &store, spans, begin).await;
+        of(report, "read at half the rate", &store, spans).await;
         enough.cancel();
         let taken = taking.await.expect("all taken in") * PER_REQUEST;
         report.row("taken in a second meanwhile", "spans", taken as f64 / started.elapsed().as_secs_f64());
@@ -70,9 +70,9 @@ async fn take_in(store: Arc<Store>, first: u64, every: Duration, enough: Cancell
     taken
 }
 
-async fn of(report: &mut Report, how: &str, store: &Store, spans: u64, begin: u64) {
+async fn of(report: &mut Report, how: &str, store: &Store, spans: u64) {
     let traces = spans / PER_TRACE;
-    let to = now().max(begin + DAY / 24);
+    let to = now();
     let list = |filter: TraceFilter| async move { store.traces(&filter).await.expect("a list").rows.len() };
     let of_query = move |query: String| async move {
         let select = language::read(&query).expect("a query").selection();
@@ -101,7 +101,7 @@ async fn of(report: &mut Report, how: &str, store: &Store, spans: u64, begin: u6
         found.expect("a correlation").traces.len()
     })
     .await;
-    for (length, name) in [(DAY / 24, "an hour"), (DAY, "a day")] {
+    for (length, name) in [(HOUR, "an hour"), (24 * HOUR, "a day")] {
         let from = to - length;
         measure(report, &format!("{how}: calls of {name}"), 50, move |_| async move {
             store.calls(from, to).await.expect("calls").len()
@@ -129,7 +129,7 @@ async fn measure<F: Future<Output = usize>>(
     count: u64,
     ask: impl Fn(u64) -> F,
 ) {
-    if std::env::var("BENCH_ASK").is_ok_and(|wanted| !what.contains(&wanted)) {
+    if !super::is_asked(what) {
         return;
     }
     let mut times = Vec::new();

@@ -1,4 +1,4 @@
-//! Spans on their way to the server.
+//! Spans and metrics on their way to the server.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,10 +11,16 @@ use tokio_util::sync::CancellationToken;
 use tonic::client::Grpc;
 use tonic::transport::{Channel, Endpoint};
 
-use super::workload::{now, request};
+use super::fleet::{self, INSTANCES, MINUTE};
+use super::workload::{Pace, SERVICES, now, request};
+
+const TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+const METRICS: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+/// Queues whose depth is told.
+const QUEUES: u64 = 200;
 
 /// Sends requests by their numbers, over as many connections as there are senders, and waits for every answer.
-pub async fn all(address: &str, requests: Range<u64>, senders: u64, begin: u64) {
+pub async fn all(address: &str, requests: Range<u64>, senders: u64, pace: Pace) {
     let next = Arc::new(AtomicU64::new(requests.start));
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..senders {
@@ -26,7 +32,7 @@ pub async fn all(address: &str, requests: Range<u64>, senders: u64, begin: u64) 
                 if number >= end {
                     return;
                 }
-                send(&mut client, request(number, begin)).await;
+                send(&mut client, TRACES, request(number, pace)).await;
             }
         });
     }
@@ -48,7 +54,7 @@ pub async fn steadily(
         let mut ticks = tokio::time::interval(every * senders as u32);
         let mut sent = 0;
         while enough.run_until_cancelled(ticks.tick()).await.is_some() {
-            send(&mut client, request(first + number + sent * senders, begin)).await;
+            send(&mut client, TRACES, request(first + number + sent * senders, begin)).await;
             sent += 1;
         }
         sent
@@ -61,8 +67,18 @@ async fn connect(address: &str) -> Grpc<Channel> {
     Grpc::new(endpoint.connect().await.expect("a connection"))
 }
 
-async fn send(client: &mut Grpc<Channel>, body: Bytes) {
-    let path = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+/// Sends so many exports of breakers and queues, the first of them of a time.
+pub async fn metrics(address: &str, from: u64, exports: u64) {
+    let mut client = connect(address).await;
+    for minute in 0..exports {
+        let time = from + minute * MINUTE;
+        let breakers = fleet::breakers(time, minute, SERVICES * INSTANCES);
+        send(&mut client, METRICS, breakers.into()).await;
+        send(&mut client, METRICS, fleet::queues(time, minute, QUEUES).into()).await;
+    }
+}
+
+async fn send(client: &mut Grpc<Channel>, path: &'static str, body: Bytes) {
     for _ in 0..100 {
         client.ready().await.expect("the connection lives");
         let answer =

@@ -10,11 +10,26 @@ pub const SERVICES: u64 = 12;
 #[allow(dead_code, reason = "not every benchmark asks for users")]
 pub const USERS: u64 = 50_000;
 
+/// When traces begin: the first, and how long each after the one before, in ns.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    pub begin: u64,
+    pub apart: u64,
+}
+
+impl From<u64> for Pace {
+    /// As they come at half a million spans a second.
+    fn from(begin: u64) -> Self {
+        Self { begin, apart: 23_000 }
+    }
+}
+
 /// A request of 512 spans, about 440 bytes each, of whole traces that cross services.
-pub fn request(number: u64, begin: u64) -> Bytes {
+pub fn request(number: u64, pace: impl Into<Pace>) -> Bytes {
+    let pace = pace.into();
     let mut by_service: Vec<Vec<Vec<u8>>> = vec![Vec::new(); SERVICES as usize];
     for index in number * PER_REQUEST..(number + 1) * PER_REQUEST {
-        by_service[(index % PER_TRACE % SERVICES) as usize].push(span(index, begin));
+        by_service[(index % PER_TRACE % SERVICES) as usize].push(span(index, pace));
     }
     let mut out = Vec::new();
     for (service, spans) in by_service.iter().enumerate() {
@@ -33,10 +48,10 @@ pub fn request(number: u64, begin: u64) -> Bytes {
     out.into()
 }
 
-fn span(index: u64, begin: u64) -> Vec<u8> {
+fn span(index: u64, pace: Pace) -> Vec<u8> {
     let (trace, place) = (index / PER_TRACE, index % PER_TRACE);
     let random = index.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let start = begin + trace * 23_000 + place * 1_000_000;
+    let start = pace.begin + trace * pace.apart + place * 1_000_000;
     let mut out = Vec::with_capacity(460);
     put_bytes(&mut out, 1, &trace_id(trace));
     put_bytes(&mut out, 2, &(index.wrapping_mul(0xff51_afd7_ed55_8ccd) | 1).to_be_bytes());

@@ -14,6 +14,7 @@ mod damage;
 mod damaged_file;
 mod durability;
 mod full_disk;
+mod kept;
 mod kinds;
 mod logs;
 mod messages;
@@ -85,6 +86,9 @@ contract! {
         old_samples_are_thinned_by_their_age_and_go_at_last,
         metrics_alone_are_sealed_before_memory_grows,
         series_beyond_the_limit_are_left_out_and_said,
+    }
+    kept {
+        what_is_kept_of_the_past_is_what_a_look_without_it_finds,
     }
     audit {
         deeds_are_written_before_and_their_ends_after_and_all_of_it_stays,

@@ -23,6 +23,10 @@ const RANGES: usize = 12;
 /// "the last hour" is the same a second later.
 const AGE: Duration = Duration::from_secs(1);
 
+/// So much before now is read for each answer; what comes later than that is late for the store too, and whoever remembers
+/// what series were reads them again.
+pub const RECENT: Nanos = 360 * 1_000_000_000;
+
 /// The kept answers of one kind.
 #[derive(Debug)]
 pub struct Answers<T> {

@@ -46,7 +46,7 @@ const REJECTION_KEYS: [&str; 3] = ["exception.type", "error.type", "code"];
 
 /// Traces with changes of one reading, and those with rejected calls, of which there may be very many.
 const MOST_TRACES: usize = 200;
-const MOST_REJECTING: usize = 50;
+pub const MOST_REJECTING: usize = 50;
 /// Logs of one reading for each state.
 const MOST_LOGS: usize = 200;
 /// Changes or rejections of one trace.
@@ -112,21 +112,21 @@ pub async fn changes(
     Ok((changes, complete))
 }
 
-/// Reads the newest rejected calls of `from..=to` that spans and logs tell of, by time; of one service, or of all.
+/// Reads the newest rejected calls of `from..=to` that spans and logs tell of, by time; of one service, or of all. False where
+/// there were more than one reading takes.
 pub async fn rejections(
     reader: &dyn Reader,
     from: Nanos,
     to: Nanos,
     service: Option<&str>,
-) -> Result<Vec<Rejection>, StoreError> {
+) -> Result<(Vec<Rejection>, bool), StoreError> {
     let collector = Arc::new(Collector::of_rejections(from, to, service));
-    collector.read(reader, from, to, MOST_REJECTING).await?;
+    let complete = collector.read(reader, from, to, MOST_REJECTING).await?;
     let mut rejections = std::mem::take(&mut collector.found().rejections);
-    for log in logs(reader, from, to, service, ("code", "EOPENBREAKER")).await? {
-        rejections.push(rejection_of_log(&log));
-    }
+    let logs = logs(reader, from, to, service, ("code", "EOPENBREAKER")).await?;
+    rejections.extend(logs.iter().map(rejection_of_log));
     rejections.sort_by_key(|rejection| rejection.time);
-    Ok(rejections)
+    Ok((rejections, complete && logs.len() < MOST_LOGS))
 }
 
 async fn logs(

@@ -4,23 +4,22 @@
 //! What is older than some minutes is read once, a part of time after the other, and kept as stretches of states; what
 //! is newer is read for each answer. When samples come late, as after a Collector's outage, all of it is read again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
 use super::evidence::{self, Change};
 use super::gather::{self, Range, Seen};
+use super::refused::Refused;
 use super::track::{self, MOST_TRACKS, Tracks};
 use super::{Breaker, signal};
 use crate::dashboard::model::{Nanos, now};
-use crate::dashboard::query::kept::{Answers, Period};
+use crate::dashboard::query::kept::{Answers, Period, RECENT};
 use crate::dashboard::store::{Reader, Series, SeriesFilter, StoreError};
 
 const S: Nanos = 1_000_000_000;
 const H: Nanos = 3_600 * S;
-/// So much before now is read for each answer; what comes later than that is late for the store too.
-const RECENT: Nanos = 360 * S;
 /// The past goes on by so much at once: each time all series are looked through.
 const ADVANCE: Nanos = 60 * S;
 /// Rates of calls are those of so long before the end.
@@ -31,6 +30,8 @@ const BEFORE: Nanos = H;
 const MOST_KEPT: Nanos = 8 * 24 * H;
 /// What lies further back is read for a story alone, and not for all who come after.
 const ASKED_ANEW: Nanos = 25 * H;
+/// Who looks further back may do so again: the past begins at a multiple of this then.
+const BACK: Nanos = 6 * H;
 /// A part of time that is read at once, at least; and parts of one range at most.
 const PART: Nanos = 2 * H;
 const PARTS: u64 = 128;
@@ -66,6 +67,7 @@ pub struct Known {
 pub struct Breakers {
     lists: Answers<Listed>,
     past: Mutex<Past>,
+    refused: Refused,
 }
 
 impl Breakers {
@@ -114,23 +116,30 @@ impl Breakers {
         let to = to.min(real_now).max(from);
         // What changed shortly before the range is the state in which it begins.
         let base = from.saturating_sub(BEFORE);
-        let mut recent = to.saturating_sub(RECENT).max(base);
+        let (mut recent, mut is_over) = (to.saturating_sub(RECENT).max(base), false);
         let (tracks, changes, complete) = {
             let mut past = self.past.lock().await;
-            if base.saturating_add(MOST_KEPT) >= real_now && past.until <= to && to <= real_now {
+            if past.until <= to && base.saturating_add(MOST_KEPT) >= real_now {
                 recent = past.reaches(recent);
                 past.cover(reader, base, recent, real_now).await?;
-                past.part_of(base)
+                past.part_of(base, recent)
+            } else if past.is_worth_it(base, to, real_now) {
+                let until = past.until;
+                past.cover(reader, base, until, real_now).await?;
+                is_over = true;
+                past.part_of(base, to)
             } else {
-                // Long ago, or up to a moment that is past: read for this answer alone.
+                // Long ago: read for this answer alone.
                 drop(past);
                 let mut alone = Past::default();
                 alone.cover(reader, base, recent, real_now).await?;
-                alone.part_of(base)
+                alone.part_of(base, recent)
             }
         };
-        let ends = Ends { base, from, recent, to, real_now };
-        finish(reader, ends, tracks, changes, complete).await
+        let ends = Ends { base, from, recent, to, real_now, is_over };
+        let rejections = self.refused.of(reader, (from, to), real_now).await?;
+        let known = Seen { tracks, changes, rejections, ..Seen::default() };
+        finish(reader, ends, known, complete).await
     }
 }
 
@@ -145,25 +154,26 @@ struct Ends {
     recent: Nanos,
     to: Nanos,
     real_now: Nanos,
+    /// Tracks tell what is recent too.
+    is_over: bool,
 }
 
 /// Adds what is recent to what is known of the past.
 async fn finish(
     reader: &dyn Reader,
-    Ends { base, from, recent, to, real_now }: Ends,
-    mut tracks: Tracks,
-    mut changes: Vec<Change>,
+    Ends { base, from, recent, to, real_now, is_over }: Ends,
+    mut seen: Seen,
     complete: bool,
 ) -> Result<Listed, StoreError> {
     let (found, whole) = series(reader, recent, to, None).await?;
     let heard = track::hear(found, recent);
-    track::go_on(&mut tracks, &heard, real_now);
+    if !is_over {
+        track::go_on(&mut seen.tracks, &heard, real_now);
+    }
     let lately = to.saturating_sub(LATELY).max(recent).max(from);
-    let calls = track::calls(&heard, lately);
+    seen.calls = track::calls(&heard, lately);
     let (new, told) = evidence::changes(reader, recent, to, None).await?;
-    add_changes(&mut changes, new);
-    let rejections = evidence::rejections(reader, from, to, None).await?;
-    let mut seen = Seen { tracks, changes, rejections, calls, callees: HashMap::new() };
+    add_changes(&mut seen.changes, new);
     if !seen.tracks.is_empty() || !seen.changes.is_empty() || !seen.rejections.is_empty() {
         seen.callees = gather::callees(&reader.calls(to.saturating_sub(H).max(from), to).await?);
     }
@@ -236,7 +246,9 @@ impl Past {
     ) -> Result<(), StoreError> {
         let late = reader.late_samples();
         let apart = from > self.until.saturating_add(PART);
-        if self.from == self.until || from < self.from || apart || late != self.late {
+        let further = self.from < self.until && from < self.from;
+        if self.from == self.until || further || apart || late != self.late {
+            let from = if further { from - from % BACK } else { from };
             *self = Self { from, until: from, late, ..Self::default() };
         }
         let begun = self.until;
@@ -274,11 +286,21 @@ impl Past {
         (tracks, changes, self.until)
     }
 
-    /// What of it matters to a range that begins at `from`.
-    fn part_of(&self, from: Nanos) -> (Tracks, Vec<Change>, bool) {
+    /// Whether a range that is over is to be answered out of this: it has the range already, or reading on from there until it
+    /// has costs about as much as the range alone would.
+    fn is_worth_it(&self, from: Nanos, to: Nanos, now: Nanos) -> bool {
+        let is_there = self.from < self.until && self.from <= from;
+        let read = self.until.saturating_sub(from - from % BACK);
+        let is_near = read <= to.saturating_sub(from).saturating_mul(2).saturating_add(BACK);
+        from.saturating_add(MOST_KEPT) >= now && self.until > to && (is_there || is_near)
+    }
+
+    /// What of it matters to a range, as it stood at its end.
+    fn part_of(&self, from: Nanos, to: Nanos) -> (Tracks, Vec<Change>, bool) {
         let heard = self.tracks.iter().filter(|(_, track)| track.heard >= from);
-        let tracks = heard.map(|(place, track)| (place.clone(), track.since(from))).collect();
-        let changes = self.changes.iter().filter(|change| change.time >= from).cloned().collect();
-        (tracks, changes, !self.incomplete)
+        let tracks = heard.filter_map(|(place, track)| Some((place.clone(), track.between(from, to)?)));
+        let tracks = tracks.filter(|(_, track)| track.heard >= from).collect();
+        let changes = self.changes.iter().filter(|change| (from..=to).contains(&change.time));
+        (tracks, changes.cloned().collect(), !self.incomplete)
     }
 }

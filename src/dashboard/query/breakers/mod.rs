@@ -9,7 +9,8 @@
 //! * [`track`]: the states of one instance over time, out of samples; [`order`]: which came last of changes that one
 //!   export tells of.
 //! * [`evidence`]: changes and rejections out of spans and logs.
-//! * [`gather`]: instances into breakers; [`kept`]: what of the past is read once.
+//! * [`gather`]: instances into breakers; [`kept`]: what of the past is read once; [`refused`]: calls that were turned away, looked
+//!   for once.
 //! * [`one`]: one breaker, with what tripped it; [`near`]: changes around a story; [`words`]: changes and rejections as
 //!   sentences.
 //!
@@ -21,6 +22,7 @@ pub mod kept;
 pub mod near;
 pub mod one;
 pub mod order;
+pub mod refused;
 pub mod signal;
 pub mod track;
 pub mod words;

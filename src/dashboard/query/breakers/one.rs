@@ -418,7 +418,7 @@ async fn rejected(
     to: Nanos,
 ) -> Result<Vec<Rejected>, StoreError> {
     let key = &breaker.key;
-    let found = evidence::rejections(reader, from, to, Some(&key.service)).await?;
+    let (found, _) = evidence::rejections(reader, from, to, Some(&key.service)).await?;
     let fits = |rejection: &&Rejection| match &rejection.name {
         Some(name) => *name == key.name,
         None => rejection.library == key.library,

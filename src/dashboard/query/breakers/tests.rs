@@ -5,8 +5,11 @@ use std::sync::Arc;
 use super::signal::{self, Says};
 use super::track::{self, Tracks};
 use super::*;
+use crate::dashboard::fixture::breakers as fixture;
+use crate::dashboard::fixture::reader::Memory;
 use crate::dashboard::model::series::Kind;
 use crate::dashboard::model::{Identity, Sample};
+use crate::dashboard::query::kept::Period;
 use crate::dashboard::store::{Series, SeriesFilter};
 
 const S: Nanos = 1_000_000_000;
@@ -307,4 +310,28 @@ fn names_of_states_are_read_and_numbers_are_not() {
     ] {
         assert_eq!(State::named(text), state, "{text}");
     }
+}
+
+#[tokio::test]
+async fn a_time_that_is_over_is_told_alike_whatever_was_read_before_it() {
+    let end = crate::dashboard::model::now() - 60 * S;
+    let mut memory = Memory::new(Vec::new());
+    memory.series = fixture::series(end);
+    let kept = kept::Breakers::default();
+    kept.get(&memory, Period::Last(3_600 * S)).await.unwrap();
+    let told = |listed: &kept::Listed| -> Vec<(Key, State, Vec<Stretch>)> {
+        let told = |one: &Breaker| (one.key.clone(), one.state, one.strip.clone());
+        let mut all: Vec<_> = listed.breakers.iter().map(told).collect();
+        all.sort_by(|one, other| one.0.cmp(&other.0));
+        all
+    };
+    let mut states = std::collections::HashSet::new();
+    for ago in (600..3_500).step_by(47) {
+        let (from, to) = (end - 2 * 3_600 * S, end - ago * S);
+        let listed = kept.get(&memory, Period::Fixed(from, to)).await.unwrap();
+        let alone = kept::list(&memory, from, to).await.unwrap();
+        assert_eq!(told(&listed), told(&alone), "{ago} s before the end");
+        states.extend(listed.breakers.iter().map(|one| one.state));
+    }
+    assert!(states.len() > 2, "{states:?}");
 }

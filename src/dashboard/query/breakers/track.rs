@@ -297,6 +297,23 @@ impl Track {
         }
     }
 
+    /// The same, as it stood at `to`; `None` where it was not heard by then. A silence that began before `to` is known to be one
+    /// at once.
+    pub fn between(&self, from: Nanos, to: Nanos) -> Option<Self> {
+        let mut cut = self.since(from);
+        if to < cut.since {
+            let last = cut.stretches.partition_point(|one| one.from <= to).checked_sub(1)?;
+            let Stretch { from: since, state, .. } = cut.stretches[last];
+            cut.stretches.truncate(last);
+            (cut.state, cut.since) = (state, since);
+            if state == State::Unknown {
+                cut.heard = since;
+            }
+        }
+        cut.heard = cut.heard.min(to);
+        (cut.first <= to).then_some(cut)
+    }
+
     /// Lets go of what ended before `at`.
     pub fn forget(&mut self, at: Nanos) {
         self.stretches.retain(|one| one.to > at);

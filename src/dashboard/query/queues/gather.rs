@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::read::{Read, STEPS};
+use super::long::STEPS;
+use super::read::Read;
 use super::verdict::{self, Seen, Verdict};
 use super::{Key, Queue};
 use crate::dashboard::model::queues::{self as names, BrokerStatus, QueueFacts};

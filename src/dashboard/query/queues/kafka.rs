@@ -39,7 +39,16 @@ const NAMELESS: [&str; 2] = ["", "unknown_service"];
 
 /// The metrics that tell of Kafka.
 pub fn metrics() -> impl Iterator<Item = Metric> {
-    [LAG, OFFSET, END, MEMBERS].into_iter().flatten().map(|name| Metric::Named(name.to_owned()))
+    levels().chain(named([OFFSET, END]))
+}
+
+/// Of those the ones that tell how much waits and who takes.
+pub fn levels() -> impl Iterator<Item = Metric> {
+    named([LAG, MEMBERS])
+}
+
+fn named(names: [[&'static str; 3]; 2]) -> impl Iterator<Item = Metric> {
+    names.into_iter().flatten().map(|name| Metric::Named(name.to_owned()))
 }
 
 /// One topic as one group reads it.

@@ -3,7 +3,7 @@
 //! Figures are series, whoever sent them: the collector of this process, an OpenTelemetry Collector, the toolkit's own
 //! broker. What a queue is comes from the broker that is asked, where one is. Unknown is `None`, never 0.
 //!
-//! * [`read`]: the series of all queues out of the store; [`gather`]: series into queues.
+//! * [`read`]: the series of all queues out of the store; [`long`]: what of them is read once; [`gather`]: series into queues.
 //! * [`kafka`]: Kafka's figures as those of queues.
 //! * [`named`]: the queues that spans tell of.
 //! * [`verdict`]: what is to be said of a queue; [`one`]: one queue over time, and who uses it.
@@ -12,6 +12,7 @@
 
 pub mod gather;
 mod kafka;
+pub mod long;
 pub mod named;
 pub mod one;
 pub mod read;
@@ -29,6 +30,7 @@ use super::kept::{Answers, Period};
 use crate::dashboard::model::Nanos;
 use crate::dashboard::model::queues::{BrokerStatus, QueueFacts};
 use crate::dashboard::store::{Reader, StoreError};
+use long::Long;
 use read::Read;
 pub use verdict::Verdict;
 
@@ -90,6 +92,7 @@ const GATHERED: usize = 4;
 #[derive(Debug, Default)]
 pub struct Queues {
     kept: Answers<Read>,
+    long: Long,
     /// Held while one is gathered, so that those who ask meanwhile wait for it.
     gathered: Mutex<VecDeque<(Arc<Read>, Arc<Listed>)>>,
 }
@@ -102,7 +105,7 @@ impl Queues {
         period: Period,
         brokers: Vec<Arc<BrokerStatus>>,
     ) -> Result<Arc<Listed>, StoreError> {
-        let read = self.kept.of(reader, period, |from, to| read::read(reader, from, to)).await?;
+        let read = self.kept.of(reader, period, |from, to| read::read(reader, &self.long, from, to)).await?;
         let mut gathered = self.gathered.lock().await;
         let told = |listed: &Listed| {
             listed.brokers.len() == brokers.len()

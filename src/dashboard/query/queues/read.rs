@@ -1,6 +1,7 @@
 //! The series of all queues, read within bounds: all figures of the last minutes, and few over the whole time.
 
 use super::kafka;
+use super::long::{Long, MOST_SERIES};
 use crate::dashboard::model::queues as names;
 use crate::dashboard::model::{Nanos, now};
 use crate::dashboard::store::{Metric, Reader, Series, SeriesFilter, StoreError};
@@ -8,10 +9,6 @@ use crate::dashboard::store::{Metric, Reader, Series, SeriesFilter, StoreError};
 const S: Nanos = 1_000_000_000;
 /// Rates and slopes are those of so long before the end.
 pub const LATELY: Nanos = 600 * S;
-/// Steps of a trend.
-pub const STEPS: u64 = 60;
-/// Series of one answer: six for each of a thousand queues of several brokers.
-const MOST_SERIES: usize = 20_000;
 
 /// What was read.
 #[derive(Debug, Default)]
@@ -25,20 +22,13 @@ pub struct Read {
     pub complete: bool,
 }
 
-/// Reads `from..to`.
-pub async fn read(reader: &dyn Reader, from: Nanos, to: Nanos) -> Result<Read, StoreError> {
+/// Reads `from..to`; of the long time what is not kept.
+pub async fn read(reader: &dyn Reader, long: &Long, from: Nanos, to: Nanos) -> Result<Read, StoreError> {
     let to = to.min(now()).max(from);
-    let named = |names: &[&str]| {
-        names.iter().map(|name| Metric::Named((*name).to_owned())).chain(kafka::metrics()).collect()
-    };
+    let own = [names::CURRENT, names::CONSUMERS, names::PUBLISHED, names::DELIVERED, names::ACKNOWLEDGED];
+    let own = own.map(|name| Metric::Named(name.to_owned()));
     let filter = SeriesFilter {
-        metrics: named(&[
-            names::CURRENT,
-            names::CONSUMERS,
-            names::PUBLISHED,
-            names::DELIVERED,
-            names::ACKNOWLEDGED,
-        ]),
+        metrics: own.into_iter().chain(kafka::metrics()).collect(),
         from: to.saturating_sub(LATELY),
         to,
         step: 10 * S,
@@ -46,14 +36,8 @@ pub async fn read(reader: &dyn Reader, from: Nanos, to: Nanos) -> Result<Read, S
         ..SeriesFilter::default()
     };
     let lately = reader.series(&filter).await?;
-    let filter = SeriesFilter {
-        metrics: named(&[names::CURRENT, names::CONSUMERS]),
-        from,
-        step: (to - from) / STEPS,
-        ..filter
-    };
-    let long = reader.series(&filter).await?;
-    let whole = [&lately, &long].iter().all(|found| found.complete && found.left_out == 0);
-    let (lately, long) = (kafka::as_queues(lately.series), kafka::as_queues(long.series));
-    Ok(Read { from, to, lately, long, complete: whole })
+    let (long, whole) = long.read(reader, from, to).await?;
+    let complete = whole && lately.complete && lately.left_out == 0;
+    let (lately, long) = (kafka::as_queues(lately.series), kafka::as_queues(long));
+    Ok(Read { from, to, lately, long, complete })
 }

@@ -1,0 +1,151 @@
+//! What waited over a long time, read once: a page over a day would else read millions of samples anew for each look.
+//!
+//! One sample is kept for each step that is over, of each series; what is newer is read for each answer. When samples come
+//! late, as after a Collector's outage, all of it is read again.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use super::kafka;
+use crate::dashboard::model::queues as names;
+use crate::dashboard::model::{Identity, Nanos, Sample, now};
+use crate::dashboard::query::kept::RECENT;
+use crate::dashboard::store::{Metric, Reader, Series, SeriesFilter, StoreError};
+
+const S: Nanos = 1_000_000_000;
+/// Series of one answer: six for each of a thousand queues of several brokers.
+pub const MOST_SERIES: usize = 20_000;
+/// Steps of a trend.
+pub const STEPS: u64 = 60;
+/// Steps of a time that goes on with the clock are alike to the nanosecond by being multiples of this. Shorter ones are not kept.
+const UNIT: Nanos = 10 * S;
+/// Lengths of steps of which something is kept: those of the ranges that people choose.
+const WIDTHS: usize = 4;
+
+/// What is kept, by the length of its steps.
+#[derive(Debug, Default)]
+pub struct Long {
+    widths: std::sync::Mutex<VecDeque<(Nanos, Arc<Mutex<Past>>)>>,
+}
+
+/// The steps of `from..until`, whole ones.
+#[derive(Debug, Default)]
+struct Past {
+    from: Nanos,
+    until: Nanos,
+    /// As the reader counted them when this was begun.
+    late: u64,
+    incomplete: bool,
+    series: HashMap<Arc<Identity>, Vec<(Nanos, f64)>>,
+}
+
+impl Long {
+    /// Messages and consumers of `from..=to` in [`STEPS`] steps; false where more is stored than is read.
+    pub async fn read(
+        &self,
+        reader: &dyn Reader,
+        from: Nanos,
+        to: Nanos,
+    ) -> Result<(Vec<Series>, bool), StoreError> {
+        let step = to.saturating_sub(from) / STEPS;
+        let width = step - step % UNIT;
+        let settled = to.min(now().saturating_sub(RECENT));
+        if width == 0 || settled < from.saturating_add(width) {
+            return levels(reader, from, to, step).await;
+        }
+        let past = self.of_width(width);
+        let mut past = past.lock().await;
+        let settled = past.settled(settled - settled % width, to);
+        past.cover(reader, from - from % width, settled, width).await?;
+        let (recent, whole) = levels(reader, settled, to, width).await?;
+        Ok((past.with(recent, from, settled), whole && !past.incomplete))
+    }
+
+    fn of_width(&self, width: Nanos) -> Arc<Mutex<Past>> {
+        let mut widths = self.widths.lock().expect("no holder panics");
+        let known = widths.iter().position(|(of, _)| *of == width);
+        let kept = known.and_then(|index| widths.remove(index)).unwrap_or_else(|| (width, Arc::default()));
+        let past = kept.1.clone();
+        widths.push_front(kept);
+        widths.truncate(WIDTHS);
+        past
+    }
+}
+
+/// The series whose level is asked for over a long time.
+async fn levels(
+    reader: &dyn Reader,
+    from: Nanos,
+    to: Nanos,
+    step: Nanos,
+) -> Result<(Vec<Series>, bool), StoreError> {
+    let own = [names::CURRENT, names::CONSUMERS].map(|name| Metric::Named(name.to_owned()));
+    let metrics = own.into_iter().chain(kafka::levels()).collect();
+    let filter = SeriesFilter { metrics, from, to, step, most: MOST_SERIES, ..SeriesFilter::default() };
+    let found = reader.series(&filter).await?;
+    Ok((found.series, found.complete && found.left_out == 0))
+}
+
+impl Past {
+    /// Until when it is to be read for a range that ends at `to`: not less far than it was, since somebody who came a moment
+    /// later may have been faster.
+    fn settled(&self, settled: Nanos, to: Nanos) -> Nanos {
+        if self.until <= to { self.until.max(settled) } else { settled }
+    }
+
+    /// Reads what is missing of `from..until`, and lets go of what is older where the time goes on.
+    async fn cover(
+        &mut self,
+        reader: &dyn Reader,
+        from: Nanos,
+        until: Nanos,
+        width: Nanos,
+    ) -> Result<(), StoreError> {
+        let late = reader.late_samples();
+        if from < self.from || from > self.until || late != self.late {
+            *self = Self { from, until: from, late, ..Self::default() };
+        }
+        if self.until < until {
+            let (found, whole) = levels(reader, self.until, until - 1, width).await?;
+            self.incomplete |= !whole;
+            for Series { identity, samples, .. } in found {
+                let kept = self.series.entry(identity).or_default();
+                kept.extend(samples.iter().map(|sample| (sample.time, sample.value)));
+            }
+            self.until = until;
+            // Who looks at what was a moment ago finds it here still.
+            let oldest = from.saturating_sub(STEPS * width);
+            if self.from < oldest {
+                self.from = oldest;
+                self.series.retain(|_, samples| {
+                    samples.drain(..samples.partition_point(|(time, _)| *time < oldest));
+                    !samples.is_empty()
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// What was recent, with what is kept of `from..settled` before it; by identity.
+    fn with(&self, recent: Vec<Series>, from: Nanos, settled: Nanos) -> Vec<Series> {
+        let mut recent: HashMap<Arc<Identity>, Vec<Sample>> =
+            recent.into_iter().map(|series| (series.identity, series.samples)).collect();
+        let mut all = Vec::with_capacity(self.series.len());
+        for (identity, kept) in &self.series {
+            let begin = kept.partition_point(|(time, _)| *time < from);
+            let end = kept.partition_point(|(time, _)| *time < settled);
+            let kept = kept.get(begin..end).unwrap_or_default();
+            let mut samples: Vec<Sample> =
+                kept.iter().map(|(time, value)| Sample::of(*time, 0, *value)).collect();
+            samples.append(&mut recent.remove(identity).unwrap_or_default());
+            if !samples.is_empty() {
+                all.push(Series { identity: identity.clone(), before: None, samples });
+            }
+        }
+        all.extend(recent.into_iter().map(|(identity, samples)| Series { identity, before: None, samples }));
+        all.sort_by(|one, other| one.identity.cmp(&other.identity));
+        all
+    }
+}
