@@ -7,7 +7,7 @@ use super::kept::Listed;
 use super::signal::{self, Says};
 use super::track::{self, Heard};
 use super::{Breaker, Key, Library, Outcome, State};
-use crate::dashboard::model::{Kind, Nanos, Span, SpanId, Trace, TraceId};
+use crate::dashboard::model::{Kind, Nanos, Span, SpanId, Trace, TraceId, TraceSummary};
 use crate::dashboard::query::semantics::Semantics;
 use crate::dashboard::query::{growth, redact};
 use crate::dashboard::store::{LogFilter, Reader, SeriesFilter, StatusFilter, StoreError, TraceFilter};
@@ -317,8 +317,12 @@ async fn causes(
         ..TraceFilter::default()
     };
     let mut found: Vec<(u8, Cause)> = Vec::new();
-    for summary in reader.traces(&filter).await?.rows.iter().filter(|summary| summary.spans <= LARGE) {
-        let Some(trace) = reader.trace(summary.trace_id).await? else { continue };
+    let rows = reader.traces(&filter).await?.rows;
+    let small: Vec<TraceSummary> = rows.into_iter().filter(|summary| summary.spans <= LARGE).collect();
+    let ids: Vec<TraceId> = small.iter().map(|summary| summary.trace_id).collect();
+    // In the order of the IDs, so each beside its summary.
+    for (summary, (_, trace)) in small.iter().zip(reader.each_trace(&ids).await) {
+        let Some(trace) = trace? else { continue };
         let correlation = summary.correlation().map(|one| one.value.clone());
         let failed = trace.spans.iter().filter(|span| {
             span.failed()
