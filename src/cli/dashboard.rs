@@ -5,7 +5,7 @@ use std::io;
 use crate::comms::shutdown;
 use crate::config::dashboard::DashboardSettings;
 use crate::dashboard::collect::address::Authorities;
-use crate::dashboard::collect::{self, Broker, Tap, TapSettings};
+use crate::dashboard::collect::{self, Broker, Cluster, Tap, TapSettings};
 use crate::dashboard::operate::Brokers;
 use crate::dashboard::operate::address::Known;
 use crate::dashboard::query::messages::body::Schemas;
@@ -29,6 +29,27 @@ pub struct Args {
     /// Ends when standard input is closed: for a supervisor that holds the other end
     #[arg(long, hide = true)]
     pub end_with_stdin: bool,
+}
+
+/// The Kafkas that are asked.
+fn clusters(given: Vec<Cluster>, brokers: &[Broker]) -> anyhow::Result<Vec<Cluster>> {
+    const SETTING: &str = "--kafka-groups (THROUGHLINE_KAFKA_GROUPS)";
+    if !given.is_empty() && !cfg!(feature = "kafka") {
+        anyhow::bail!(
+            "{SETTING}: this build has no Kafka in it; build one with `cargo install --path . --features kafka`, or let an \
+             OpenTelemetry Collector send the lag"
+        );
+    }
+    let mut names: Vec<&str> = brokers.iter().map(|broker| broker.name.as_str()).collect();
+    for Cluster { name, .. } in &given {
+        if names.contains(&name.as_str()) {
+            anyhow::bail!(
+                "{SETTING} names two brokers {name:?}: write NAME=HOST:PORT, each with another name"
+            );
+        }
+        names.push(name);
+    }
+    Ok(given)
 }
 
 /// Serves until the process is asked to end.
@@ -59,6 +80,7 @@ fn settings(args: Args) -> anyhow::Result<Settings> {
             login: broker.login(),
         })
         .collect();
+    let clusters = clusters(given.kafka_groups, &brokers)?;
     Ok(Settings {
         listen: given.listen,
         otlp_grpc: given.otlp_grpc,
@@ -94,6 +116,7 @@ fn settings(args: Args) -> anyhow::Result<Settings> {
         documents: given.documents.into_iter().collect(),
         hands: Brokers::read(&given.rabbitmq_amqp, &given.embedded_broker, &known, &authorities)?,
         brokers,
+        clusters,
         ask_brokers: collect::EVERY,
         passive_queues: given.rabbitmq_queue,
         taps: Tap::read(&given.tap, &authorities)?,

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::dashboard::collect::Address;
 use crate::dashboard::collect::tap::Exchange;
+use crate::dashboard::collect::{Address, Cluster};
 use crate::dashboard::keys::Key;
 use crate::dashboard::store::Location;
 
@@ -183,6 +183,11 @@ pub struct DashboardSettings {
     /// may be repeated. Queues that spans tell of are asked for without being named
     #[arg(long, env = "THROUGHLINE_RABBITMQ_QUEUE", value_name = "QUEUE", value_delimiter = ',', value_parser = queue)]
     pub rabbitmq_queue: Vec<String>,
+
+    /// Kafka whose consumer groups are asked how far they are, in a build with the feature `kafka`: [NAME=]HOST:PORT, with more of its
+    /// servers after commas; may be repeated, in the variable with ; between
+    #[arg(long, env = "THROUGHLINE_KAFKA_GROUPS", value_name = "SERVERS", value_delimiter = ';')]
+    pub kafka_groups: Vec<Cluster>,
 
     /// PEM file of the authorities that signed the brokers' certificates, for https:// in --rabbitmq-api and amqps:// in --tap
     /// and --rabbitmq-amqp; without it, those that the system trusts

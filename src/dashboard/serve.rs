@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use self::door::Door;
 use super::collect::passive::Passive;
 use super::collect::tap::{self, Tap, TapSettings};
-use super::collect::{self, Asked, Board, Broker};
+use super::collect::{self, Asked, Board, Broker, Cluster};
 use super::keys::gate::Gate;
 use super::keys::{Key, Keyring, Right, SameKey};
 use super::model::{correlation::Keys, now};
@@ -70,6 +70,8 @@ pub struct Settings {
     pub documents: BTreeMap<String, String>,
     /// Brokers whose queues are asked for, and how often.
     pub brokers: Vec<Broker>,
+    /// Kafkas whose groups are asked for, half as often; none in a build without the feature `kafka`.
+    pub clusters: Vec<Cluster>,
     pub ask_brokers: Duration,
     /// Queues that brokers without a management interface are asked for over AMQP, beside those that spans tell of.
     pub passive_queues: Vec<String>,
@@ -205,6 +207,11 @@ impl Dashboard {
         for asked in asked {
             let (board, stop) = (board.clone(), receiving.clone());
             receivers.spawn(collect::watch(asked, settings.ask_brokers, store.clone(), board, stop));
+        }
+        #[cfg(feature = "kafka")]
+        for cluster in settings.clusters {
+            let (every, board, stop) = (settings.ask_brokers * 2, board.clone(), receiving.clone());
+            receivers.spawn(collect::kafka::watch(cluster, every, store.clone(), board, stop));
         }
         Ok(Self {
             listen,

@@ -15,5 +15,7 @@ mod demo_kafka;
 mod demo_rabbitmq;
 #[cfg(feature = "kafka")]
 mod kafka;
+#[cfg(feature = "kafka")]
+mod lag;
 mod rabbitmq;
 mod server;

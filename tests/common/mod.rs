@@ -42,6 +42,7 @@ pub fn settings(folder: &Path) -> Settings {
         scenarios_url: None,
         documents: Default::default(),
         brokers: Vec::new(),
+        clusters: Vec::new(),
         hands: Default::default(),
         ask_brokers: Duration::from_millis(300),
         passive_queues: Vec::new(),

@@ -39,6 +39,8 @@ pub enum Refusal {
     /// What it does instead, over AMQP.
     #[error("it {0}")]
     Amqp(String),
+    #[error("it refuses: {0}")]
+    Denied(String),
     #[error("its answer is larger than 32 MiB")]
     TooLarge,
     #[error("it does not know the queue any more")]

@@ -3,6 +3,7 @@
 //!
 //! * [`address`]: a broker in the settings; [`management`]: the interface, its answers and its refusals;
 //!   [`passive`]: the same over AMQP, as far as that tells; [`points`]: figures as samples; [`detail`]: one queue, while somebody looks at it.
+//! * [`cluster`]: a Kafka in the settings; `kafka`: how far its groups are, in a build with the feature `kafka`.
 //! * [`tap`]: sees the messages that are published, and keeps them.
 //!
 //! What is asked of the interface only reads, so a user with the tag `monitoring` is enough, with a
@@ -13,7 +14,10 @@
 //! What must not live here: what figures mean, HTML.
 
 pub mod address;
+pub mod cluster;
 pub mod detail;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod management;
 pub mod passive;
 pub mod points;
@@ -29,6 +33,7 @@ use super::model::now;
 use super::model::queues::{BrokerStatus, QueueDetail, QueueFacts};
 use super::store::Ingest;
 pub use address::{Address, Broker, WrongAddress};
+pub use cluster::Cluster;
 use detail::Clerk;
 use management::{Management, Refusal};
 use passive::Passive;
@@ -176,21 +181,29 @@ fn tell(status: &mut BrokerStatus, answer: Result<Vec<QueueFacts>, Refusal>) {
             status.left_out = queues.len().saturating_sub(MOST_QUEUES);
             queues.truncate(MOST_QUEUES);
             status.queues = queues;
-            status.reached = Some(now());
-            if status.failing.take().is_some() {
-                tracing::info!(broker = %status.name, "RabbitMQ answers again");
-            }
+            well(status);
         }
-        Err(refusal) => {
-            let why = refusal.to_string();
-            let same = status.failing.as_ref().is_some_and(|(before, _)| *before == why);
-            if !same {
-                tracing::warn!(broker = %status.name, address = %status.address, "queues are not known: {why}");
-            }
-            let since = status.failing.as_ref().map_or_else(now, |(_, since)| *since);
-            status.failing = Some((why, since));
-        }
+        Err(refusal) => failed(status, &refusal),
     }
+}
+
+/// Notes that a broker has answered.
+fn well(status: &mut BrokerStatus) {
+    status.reached = Some(now());
+    if status.failing.take().is_some() {
+        tracing::info!(broker = %status.name, "the broker answers again");
+    }
+}
+
+/// Notes that a broker has not.
+fn failed(status: &mut BrokerStatus, refusal: &Refusal) {
+    let why = refusal.to_string();
+    let same = status.failing.as_ref().is_some_and(|(before, _)| *before == why);
+    if !same {
+        tracing::warn!(broker = %status.name, address = %status.address, "queues are not known: {why}");
+    }
+    let since = status.failing.as_ref().map_or_else(now, |(_, since)| *since);
+    status.failing = Some((why, since));
 }
 
 #[cfg(test)]

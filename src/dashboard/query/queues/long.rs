@@ -21,14 +21,17 @@ pub const MOST_SERIES: usize = 20_000;
 pub const STEPS: u64 = 60;
 /// Steps of a time that goes on with the clock are alike to the nanosecond by being multiples of this. Shorter ones are not kept.
 const UNIT: Nanos = 10 * S;
-/// Lengths of steps of which something is kept: those of the ranges that people choose.
-const WIDTHS: usize = 4;
+/// How many are kept: for the ranges that people choose, and for one or two that are over.
+const SLOTS: usize = 5;
 
 /// What is kept, by the length of its steps.
 #[derive(Debug, Default)]
 pub struct Long {
-    widths: std::sync::Mutex<VecDeque<(Nanos, Arc<Mutex<Past>>)>>,
+    slots: std::sync::Mutex<VecDeque<(Slot, Arc<Mutex<Past>>)>>,
 }
+
+/// The length of steps, and whether the time is over: a look at last week does not cost the next look at now.
+type Slot = (Nanos, bool);
 
 /// The steps of `from..until`, whole ones.
 #[derive(Debug, Default)]
@@ -55,7 +58,7 @@ impl Long {
         if width == 0 || settled < from.saturating_add(width) {
             return levels(reader, from, to, step).await;
         }
-        let past = self.of_width(width);
+        let past = self.slot((width, settled == to));
         let mut past = past.lock().await;
         let settled = past.settled(settled - settled % width, to);
         past.cover(reader, from - from % width, settled, width).await?;
@@ -63,13 +66,13 @@ impl Long {
         Ok((past.with(recent, from, settled), whole && !past.incomplete))
     }
 
-    fn of_width(&self, width: Nanos) -> Arc<Mutex<Past>> {
-        let mut widths = self.widths.lock().expect("no holder panics");
-        let known = widths.iter().position(|(of, _)| *of == width);
-        let kept = known.and_then(|index| widths.remove(index)).unwrap_or_else(|| (width, Arc::default()));
+    fn slot(&self, slot: Slot) -> Arc<Mutex<Past>> {
+        let mut slots = self.slots.lock().expect("no holder panics");
+        let known = slots.iter().position(|(of, _)| *of == slot);
+        let kept = known.and_then(|index| slots.remove(index)).unwrap_or_else(|| (slot, Arc::default()));
         let past = kept.1.clone();
-        widths.push_front(kept);
-        widths.truncate(WIDTHS);
+        slots.push_front(kept);
+        slots.truncate(SLOTS);
         past
     }
 }

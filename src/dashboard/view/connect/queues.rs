@@ -8,7 +8,7 @@ use crate::dashboard::view::frame::{Frame, Nav};
 use crate::dashboard::view::html::{PageResult, page};
 use crate::dashboard::view::visit::Visit;
 
-static WAYS: [Language; 4] = [
+static WAYS: [Language; 5] = [
     Language {
         word: "rabbitmq",
         name: "RabbitMQ, asked",
@@ -51,6 +51,15 @@ static WAYS: [Language; 4] = [
     },
     Language {
         word: "kafka",
+        name: "Kafka, asked",
+        steps: &[(
+            "Start Throughline, built with the feature kafka, with the address of a server",
+            "throughline dashboard --kafka-groups eu-1=127.0.0.1:9092",
+        )],
+        note: "Each consumer group is a row for each topic that it reads: its lag, how fast records come and are read, and its members. It only asks: no group is joined, nothing is committed, and Describe is all that it takes.",
+    },
+    Language {
+        word: "kafka-collector",
         name: "Kafka, by a Collector",
         steps: &[(
             "Let its kafkametrics receiver send here",
