@@ -73,7 +73,6 @@ fn figures(visit: &Visit, steps: &[Activity]) -> (Figure, Figure, Figure) {
     let rates = |of: fn(&Activity) -> u64| -> Vec<Option<f64>> {
         steps.iter().map(|step| Some(of(step) as f64 / step_s)).collect()
     };
-    let per_second = |value: f64| format!("{} /s", format::rate(value));
     // What the last step holds is still arriving: the figure above the chart is the greater of the last two.
     let newest = |values: &[Option<f64>]| values.iter().rev().take(2).flatten().copied().fold(0.0, f64::max);
     let spans = rates(|step| step.spans);
@@ -91,21 +90,27 @@ fn figures(visit: &Visit, steps: &[Activity]) -> (Figure, Figure, Figure) {
         Some(p95) => format::duration_parts(*p95 as u64),
         None => ("—".to_owned(), ""),
     };
+    let often = |values: &[Option<f64>]| match format::often_parts(newest(values)) {
+        (now, "/s") => (now, "per second"),
+        (now, "/min") => (now, "per minute"),
+        (now, _) => (now, "per hour"),
+    };
+    let ((spans_now, spans_unit), (failed_now, failed_unit)) = (often(&spans), often(&failed));
     (
         Figure {
-            now: format::rate(newest(&spans)),
-            unit: "per second",
+            now: spans_now,
+            unit: spans_unit,
             note: String::new(),
-            chart: draw("Spans a second", &spans, "", per_second),
+            chart: draw("Spans a second", &spans, "", format::often),
         },
         Figure {
-            now: format::rate(newest(&failed)),
-            unit: "per second",
+            now: failed_now,
+            unit: failed_unit,
             note: match requests {
                 0 => "no requests".to_owned(),
                 _ => format!("{} of all requests", format::percent(failures as f64 / requests as f64)),
             },
-            chart: draw("Failing requests a second", &failed, "e", per_second),
+            chart: draw("Failing requests a second", &failed, "e", format::often),
         },
         Figure {
             now: slow_now,
