@@ -9,6 +9,8 @@ use rdkafka::consumer::{CommitMode, Consumer as _, StreamConsumer};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::{Value, json};
 use throughline::dashboard::collect::Cluster;
+use throughline::dashboard::model::now;
+use throughline::dashboard::view::zone::rfc3339;
 
 use crate::common::contract::told;
 use crate::common::kafka::Server;
@@ -138,6 +140,15 @@ async fn what_groups_of_a_kafka_have_not_read_is_told_through_its_end_and_back()
         (billing["inPerSecond"].is_number() && billing["outPerSecond"].is_number()).then_some(())
     })
     .await;
+    // Of a time that is over nobody is gone because of what is now.
+    let at = |ago: u64| rfc3339(now() - ago * 1_000_000_000);
+    let rows = eventually("figures as old as that", 30, async || {
+        let list = told(&server, &format!("/api/queues?from={}&to={}", at(600), at(17))).await;
+        let rows = list["queues"].as_array().expect("a list").clone();
+        (rows.len() == 2).then_some(rows)
+    })
+    .await;
+    assert!(rows.iter().all(|row| row["verdict"] != "gone"), "{rows:?}");
     server.dashboard.stop().await;
 }
 

@@ -54,6 +54,10 @@ fn of_breaker(time: u64, minute: u64) -> [TestPoint; 2] {
 pub async fn what_is_kept_of_the_past_is_what_a_look_without_it_finds(place: &Place) {
     let store = place.open().await;
     let now = otlp::now();
+    for (trace, ago_minutes, breaker) in REFUSED {
+        let refused = span(trace, 1, "charge", ago_minutes * 60_000).with("error.type", "circuit_open");
+        send(&store, "shop", &[refused.with("circuit_breaker.name", breaker)]).await;
+    }
     let begin = now - HOURS * 60 * MINUTE;
     let minutes = || (0..HOURS * 60).map(|minute| (begin + minute * MINUTE, minute));
     let depth = |minute: u64| (minute % 500) as f64;
@@ -65,11 +69,6 @@ pub async fn what_is_kept_of_the_past_is_what_a_look_without_it_finds(place: &Pl
     }
     let states: Vec<_> = minutes().flat_map(|(time, minute)| of_breaker(time, minute)).collect();
     keep(&store, "shop", "circuit_breaker.state", Measure::Gauge, &states).await;
-    for (trace, ago_minutes, breaker) in REFUSED {
-        let refused = span(trace, 1, "charge", ago_minutes * 60_000).with("error.type", "circuit_open");
-        send(&store, "shop", &[refused.with("circuit_breaker.name", breaker)]).await;
-    }
-
     let kept = Pages::default();
     // How long before now each range ends, and how long it is.
     let ranges = [
@@ -113,6 +112,14 @@ pub async fn what_is_kept_of_the_past_is_what_a_look_without_it_finds(place: &Pl
             assert_eq!(rejected, newest, "{breaker}, {length} min, {ago} min ago");
         }
     }
+
+    // A call that is turned away now, in a trace that began before what is kept ends.
+    let refused = span(5, 2, "charge", 2_000).parent(1).with("error.type", "circuit_open");
+    let long = [span(5, 1, "order", 9 * 60_000), refused.with("circuit_breaker.name", "slow")];
+    send(&store, "shop", &long).await;
+    let to = otlp::now();
+    let found = kept.look(&store, to - 60 * MINUTE, to).await;
+    assert!(found.1.iter().any(|(key, ..)| key.name == "slow"), "{:?}", found.1);
 
     // What comes late is seen.
     let hour_ago = now - 60 * MINUTE;

@@ -4,9 +4,9 @@
 //! Figures go into the store under the names that the OpenTelemetry Collector's kafkametrics receiver uses, so that what it sends and
 //! what is asked here are read alike.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -25,12 +25,15 @@ use crate::dashboard::store::Ingest;
 
 /// How long one question may take.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// Groups of one Kafka that are asked for, by name; more are said to be left out.
+/// Groups of one Kafka that are asked for, by name, and pairs of group and topic of which something is kept: the store has room for
+/// a thousand series of a metric. More are said to be left out.
 const MOST_GROUPS: usize = 500;
-/// Of those so many keep their connections: each is a client with threads of its own.
+const MOST_READINGS: usize = 900;
+/// Of the groups so many keep their connections: each is a client with threads of its own.
 const KEPT: usize = 32;
-/// Partitions of which something is kept.
+/// Partitions that are asked for, and how long a round may take.
 const MOST_PARTITIONS: usize = 10_000;
+const ROUND: Duration = Duration::from_secs(60);
 const MS: Nanos = 1_000_000;
 
 /// A partition: topic and number.
@@ -41,8 +44,18 @@ struct Group {
     name: String,
     /// `None` where the broker does not say.
     members: Option<usize>,
-    /// The next message that it wants, of each partition that it ever read.
-    offsets: Vec<(Partition, i64)>,
+    /// When it was asked.
+    at: Nanos,
+    /// By topic.
+    readings: BTreeMap<String, Reading>,
+}
+
+/// How far a group is in a topic, summed over the partitions that it ever read.
+#[derive(Default)]
+struct Reading {
+    offset: i64,
+    end: i64,
+    lag: i64,
 }
 
 /// What a Kafka told.
@@ -50,8 +63,6 @@ struct Group {
 struct Told {
     groups: Vec<Group>,
     left_out: usize,
-    /// The ends of the partitions that some group reads.
-    ends: BTreeMap<Partition, i64>,
 }
 
 /// Asks a Kafka until `stop`.
@@ -71,7 +82,7 @@ pub async fn watch(
         queues: Vec::new(),
     };
     board.put(status.clone());
-    let mut asking = Some(Asking::new(cluster, stop.clone()));
+    let mut asking = Some(Asking::new(cluster.clone(), stop.clone()));
     while let Some(mut one) = asking.take() {
         // The client blocks; a question that is under way ends by its own patience.
         let asked = tokio::task::spawn_blocking(move || {
@@ -82,13 +93,22 @@ pub async fn watch(
             () = stop.cancelled() => return,
             answer = asked => answer,
         };
-        let Ok((one, told)) = answer else { return };
-        asking = Some(one);
+        let told = match answer {
+            Ok((one, told)) => {
+                asking = Some(one);
+                told
+            }
+            // Nobody knows what state its clients are in.
+            Err(error) => {
+                asking = Some(Asking::new(cluster.clone(), stop.clone()));
+                Err(Refusal::Away(error.to_string()))
+            }
+        };
         match told {
             Ok(told) => {
                 status.left_out = told.left_out;
                 well(&mut status);
-                if let Err(error) = ingest.keep(points(&status.name, &told, now())).await {
+                if let Err(error) = ingest.keep(points(&status.name, &told)).await {
                     tracing::warn!(broker = %status.name, "figures of groups are not kept: {error}");
                 }
             }
@@ -96,10 +116,12 @@ pub async fn watch(
         }
         board.put(status.clone());
         tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => break,
             () = tokio::time::sleep(every) => {}
         }
     }
+    // Clients wait for their threads when they end.
+    tokio::task::spawn_blocking(move || drop(asking));
 }
 
 struct Asking {
@@ -147,32 +169,73 @@ impl Asking {
         let mut groups: Vec<(String, Option<usize>)> = found
             .groups()
             .iter()
-            .filter(|group| kinds.contains(&group.protocol_type()))
+            .filter(|group| kinds.contains(&group.protocol_type()) && !group.name().is_empty())
             .map(|group| (group.name().to_owned(), members(group.state(), group.members().len())))
             .collect();
         groups.sort_unstable();
         let left_out = groups.len().saturating_sub(MOST_GROUPS);
         groups.truncate(MOST_GROUPS);
         self.eyes.retain(|name, _| groups.binary_search_by(|(known, _)| known.cmp(name)).is_ok());
-        let mut told = Told { left_out, ..Told::default() };
+        let (mut told, mut readings) = (Told { left_out, ..Told::default() }, 0);
+        let (begun, mut failed) = (Instant::now(), None);
         for (name, members) in groups {
             if self.stop.is_cancelled() {
                 break;
             }
-            let offsets = self.offsets(&name, &partitions)?;
-            told.groups.push(Group { name, members, offsets });
-        }
-        for (partition, _) in told.groups.iter().flat_map(|group| &group.offsets) {
-            if !told.ends.contains_key(partition) && !self.stop.is_cancelled() {
-                let (_, end) = asker.fetch_watermarks(&partition.0, partition.1, PATIENCE)?;
-                told.ends.insert(partition.clone(), end);
+            if readings >= MOST_READINGS || begun.elapsed() > ROUND {
+                told.left_out += 1;
+                continue;
+            }
+            match self.group(&asker, name, members, &partitions) {
+                Ok((group, all)) => {
+                    readings += group.readings.len();
+                    told.left_out += usize::from(!all);
+                    told.groups.push(group);
+                }
+                // One that cannot be asked hides no other.
+                Err(error) => {
+                    told.left_out += 1;
+                    failed = failed.or(Some(error));
+                }
             }
         }
         self.asker = Some(asker);
-        Ok(told)
+        match failed {
+            Some(error) if told.groups.is_empty() => Err(error),
+            _ => Ok(told),
+        }
     }
 
-    /// How far a group is.
+    /// How far a group is; false where some partition of it did not say where it ends.
+    fn group(
+        &mut self,
+        asker: &BaseConsumer,
+        name: String,
+        members: Option<usize>,
+        all: &[Partition],
+    ) -> Result<(Group, bool), KafkaError> {
+        let (offsets, at) = (self.offsets(&name, all)?, now());
+        let (mut readings, mut torn) = (BTreeMap::<String, Reading>::new(), BTreeSet::new());
+        for ((topic, partition), offset) in offsets {
+            // Asked for just after the offset: what comes in between would look like lag.
+            match asker.fetch_watermarks(&topic, partition, PATIENCE) {
+                Ok((_, end)) => {
+                    let reading = readings.entry(topic).or_default();
+                    reading.offset = reading.offset.saturating_add(offset);
+                    reading.end = reading.end.saturating_add(end);
+                    reading.lag = reading.lag.saturating_add(end.saturating_sub(offset).max(0));
+                }
+                Err(_) => {
+                    torn.insert(topic);
+                }
+            }
+        }
+        // A sum over some of the partitions would be too little.
+        readings.retain(|topic, _| !torn.contains(topic));
+        Ok((Group { name, members, at, readings }, torn.is_empty()))
+    }
+
+    /// What a group has committed.
     fn offsets(&mut self, group: &str, all: &[Partition]) -> Result<Vec<(Partition, i64)>, KafkaError> {
         let mut wanted = TopicPartitionList::with_capacity(all.len());
         for (topic, partition) in all {
@@ -182,6 +245,8 @@ impl Asking {
             Some(eye) => eye,
             None => self.client(group)?,
         };
+        // What it has to say of its connections is taken from it, so that it does not pile up.
+        let _ = eye.poll(Duration::ZERO);
         let committed = eye.committed_offsets(wanted, PATIENCE)?;
         if self.eyes.len() < KEPT {
             self.eyes.insert(group.to_owned(), eye);
@@ -226,10 +291,10 @@ fn refusal(error: &KafkaError) -> Refusal {
     }
 }
 
-/// The figures as samples, all of one moment: sums over partitions are of what was told together.
-fn points(cluster: &str, told: &Told, at: Nanos) -> Points {
+/// The figures as samples. The end of a topic is told by the first group that reads it.
+fn points(cluster: &str, told: &Told) -> Points {
     let mut points = Points::default();
-    let mut add = |name: &str, unit: &str, attributes: &[(&str, &str)], value: f64| {
+    let mut add = |name: &str, unit: &str, attributes: &[(&str, &str)], at: Nanos, value: f64| {
         let mut attributes: Vec<(String, String)> =
             attributes.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         attributes.push((names::BROKER.to_owned(), cluster.to_owned()));
@@ -237,8 +302,9 @@ fn points(cluster: &str, told: &Told, at: Nanos) -> Points {
         let number = points.series.len() as u32;
         points.series.push(Arc::new(Identity {
             name: name.to_owned(),
-            service: "kafka".to_owned(),
-            instance: cluster.to_owned(),
+            // The store bounds the series of a service: no Kafka takes another's room.
+            service: cluster.to_owned(),
+            instance: String::new(),
             scope: "throughline".to_owned(),
             unit: unit.to_owned(),
             kind: Kind::LEVEL,
@@ -246,21 +312,18 @@ fn points(cluster: &str, told: &Told, at: Nanos) -> Points {
         }));
         points.samples.push((number, Sample::of(at - at % MS, 0, value)));
     };
-    for ((topic, partition), end) in &told.ends {
-        let partition = partition.to_string();
-        let of = [("topic", topic.as_str()), ("partition", &partition)];
-        add("kafka.partition.current_offset", "1", &of, *end as f64);
-    }
-    for Group { name, members, offsets } in &told.groups {
+    let mut ends = BTreeSet::new();
+    for Group { name, members, at, readings } in &told.groups {
         if let Some(members) = members {
-            add("kafka.consumer_group.members", "{members}", &[("group", name)], *members as f64);
+            add("kafka.consumer_group.members", "{members}", &[("group", name)], *at, *members as f64);
         }
-        for (of, offset) in offsets {
-            let Some(end) = told.ends.get(of) else { continue };
-            let partition = of.1.to_string();
-            let place = [("group", name.as_str()), ("topic", of.0.as_str()), ("partition", &partition)];
-            add("kafka.consumer_group.offset", "1", &place, *offset as f64);
-            add("kafka.consumer_group.lag", "1", &place, (end - offset).max(0) as f64);
+        for (topic, Reading { offset, end, lag }) in readings {
+            let place = [("group", name.as_str()), ("topic", topic.as_str())];
+            add("kafka.consumer_group.offset", "1", &place, *at, *offset as f64);
+            add("kafka.consumer_group.lag", "1", &place, *at, *lag as f64);
+            if ends.insert(topic) {
+                add("kafka.partition.current_offset", "1", &[("topic", topic)], *at, *end as f64);
+            }
         }
     }
     points

@@ -52,7 +52,7 @@ const MOST_LOGS: usize = 200;
 /// Changes or rejections of one trace.
 const MOST_FOUND: usize = 500;
 /// How long before a change its trace may have begun.
-const UNDER_WAY: Nanos = 600_000_000_000;
+pub const UNDER_WAY: Nanos = 600_000_000_000;
 
 /// A change of state that somebody named.
 #[derive(Debug, Clone, PartialEq)]
@@ -348,7 +348,7 @@ fn rejection_of_log(log: &LogRecord) -> Rejection {
         library: Library::Opossum,
         trace: log.trace_id,
         span: log.span_id,
-        what: crate::dashboard::query::logs::text(log),
+        what: cut(&crate::dashboard::query::logs::text(log)),
         answered: None,
     }
 }

@@ -123,7 +123,7 @@ impl Breakers {
                 recent = past.reaches(recent);
                 past.cover(reader, base, recent, real_now).await?;
                 past.part_of(base, recent)
-            } else if past.is_worth_it(base, to, real_now) {
+            } else if past.is_worth_it(reader.late_samples(), base, to, real_now) {
                 let until = past.until;
                 past.cover(reader, base, until, real_now).await?;
                 is_over = true;
@@ -255,6 +255,10 @@ impl Past {
         if begun >= until {
             return Ok(());
         }
+        // Before anything goes on: what fails half-way is read again, and what is there already is not added twice.
+        let (changes, whole) = evidence::changes(reader, begun, until - 1, None).await?;
+        self.incomplete |= !whole;
+        add_changes(&mut self.changes, changes);
         let part = PART.max((until - begun) / PARTS);
         while self.until < until {
             let to = self.until.saturating_add(part).min(until);
@@ -263,9 +267,6 @@ impl Past {
             self.incomplete |= !whole;
             self.until = to;
         }
-        let (changes, whole) = evidence::changes(reader, begun, until - 1, None).await?;
-        self.incomplete |= !whole;
-        add_changes(&mut self.changes, changes);
         let oldest = now.saturating_sub(MOST_KEPT);
         if self.from < oldest {
             self.from = oldest.min(self.until);
@@ -288,8 +289,8 @@ impl Past {
 
     /// Whether a range that is over is to be answered out of this: it has the range already, or reading on from there until it
     /// has costs about as much as the range alone would.
-    fn is_worth_it(&self, from: Nanos, to: Nanos, now: Nanos) -> bool {
-        let is_there = self.from < self.until && self.from <= from;
+    fn is_worth_it(&self, late: u64, from: Nanos, to: Nanos, now: Nanos) -> bool {
+        let is_there = self.late == late && self.from < self.until && self.from <= from;
         let read = self.until.saturating_sub(from - from % BACK);
         let is_near = read <= to.saturating_sub(from).saturating_mul(2).saturating_add(BACK);
         from.saturating_add(MOST_KEPT) >= now && self.until > to && (is_there || is_near)

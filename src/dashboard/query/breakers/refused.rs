@@ -1,12 +1,15 @@
 //! Calls that breakers turned away, looked for once: to look through a day of traces for those that tell of one costs much,
 //! and they are few.
 //!
-//! What is older than some minutes is kept; what is newer is looked for each time. Traces that come later than that are found
+//! What is older than some minutes is kept; what is newer is looked for each time, in traces that may have begun some time before:
+//! the one that a call was turned away in was under way. Traces that come later than that are found
 //! when metrics came late too, as after a Collector's outage: then all of it is looked for again.
+
+use std::collections::HashSet;
 
 use tokio::sync::Mutex;
 
-use super::evidence::{self, MOST_REJECTING, Rejection};
+use super::evidence::{self, MOST_REJECTING, Rejection, UNDER_WAY};
 use crate::dashboard::model::Nanos;
 use crate::dashboard::query::kept::RECENT;
 use crate::dashboard::store::{Reader, StoreError};
@@ -53,7 +56,9 @@ impl Refused {
         let until = past.until;
         drop(past);
         if to >= until {
-            all.extend(evidence::rejections(reader, from.max(until), to, None).await?.0);
+            let begin = from.max(until.saturating_sub(UNDER_WAY));
+            let (recent, _) = evidence::rejections(reader, begin, to, None).await?;
+            join(&mut all, recent);
         }
         Ok(all)
     }
@@ -73,7 +78,8 @@ impl Past {
             *self = Self { from: settled, until: settled, late, list: Vec::new() };
         }
         if self.until.saturating_add(ADVANCE) <= settled {
-            let (found, whole) = evidence::rejections(reader, self.until, settled - 1, None).await?;
+            let begin = self.until.saturating_sub(UNDER_WAY);
+            let (found, whole) = evidence::rejections(reader, begin, settled - 1, None).await?;
             if !whole {
                 // What lies between is not known.
                 self.from = found.first().map_or(settled, |oldest| oldest.time);
@@ -89,19 +95,28 @@ impl Past {
     async fn go_back(&mut self, reader: &dyn Reader, from: Nanos) -> Result<(), StoreError> {
         let (found, whole) = evidence::rejections(reader, from, self.from.saturating_sub(1), None).await?;
         self.from = match found.first() {
-            Some(oldest) if !whole => oldest.time.min(self.from),
-            _ => from,
+            _ if whole => from,
+            Some(oldest) => oldest.time.min(self.from),
+            // It gave up before it found any: next time it looks again.
+            None => self.from,
         };
         self.add(found);
         Ok(())
     }
 
     fn add(&mut self, found: Vec<Rejection>) {
-        self.list.extend(found);
-        self.list.sort_by_key(|one| one.time);
+        join(&mut self.list, found);
         let over = self.list.len().saturating_sub(MOST_KEPT);
         if let Some(last) = self.list.drain(..over).next_back() {
             self.from = self.from.max(last.time + 1);
         }
     }
+}
+
+/// Adds what is not there yet, by time.
+fn join(all: &mut Vec<Rejection>, found: Vec<Rejection>) {
+    let place = |one: &Rejection| (one.time, one.trace, one.span, one.name.clone());
+    let known: HashSet<_> = all.iter().map(place).collect();
+    all.extend(found.into_iter().filter(|one| !known.contains(&place(one))));
+    all.sort_by_key(|one| one.time);
 }

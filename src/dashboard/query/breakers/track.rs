@@ -302,12 +302,21 @@ impl Track {
     pub fn between(&self, from: Nanos, to: Nanos) -> Option<Self> {
         let mut cut = self.since(from);
         if to < cut.since {
-            let last = cut.stretches.partition_point(|one| one.from <= to).checked_sub(1)?;
-            let Stretch { from: since, state, .. } = cut.stretches[last];
-            cut.stretches.truncate(last);
-            (cut.state, cut.since) = (state, since);
-            if state == State::Unknown {
-                cut.heard = since;
+            let last = cut.stretches.partition_point(|one| one.from <= to).checked_sub(1);
+            let stood = last.map(|last| (last, cut.stretches[last]));
+            match stood {
+                Some((last, Stretch { from: since, state, .. })) => {
+                    cut.stretches.truncate(last);
+                    (cut.state, cut.since) = (state, since);
+                    if state == State::Unknown {
+                        cut.heard = since;
+                    }
+                }
+                // It changed so often since then that this is forgotten.
+                None => {
+                    cut.stretches.clear();
+                    (cut.state, cut.since) = (State::Unknown, from.max(cut.first));
+                }
             }
         }
         cut.heard = cut.heard.min(to);

@@ -21,8 +21,8 @@ pub const MOST_SERIES: usize = 20_000;
 pub const STEPS: u64 = 60;
 /// Steps of a time that goes on with the clock are alike to the nanosecond by being multiples of this. Shorter ones are not kept.
 const UNIT: Nanos = 10 * S;
-/// How many are kept: for the ranges that people choose, and for one or two that are over.
-const SLOTS: usize = 5;
+/// How many are kept: for the five ranges that are offered, and for one or two that are over.
+const SLOTS: usize = 7;
 
 /// What is kept, by the length of its steps.
 #[derive(Debug, Default)]
@@ -40,7 +40,8 @@ struct Past {
     until: Nanos,
     /// As the reader counted them when this was begun.
     late: u64,
-    incomplete: bool,
+    /// Until when more was stored than was read.
+    incomplete: Nanos,
     series: HashMap<Arc<Identity>, Vec<(Nanos, f64)>>,
 }
 
@@ -62,8 +63,10 @@ impl Long {
         let mut past = past.lock().await;
         let settled = past.settled(settled - settled % width, to);
         past.cover(reader, from - from % width, settled, width).await?;
+        let (kept, was_whole) = (past.between(from, settled), past.incomplete <= from);
+        drop(past);
         let (recent, whole) = levels(reader, settled, to, width).await?;
-        Ok((past.with(recent, from, settled), whole && !past.incomplete))
+        Ok((joined(kept, recent), whole && was_whole))
     }
 
     fn slot(&self, slot: Slot) -> Arc<Mutex<Past>> {
@@ -112,10 +115,17 @@ impl Past {
         }
         if self.until < until {
             let (found, whole) = levels(reader, self.until, until - 1, width).await?;
-            self.incomplete |= !whole;
+            let mut is_all = whole;
             for Series { identity, samples, .. } in found {
+                if self.series.len() >= MOST_SERIES && !self.series.contains_key(&identity) {
+                    is_all = false;
+                    continue;
+                }
                 let kept = self.series.entry(identity).or_default();
                 kept.extend(samples.iter().map(|sample| (sample.time, sample.value)));
+            }
+            if !is_all {
+                self.incomplete = until;
             }
             self.until = until;
             // Who looks at what was a moment ago finds it here still.
@@ -131,24 +141,26 @@ impl Past {
         Ok(())
     }
 
-    /// What was recent, with what is kept of `from..settled` before it; by identity.
-    fn with(&self, recent: Vec<Series>, from: Nanos, settled: Nanos) -> Vec<Series> {
-        let mut recent: HashMap<Arc<Identity>, Vec<Sample>> =
-            recent.into_iter().map(|series| (series.identity, series.samples)).collect();
-        let mut all = Vec::with_capacity(self.series.len());
-        for (identity, kept) in &self.series {
+    /// What is kept of a range.
+    fn between(&self, from: Nanos, until: Nanos) -> HashMap<Arc<Identity>, Vec<Sample>> {
+        let within = |(identity, kept): (&Arc<Identity>, &Vec<(Nanos, f64)>)| {
             let begin = kept.partition_point(|(time, _)| *time < from);
-            let end = kept.partition_point(|(time, _)| *time < settled);
-            let kept = kept.get(begin..end).unwrap_or_default();
-            let mut samples: Vec<Sample> =
-                kept.iter().map(|(time, value)| Sample::of(*time, 0, *value)).collect();
-            samples.append(&mut recent.remove(identity).unwrap_or_default());
-            if !samples.is_empty() {
-                all.push(Series { identity: identity.clone(), before: None, samples });
-            }
-        }
-        all.extend(recent.into_iter().map(|(identity, samples)| Series { identity, before: None, samples }));
-        all.sort_by(|one, other| one.identity.cmp(&other.identity));
-        all
+            let end = kept.partition_point(|(time, _)| *time < until);
+            let kept = kept.get(begin..end).filter(|kept| !kept.is_empty())?;
+            let samples = kept.iter().map(|(time, value)| Sample::of(*time, 0, *value)).collect();
+            Some((identity.clone(), samples))
+        };
+        self.series.iter().filter_map(within).collect()
     }
+}
+
+/// What is kept, and behind it what is recent; by identity.
+fn joined(mut kept: HashMap<Arc<Identity>, Vec<Sample>>, recent: Vec<Series>) -> Vec<Series> {
+    for Series { identity, mut samples, .. } in recent {
+        kept.entry(identity).or_default().append(&mut samples);
+    }
+    let series = kept.into_iter().map(|(identity, samples)| Series { identity, before: None, samples });
+    let mut all: Vec<Series> = series.collect();
+    all.sort_by(|one, other| one.identity.cmp(&other.identity));
+    all
 }

@@ -107,7 +107,11 @@ pub struct Seen<'a> {
 /// The verdict on a queue whose figures are filled in.
 pub fn of(queue: &Queue, seen: &Seen<'_>) -> Verdict {
     let reached = seen.asked.filter(|broker| broker.left_out == 0).and_then(|broker| broker.reached);
-    if queue.facts.is_none() && reached.is_some_and(|at| at > queue.heard.saturating_add(GONE)) {
+    // Of a Kafka no list says which groups there are.
+    if !queue.is_kafka
+        && queue.facts.is_none()
+        && reached.is_some_and(|at| at > queue.heard.saturating_add(GONE))
+    {
         return Verdict::Gone;
     }
     if queue.heard > 0 && queue.heard.saturating_add(SILENT) < seen.to {
