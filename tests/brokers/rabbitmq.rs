@@ -129,8 +129,10 @@ async fn a_queue_that_is_full_and_refuses_is_waited_for_and_then_told() {
     broker.publish("orders", "k", &broker_contract::message(1)).await.expect("there is room");
     let error = broker.publish("orders", "k", &broker_contract::message(2)).await.expect_err("it is full");
     assert!(error.to_string().contains("full"), "{error}");
+    let settings = Settings { patience: Duration::from_secs(30), ..Settings::new(&host.url(), "patient") };
+    let patient = RabbitMqBroker::connect(settings).await.expect("connected");
     let third = broker_contract::message(3);
-    let waiting = broker.publish("orders", "k", &third);
+    let waiting = patient.publish("orders", "k", &third);
     let (published, _) = tokio::join!(waiting, foreign.get("full"));
     published.expect("taken as soon as there is room");
 }
