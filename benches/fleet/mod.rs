@@ -1,6 +1,7 @@
 //! The made-up metrics that benchmarks send, as requests of OTLP: breakers of services in several processes, and queues as
 //! the OpenTelemetry Collector tells of them.
 
+use crate::common::otlp::text_attribute;
 use throughline::dashboard::model::proto::{put_bytes, put_fixed64, put_message, put_uint};
 
 /// Breakers of a service.
@@ -22,10 +23,7 @@ fn state(service: u64, breaker: u64, instance: u64, minute: u64) -> &'static str
 }
 
 fn text(out: &mut Vec<u8>, field: u32, key: &str, value: &str) {
-    put_message(out, field, |out| {
-        put_bytes(out, 1, key.as_bytes());
-        put_message(out, 2, |out| put_bytes(out, 1, value.as_bytes()));
-    });
+    put_message(out, field, |out| text_attribute(out, key, value));
 }
 
 /// An export of breakers, of so many processes.

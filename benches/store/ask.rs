@@ -78,16 +78,11 @@ pub fn pages(spans: u64, now: u64) -> Vec<Question> {
         question("a breaker, HTML", 50, &|n| {
             format!("/breakers/one?service=service-{}&name=breaker-3&last=24h", n % SERVICES)
         }),
-        question("overview of another time each, HTML", 50, &|n| another_time(n, now)),
+        question("overview of another time each, HTML", 50, &|n| format!("/{}", another_day(n, now))),
     ]
 }
 
-/// The Overview of a day that nobody asked for before: it cannot be one that is kept.
-fn another_time(n: u64, now: u64) -> String {
-    format!("/{}", another_day(n, now))
-}
-
-/// A day that nobody asked for before, as the end of an address.
+/// A day that nobody asked for before, as the end of an address: what is shown cannot be what is kept.
 fn another_day(n: u64, now: u64) -> String {
     let at = |seconds: u64| rfc3339(seconds * SECOND);
     let to = now / SECOND - n;

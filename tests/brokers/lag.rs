@@ -1,5 +1,6 @@
 //! Throughline asks a real Kafka how far its groups are, and changes nothing there.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -47,23 +48,27 @@ async fn take(consumer: &StreamConsumer, count: usize) {
     }
 }
 
-/// The row of a group once it is as expected.
-async fn is(server: &Running, group: &str, topic: &str, wanted: Value) -> Value {
-    let mut last = Value::Null;
-    let found = tokio::time::timeout(Duration::from_secs(30), async {
-        loop {
-            let list = told(server, "/api/queues").await;
-            let rows = list["queues"].as_array().expect("a list");
-            let row = rows.iter().find(|row| row["vhost"] == group && row["name"] == topic);
-            last = row.cloned().unwrap_or_default();
-            let fits = |(key, value): (&String, &Value)| last[key] == *value;
-            if wanted.as_object().expect("an object").iter().all(fits) {
-                return last.clone();
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    });
-    found.await.unwrap_or_else(|_| panic!("{group} of {topic} is not {wanted}"))
+/// The row of a group.
+fn row_of<'a>(list: &'a Value, group: &str) -> Option<&'a Value> {
+    list["queues"].as_array().expect("a list").iter().find(|row| row["vhost"] == group)
+}
+
+/// Waits until the row of a group is as expected.
+async fn is(server: &Running, group: &str, wanted: Value) {
+    let wanted = wanted.as_object().expect("an object");
+    eventually(&format!("{group} is {wanted:?}"), 30, async || {
+        let list = told(server, "/api/queues").await;
+        let row = row_of(&list, group)?;
+        assert_eq!(row["name"], "orders", "the only topic");
+        wanted.iter().all(|(key, value)| row[key] == *value).then_some(())
+    })
+    .await;
+}
+
+/// Does with a server what blocks.
+async fn aside(server: &Arc<Server>, work: fn(&Server)) {
+    let server = server.clone();
+    tokio::task::spawn_blocking(move || work(&server)).await.expect("it is done");
 }
 
 fn failing(list: &Value) -> &Value {
@@ -95,23 +100,18 @@ async fn what_groups_of_a_kafka_have_not_read_is_told_through_its_end_and_back()
     let read = list.elements();
     let both = read.iter().all(|one| one.offset().to_raw().is_some_and(|offset| offset >= 0));
     assert!(both, "of 14 messages some are of each partition: {read:?}");
-    is(&server, "billing", "orders", of(6.0)).await;
-    is(&server, "mail", "orders", of(0.0)).await;
+    is(&server, "billing", of(6.0)).await;
+    is(&server, "mail", of(0.0)).await;
     produce(&kafka, "orders", 5).await;
-    is(&server, "billing", "orders", of(11.0)).await;
+    is(&server, "billing", of(11.0)).await;
     // Who looks is no member: nothing was taken from the one that is there.
     take(&billing, 11).await;
-    is(&server, "billing", "orders", of(0.0)).await;
+    is(&server, "billing", of(0.0)).await;
     drop(mail);
     produce(&kafka, "orders", 1).await;
-    is(&server, "mail", "orders", json!({ "ready": 6.0, "consumers": 0.0, "verdict": "no_consumer" })).await;
+    is(&server, "mail", json!({ "ready": 6.0, "consumers": 0.0, "verdict": "no_consumer" })).await;
 
-    tokio::task::spawn_blocking({
-        let kafka = kafka.clone();
-        move || kafka.kill()
-    })
-    .await
-    .expect("it ends");
+    aside(&kafka, Server::kill).await;
     eventually("its end is told", 30, async || {
         failing(&told(&server, "/api/queues").await).is_object().then_some(())
     })
@@ -120,23 +120,17 @@ async fn what_groups_of_a_kafka_have_not_read_is_told_through_its_end_and_back()
     let page = page.text().await.expect("a page");
     assert!(page.contains("eu-1") && page.contains("does not tell of its queues"), "{page}");
     assert!(page.contains(&kafka.address()) && page.contains("billing"), "what was known stays");
-    tokio::task::spawn_blocking({
-        let kafka = kafka.clone();
-        move || kafka.start()
-    })
-    .await
-    .expect("it starts");
+    aside(&kafka, Server::start).await;
     eventually("it is heard again", 60, async || {
         failing(&told(&server, "/api/queues").await).is_null().then_some(())
     })
     .await;
     produce(&kafka, "orders", 2).await;
-    is(&server, "mail", "orders", json!({ "ready": 8.0 })).await;
+    is(&server, "mail", json!({ "ready": 8.0 })).await;
     // Rates take two steps of ten seconds; by now they are over.
     eventually("how fast records come and are read", 30, async || {
         let list = told(&server, "/api/queues").await;
-        let rows = list["queues"].as_array().expect("a list");
-        let billing = rows.iter().find(|row| row["vhost"] == "billing")?;
+        let billing = row_of(&list, "billing")?;
         (billing["inPerSecond"].is_number() && billing["outPerSecond"].is_number()).then_some(())
     })
     .await;

@@ -16,11 +16,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::cluster::Cluster;
 use super::management::Refusal;
-use super::{Board, failed, well};
+use super::{Board, failed, points, well};
 use crate::dashboard::model::otlp::points::Points;
 use crate::dashboard::model::queues::{self as names, BrokerStatus};
 use crate::dashboard::model::series::Kind;
-use crate::dashboard::model::{Identity, Nanos, Sample, now};
+use crate::dashboard::model::{Identity, Nanos, now};
 use crate::dashboard::store::Ingest;
 
 /// How long one question may take.
@@ -34,7 +34,6 @@ const KEPT: usize = 32;
 /// Partitions that are asked for, and how long a round may take.
 const MOST_PARTITIONS: usize = 10_000;
 const ROUND: Duration = Duration::from_secs(60);
-const MS: Nanos = 1_000_000;
 
 /// A partition: topic and number.
 type Partition = (String, i32);
@@ -73,14 +72,7 @@ pub async fn watch(
     board: Arc<Board>,
     stop: CancellationToken,
 ) {
-    let mut status = BrokerStatus {
-        name: cluster.name.clone(),
-        address: cluster.servers.clone(),
-        reached: None,
-        failing: None,
-        left_out: 0,
-        queues: Vec::new(),
-    };
+    let mut status = BrokerStatus::new(cluster.name.clone(), cluster.servers.clone());
     board.put(status.clone());
     let mut asking = Some(Asking::new(cluster.clone(), stop.clone()));
     while let Some(mut one) = asking.take() {
@@ -108,7 +100,7 @@ pub async fn watch(
             Ok(told) => {
                 status.left_out = told.left_out;
                 well(&mut status);
-                if let Err(error) = ingest.keep(points(&status.name, &told)).await {
+                if let Err(error) = ingest.keep(figures(&status.name, &told)).await {
                     tracing::warn!(broker = %status.name, "figures of groups are not kept: {error}");
                 }
             }
@@ -292,25 +284,23 @@ fn refusal(error: &KafkaError) -> Refusal {
 }
 
 /// The figures as samples. The end of a topic is told by the first group that reads it.
-fn points(cluster: &str, told: &Told) -> Points {
-    let mut points = Points::default();
+fn figures(cluster: &str, told: &Told) -> Points {
+    let mut all = Points::default();
     let mut add = |name: &str, unit: &str, attributes: &[(&str, &str)], at: Nanos, value: f64| {
         let mut attributes: Vec<(String, String)> =
             attributes.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         attributes.push((names::BROKER.to_owned(), cluster.to_owned()));
-        attributes.sort_unstable();
-        let number = points.series.len() as u32;
-        points.series.push(Arc::new(Identity {
+        let identity = Identity {
             name: name.to_owned(),
             // The store bounds the series of a service: no Kafka takes another's room.
             service: cluster.to_owned(),
             instance: String::new(),
-            scope: "throughline".to_owned(),
+            scope: points::SCOPE.to_owned(),
             unit: unit.to_owned(),
             kind: Kind::LEVEL,
             attributes,
-        }));
-        points.samples.push((number, Sample::of(at - at % MS, 0, value)));
+        };
+        points::add(&mut all, identity, at, value);
     };
     let mut ends = BTreeSet::new();
     for Group { name, members, at, readings } in &told.groups {
@@ -326,5 +316,5 @@ fn points(cluster: &str, told: &Told) -> Points {
             }
         }
     }
-    points
+    all
 }

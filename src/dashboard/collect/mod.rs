@@ -109,7 +109,7 @@ impl Asked {
             Self::Management(broker) => (broker.name.clone(), broker.shown()),
             Self::Passive(passive) => (passive.name.clone(), passive.shown()),
         };
-        BrokerStatus { name, address, reached: None, failing: None, left_out: 0, queues: Vec::new() }
+        BrokerStatus::new(name, address)
     }
 }
 
@@ -212,14 +212,7 @@ mod tests {
 
     #[test]
     fn a_broker_that_fails_keeps_what_it_told_and_since_when() {
-        let mut status = BrokerStatus {
-            name: "eu".into(),
-            address: "http://127.0.0.1:1/".into(),
-            reached: None,
-            failing: None,
-            left_out: 0,
-            queues: Vec::new(),
-        };
+        let mut status = BrokerStatus::new("eu".into(), "http://127.0.0.1:1/".into());
         let queue = |number: usize| QueueFacts {
             name: format!("q{number}"),
             ready: Some(u64::from(number == 1_001)),

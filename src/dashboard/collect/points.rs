@@ -8,6 +8,16 @@ use crate::dashboard::model::series::Kind;
 use crate::dashboard::model::{Identity, Nanos, Sample};
 
 const MS: Nanos = 1_000_000;
+/// Who says it: this process, of a broker that it asks.
+pub(super) const SCOPE: &str = "throughline";
+
+/// Adds a sample of a series.
+pub(super) fn add(points: &mut Points, mut identity: Identity, at: Nanos, value: f64) {
+    identity.attributes.sort_unstable();
+    let number = points.series.len() as u32;
+    points.series.push(Arc::new(identity));
+    points.samples.push((number, Sample::of(at - at % MS, 0, value)));
+}
 
 /// A sample of each figure that the broker told; what it did not tell is no sample, and never 0.
 pub fn of(broker: &str, queues: &[QueueFacts], at: Nanos) -> Points {
@@ -29,18 +39,16 @@ pub fn of(broker: &str, queues: &[QueueFacts], at: Nanos) -> Points {
                 (names::BROKER.to_owned(), broker.to_owned()),
             ];
             attributes.extend(state.map(|state| (names::STATE.to_owned(), state.to_owned())));
-            attributes.sort_unstable();
-            let number = points.series.len() as u32;
-            points.series.push(Arc::new(Identity {
+            let identity = Identity {
                 name: name.to_owned(),
                 service: "rabbitmq".to_owned(),
                 instance: broker.to_owned(),
-                scope: "throughline".to_owned(),
+                scope: SCOPE.to_owned(),
                 unit: unit.to_owned(),
                 kind,
                 attributes,
-            }));
-            points.samples.push((number, Sample::of(at - at % MS, 0, value as f64)));
+            };
+            add(&mut points, identity, at, value as f64);
         }
     }
     points

@@ -42,6 +42,13 @@ pub struct BrokerStatus {
     pub queues: Vec<QueueFacts>,
 }
 
+impl BrokerStatus {
+    /// Of one that was not asked yet.
+    pub fn new(name: String, address: String) -> Self {
+        Self { name, address, reached: None, failing: None, left_out: 0, queues: Vec::new() }
+    }
+}
+
 /// What a queue is.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct QueueFacts {

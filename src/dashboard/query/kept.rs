@@ -27,10 +27,33 @@ const AGE: Duration = Duration::from_secs(1);
 /// what series were reads them again.
 pub const RECENT: Nanos = 360 * 1_000_000_000;
 
-/// The kept answers of one kind.
+/// Values by key, made when they are first asked for; of more than `MOST` those that were asked for longest ago go.
+#[derive(Debug)]
+pub struct Slots<K, V, const MOST: usize>(std::sync::Mutex<VecDeque<(K, Arc<V>)>>);
+
+impl<K, V, const MOST: usize> Default for Slots<K, V, MOST> {
+    fn default() -> Self {
+        Self(Default::default())
+    }
+}
+
+impl<K: PartialEq, V: Default, const MOST: usize> Slots<K, V, MOST> {
+    /// The value of a key.
+    pub fn of(&self, key: K) -> Arc<V> {
+        let mut slots = self.0.lock().expect("no holder panics");
+        let known = slots.iter().position(|(of, _)| *of == key);
+        let (_, value) = known.and_then(|index| slots.remove(index)).unzip();
+        let value = value.unwrap_or_default();
+        slots.push_front((key, Arc::clone(&value)));
+        slots.truncate(MOST);
+        value
+    }
+}
+
+/// The kept answers of one kind. The lock of each is held while it is computed, so that those who ask meanwhile wait for it.
 #[derive(Debug)]
 pub struct Answers<T> {
-    slots: std::sync::Mutex<VecDeque<Arc<Slot<T>>>>,
+    slots: Slots<Period, Mutex<Option<Kept<T>>>, RANGES>,
 }
 
 /// The kept Overviews.
@@ -53,13 +76,6 @@ pub enum Period {
     Last(Nanos),
     /// From and to.
     Fixed(Nanos, Nanos),
-}
-
-/// One range. The lock is held while an answer is computed, so that those who ask meanwhile wait for it.
-#[derive(Debug)]
-struct Slot<T> {
-    period: Period,
-    last: Mutex<Option<Kept<T>>>,
 }
 
 #[derive(Debug)]
@@ -102,8 +118,8 @@ impl<T> Answers<T> {
         F: Future<Output = Result<T, StoreError>>,
     {
         let asked = Instant::now();
-        let slot = self.slot(period);
-        let mut last = slot.last.lock().await;
+        let slot = self.slots.of(period);
+        let mut last = slot.lock().await;
         let commits = *reader.commits().borrow();
         if let Some(kept) = &*last
             && (kept.begun >= asked || kept.commits == commits && kept.begun.elapsed() < AGE)
@@ -119,15 +135,5 @@ impl<T> Answers<T> {
         let answer = Arc::new(compute(from, to).await?);
         *last = Some(Kept { begun, commits, answer: answer.clone() });
         Ok(answer)
-    }
-
-    fn slot(&self, period: Period) -> Arc<Slot<T>> {
-        let mut slots = self.slots.lock().expect("no holder panics");
-        let known = slots.iter().position(|slot| slot.period == period);
-        let slot = known.and_then(|index| slots.remove(index));
-        let slot = slot.unwrap_or_else(|| Arc::new(Slot { period, last: Mutex::default() }));
-        slots.push_front(slot.clone());
-        slots.truncate(RANGES);
-        slot
     }
 }

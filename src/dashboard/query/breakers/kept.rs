@@ -21,7 +21,7 @@ use crate::dashboard::store::{Reader, Series, SeriesFilter, StoreError};
 const S: Nanos = 1_000_000_000;
 const H: Nanos = 3_600 * S;
 /// The past goes on by so much at once: each time all series are looked through.
-const ADVANCE: Nanos = 60 * S;
+pub(super) const ADVANCE: Nanos = 60 * S;
 /// Rates of calls are those of so long before the end.
 pub const LATELY: Nanos = 300 * S;
 /// So much before a range is looked at too.
@@ -154,7 +154,7 @@ struct Ends {
     recent: Nanos,
     to: Nanos,
     real_now: Nanos,
-    /// Tracks tell what is recent too.
+    /// Tracks and changes tell what is recent too.
     is_over: bool,
 }
 
@@ -167,13 +167,15 @@ async fn finish(
 ) -> Result<Listed, StoreError> {
     let (found, whole) = series(reader, recent, to, None).await?;
     let heard = track::hear(found, recent);
+    let mut told = true;
     if !is_over {
         track::go_on(&mut seen.tracks, &heard, real_now);
+        let (new, is_all) = evidence::changes(reader, recent, to, None).await?;
+        add_changes(&mut seen.changes, new);
+        told = is_all;
     }
     let lately = to.saturating_sub(LATELY).max(recent).max(from);
     seen.calls = track::calls(&heard, lately);
-    let (new, told) = evidence::changes(reader, recent, to, None).await?;
-    add_changes(&mut seen.changes, new);
     if !seen.tracks.is_empty() || !seen.changes.is_empty() || !seen.rejections.is_empty() {
         seen.callees = gather::callees(&reader.calls(to.saturating_sub(H).max(from), to).await?);
     }
@@ -214,7 +216,8 @@ async fn series(
         ..SeriesFilter::default()
     };
     let found = reader.series(&filter).await?;
-    Ok((found.series, found.complete && found.left_out == 0))
+    let whole = found.is_whole();
+    Ok((found.series, whole))
 }
 
 /// What was read once: `from..until`.

@@ -10,12 +10,11 @@ use std::collections::HashSet;
 use tokio::sync::Mutex;
 
 use super::evidence::{self, MOST_REJECTING, Rejection, UNDER_WAY};
+use super::kept::ADVANCE;
 use crate::dashboard::model::Nanos;
 use crate::dashboard::query::kept::RECENT;
 use crate::dashboard::store::{Reader, StoreError};
 
-/// What is kept goes on by so much at once.
-const ADVANCE: Nanos = 60 * 1_000_000_000;
 /// Kept at most; the oldest go first.
 const MOST_KEPT: usize = 5_000;
 

@@ -3,7 +3,7 @@
 //! One sample is kept for each step that is over, of each series; what is newer is read for each answer. When samples come
 //! late, as after a Collector's outage, all of it is read again.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use super::kafka;
 use crate::dashboard::model::queues as names;
 use crate::dashboard::model::{Identity, Nanos, Sample, now};
-use crate::dashboard::query::kept::RECENT;
+use crate::dashboard::query::kept::{RECENT, Slots};
 use crate::dashboard::store::{Metric, Reader, Series, SeriesFilter, StoreError};
 
 const S: Nanos = 1_000_000_000;
@@ -27,7 +27,7 @@ const SLOTS: usize = 7;
 /// What is kept, by the length of its steps.
 #[derive(Debug, Default)]
 pub struct Long {
-    slots: std::sync::Mutex<VecDeque<(Slot, Arc<Mutex<Past>>)>>,
+    slots: Slots<Slot, Mutex<Past>, SLOTS>,
 }
 
 /// The length of steps, and whether the time is over: a look at last week does not cost the next look at now.
@@ -59,7 +59,7 @@ impl Long {
         if width == 0 || settled < from.saturating_add(width) {
             return levels(reader, from, to, step).await;
         }
-        let past = self.slot((width, settled == to));
+        let past = self.slots.of((width, settled == to));
         let mut past = past.lock().await;
         let settled = past.settled(settled - settled % width, to);
         past.cover(reader, from - from % width, settled, width).await?;
@@ -67,16 +67,6 @@ impl Long {
         drop(past);
         let (recent, whole) = levels(reader, settled, to, width).await?;
         Ok((joined(kept, recent), whole && was_whole))
-    }
-
-    fn slot(&self, slot: Slot) -> Arc<Mutex<Past>> {
-        let mut slots = self.slots.lock().expect("no holder panics");
-        let known = slots.iter().position(|(of, _)| *of == slot);
-        let kept = known.and_then(|index| slots.remove(index)).unwrap_or_else(|| (slot, Arc::default()));
-        let past = kept.1.clone();
-        slots.push_front(kept);
-        slots.truncate(SLOTS);
-        past
     }
 }
 
@@ -91,7 +81,8 @@ async fn levels(
     let metrics = own.into_iter().chain(kafka::levels()).collect();
     let filter = SeriesFilter { metrics, from, to, step, most: MOST_SERIES, ..SeriesFilter::default() };
     let found = reader.series(&filter).await?;
-    Ok((found.series, found.complete && found.left_out == 0))
+    let whole = found.is_whole();
+    Ok((found.series, whole))
 }
 
 impl Past {

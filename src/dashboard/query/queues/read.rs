@@ -37,7 +37,7 @@ pub async fn read(reader: &dyn Reader, long: &Long, from: Nanos, to: Nanos) -> R
     };
     let lately = reader.series(&filter).await?;
     let (long, whole) = long.read(reader, from, to).await?;
-    let complete = whole && lately.complete && lately.left_out == 0;
+    let complete = whole && lately.is_whole();
     let (lately, long) = (kafka::as_queues(lately.series), kafka::as_queues(long));
     Ok(Read { from, to, lately, long, complete })
 }

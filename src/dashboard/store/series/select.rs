@@ -115,6 +115,13 @@ pub struct FoundSeries {
     pub complete: bool,
 }
 
+impl FoundSeries {
+    /// Whether nothing that was asked for is missing.
+    pub fn is_whole(&self) -> bool {
+        self.complete && self.left_out == 0
+    }
+}
+
 /// The newest of a series.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Newest {
