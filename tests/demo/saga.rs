@@ -1,10 +1,9 @@
 //! An order whose payment fails late is taken back step by step, also where a service is killed in the middle.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::demo_support::story::{client, count, in_stock, place};
-use crate::demo_support::{Demo, Receiver, SOON, kill, text};
+use crate::demo_support::{Demo, Receiver, SOON, kill, signal, text};
 use serde_json::Value;
 use throughline::comms::names;
 
@@ -95,11 +94,7 @@ async fn a_cancellation_goes_on_after_a_crash_and_happens_once() {
     let order = place(&demo, "test-saga-2", "tok_declined").await;
     // Inventory stands still, so that the order stays in the middle of it.
     let children = demo.children();
-    let signal = |signal: &str| {
-        let sent = Command::new("kill").args([signal, &children["inventory"].to_string()]).status();
-        assert!(sent.expect("kill runs").success());
-    };
-    signal("-STOP");
+    let inventory = demo.stop_at_rest("inventory").await;
     wait_for(&demo, &order, "payment_failed").await;
     kill(children["orders"]);
     let deadline = Instant::now() + SOON;
@@ -107,7 +102,7 @@ async fn a_cancellation_goes_on_after_a_crash_and_happens_once() {
         assert!(Instant::now() < deadline, "orders is not back");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    signal("-CONT");
+    signal(inventory, "-CONT");
     wait_until_cancelled(&demo, &order).await;
     assert_eq!(in_stock(&demo).await, before, "given back, and once");
     // Each service sends its spans when it likes.

@@ -216,6 +216,30 @@ impl Demo {
         assert!(Command::new("kill").args([signal, &id]).status().expect("kill runs").success());
     }
 
+    /// Stops a service as it stands, but not while it has the broker's file locked: all others would stand still with it. The same
+    /// service goes on after a signal `-CONT` to the number that this gives.
+    #[cfg(target_os = "linux")]
+    pub async fn stop_at_rest(&self, service: &str) -> u32 {
+        use sqlx::{ConnectOptions as _, Connection as _};
+        let path = self.dir.path().join("broker.db");
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+        let mut broker = options.busy_timeout(Duration::from_millis(500)).connect().await.expect("a file");
+        let id = self.children()[service];
+        let deadline = Instant::now() + SOON;
+        loop {
+            signal(id, "-STOP");
+            let free = broker.begin_with("BEGIN IMMEDIATE").await;
+            match free {
+                Ok(nothing) => {
+                    nothing.rollback().await.expect("given back");
+                    return id;
+                }
+                Err(error) => assert!(Instant::now() < deadline, "{error}"),
+            }
+            signal(id, "-CONT");
+        }
+    }
+
     /// Waits for the end; gives the exit code and what was written to standard error.
     pub fn wait(&mut self) -> (Option<i32>, String) {
         let deadline = Instant::now() + SOON;
@@ -257,5 +281,11 @@ pub fn broker_url(dir: &tempfile::TempDir) -> String {
 /// Ends a process as a crash would.
 #[cfg(target_os = "linux")]
 pub fn kill(id: u32) {
-    assert!(Command::new("kill").args(["-KILL", &id.to_string()]).status().expect("kill runs").success());
+    signal(id, "-KILL");
+}
+
+/// Sends a process a signal.
+#[cfg(target_os = "linux")]
+pub fn signal(id: u32, signal: &str) {
+    assert!(Command::new("kill").args([signal, &id.to_string()]).status().expect("kill runs").success());
 }
