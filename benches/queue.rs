@@ -3,9 +3,15 @@
 //! `cargo bench --bench queue`, with `-- ROUNDS` for another number of rounds. Tracing, metrics and their export are on; the receiver is a sink in this process. Bare and
 //! ours take turns in the same run, and the median of the rounds counts. CPU is that of this process, export and sink
 //! included, and not the server's.
+//!
+//! `BENCH_WAY=toolkit` publishes in that way alone (or `bare`, `by-hand`), for a profiler.
+//!
+//! Between the two stands publishing traced by hand (`by_hand.rs`): what a span, a metric and their context cost in any case.
 
 #![cfg(unix)]
 
+#[path = "queue/by_hand.rs"]
+mod by_hand;
 #[path = "../tests/common/mod.rs"]
 mod common;
 mod measure;
@@ -34,11 +40,11 @@ const SENDERS: u32 = 32;
 const CONSUMED: u32 = 20_000;
 const PREFETCH: u16 = 200;
 
-fn told(what: &str, bare: &[Cost], ours: &[Cost]) {
+fn told(what: &str, bare: &[Cost], way: &str, ours: &[Cost]) {
     let (bare_wall, ours_wall) = (median(bare, |c| c.wall), median(ours, |c| c.wall));
     let (bare_cpu, ours_cpu) = (median(bare, |c| c.cpu), median(ours, |c| c.cpu));
     println!(
-        "{what:<22} bare {bare_wall:>7.1} µs, ours {ours_wall:>7.1} µs a message: {:>+6.1} %; {:>7.0} messages/s; CPU {bare_cpu:>5.1} → {ours_cpu:>5.1} µs, {:>+6.1} %",
+        "{what:<22} bare {bare_wall:>7.1} µs, {way} {ours_wall:>7.1} µs a message: {:>+6.1} %; {:>7.0} messages/s; CPU {bare_cpu:>5.1} → {ours_cpu:>5.1} µs, {:>+6.1} %",
         (ours_wall / bare_wall - 1.0) * 100.0,
         1e6 / ours_wall,
         (ours_cpu / bare_cpu - 1.0) * 100.0,
@@ -53,14 +59,15 @@ fn body(n: u32) -> serde_json::Value {
 struct Bare {
     _connection: Connection,
     channel: Channel,
+    traced: Option<by_hand::Traced>,
 }
 
 impl Bare {
-    async fn new(host: &VirtualHost) -> Self {
+    async fn new(host: &VirtualHost, traced: Option<by_hand::Traced>) -> Self {
         let connection = Connection::connect(&host.url(), Default::default()).await.expect("connected");
         let channel = connection.create_channel().await.expect("a channel");
         channel.confirm_select(Default::default()).await.expect("confirms");
-        Self { _connection: connection, channel }
+        Self { _connection: connection, channel, traced }
     }
 
     /// As much as a careful user of the client does: persistent, mandatory, confirmed, with the usual properties.
@@ -69,6 +76,7 @@ impl Bare {
         let id = uuid::Uuid::now_v7().to_string();
         let mut headers = FieldTable::default();
         headers.insert("x-correlation-id".into(), AMQPValue::LongString(id.as_str().into()));
+        let context = self.traced.as_ref().map(|traced| traced.begin(&id, body.len(), &mut headers));
         let properties = BasicProperties::default()
             .with_content_type("application/json".into())
             .with_delivery_mode(2)
@@ -79,6 +87,9 @@ impl Bare {
         let (exchange, key) = ("orders".into(), "order.placed".into());
         let sent = self.channel.basic_publish(exchange, key, options, &body, properties).await.expect("sent");
         assert!(sent.await.expect("an answer").is_ack());
+        if let (Some(traced), Some(context)) = (&self.traced, context) {
+            traced.end(&context);
+        }
     }
 
     async fn consume(&self, queue: &str, messages: u32) {
@@ -95,9 +106,34 @@ impl Bare {
     }
 }
 
-async fn publish_ours(publisher: &Publisher, n: u32) {
-    let message = Message::json("order.placed", 1, &body(n)).expect("JSON");
-    publisher.publish("orders", "order.placed", message).await.expect("confirmed");
+/// The ways to publish, by their names.
+const NAMES: [&str; 3] = ["bare", "by-hand", "toolkit"];
+
+/// What each of them is made of.
+struct Ways {
+    bare: Bare,
+    by_hand: Bare,
+    publisher: Publisher,
+}
+
+impl Ways {
+    /// Publishes in the way of that number.
+    async fn publish(&self, way: usize, n: u32) {
+        match way {
+            0 => self.bare.publish(n).await,
+            1 => self.by_hand.publish(n).await,
+            _ => {
+                let message = Message::json("order.placed", 1, &body(n)).expect("JSON");
+                self.publisher.publish("orders", "order.placed", message).await.expect("confirmed");
+            }
+        }
+    }
+}
+
+async fn one_by_one<F: Future<Output = ()>>(one: impl Fn(u32) -> F) {
+    for n in 0..ONE_BY_ONE {
+        one(n).await;
+    }
 }
 
 /// Runs `one` for each number, by `SENDERS` at the same time.
@@ -154,35 +190,40 @@ async fn main() {
     let server = Server::shared().await;
     let host = server.virtual_host().await;
     let broker = prepared(&host).await;
-    let (bare, publisher) = (Bare::new(&host).await, Publisher::new(Arc::clone(&broker)));
+    let bare = Bare::new(&host, None).await;
+    let by_hand = Bare::new(&host, Some(by_hand::Traced::new())).await;
+    let publisher = Publisher::new(Arc::clone(&broker));
 
-    let (mut one, mut many) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
+    let ways = Ways { bare, by_hand, publisher };
     let rounds = std::env::args().skip(1).find_map(|number| number.parse().ok()).unwrap_or(ROUNDS);
+    if let Ok(name) = std::env::var("BENCH_WAY") {
+        let way = NAMES.iter().position(|known| *known == name).expect("bare, by-hand or toolkit");
+        for _ in 0..rounds {
+            let Cost { wall, cpu } = measured(SIDE_BY_SIDE, side_by_side(|n| ways.publish(way, n))).await;
+            println!("publish, {SENDERS} at once: {name} {wall:>6.1} µs a message, CPU {cpu:>6.1} µs");
+        }
+        broker.close().await;
+        return guard.shutdown().await;
+    }
+    // One by one and side by side, in each way.
+    let (mut one, mut many): ([Vec<Cost>; 3], [Vec<Cost>; 3]) = Default::default();
     for round in 0..=rounds {
-        let bare_one = measured(ONE_BY_ONE, async {
-            for n in 0..ONE_BY_ONE {
-                bare.publish(n).await;
+        for way in 0..NAMES.len() {
+            let one_cost = measured(ONE_BY_ONE, one_by_one(|n| ways.publish(way, n))).await;
+            let many_cost = measured(SIDE_BY_SIDE, side_by_side(|n| ways.publish(way, n))).await;
+            // The first round warms up.
+            if round > 0 {
+                one[way].push(one_cost);
+                many[way].push(many_cost);
             }
-        });
-        let bare_one = bare_one.await;
-        let ours_one = measured(ONE_BY_ONE, async {
-            for n in 0..ONE_BY_ONE {
-                publish_ours(&publisher, n).await;
-            }
-        });
-        let ours_one = ours_one.await;
-        let bare_many = measured(SIDE_BY_SIDE, side_by_side(|n| bare.publish(n))).await;
-        let ours_many = measured(SIDE_BY_SIDE, side_by_side(|n| publish_ours(&publisher, n))).await;
-        // The first round warms up.
-        if round > 0 {
-            one.0.push(bare_one);
-            one.1.push(ours_one);
-            many.0.push(bare_many);
-            many.1.push(ours_many);
         }
     }
-    told("publish, one by one", &one.0, &one.1);
-    told(&format!("publish, {SENDERS} at once"), &many.0, &many.1);
+    for (what, [bare, by_hand, ours]) in
+        [("publish, one by one", &one), (&format!("publish, {SENDERS} at once"), &many)]
+    {
+        told(what, bare, "by hand", by_hand);
+        told(what, bare, "ours", ours);
+    }
 
     let mut consumed = (Vec::new(), Vec::new());
     for _ in 0..rounds.min(3) {
@@ -191,17 +232,17 @@ async fn main() {
             let there = broker.queues().await.expect("queues")[0].ready;
             for n in 0..(u64::from(CONSUMED) * 2).saturating_sub(there).div_ceil(u64::from(SIDE_BY_SIDE)) {
                 let _ = n;
-                side_by_side(|n| bare.publish(n)).await;
+                side_by_side(|n| ways.publish(0, n)).await;
             }
             if ours {
                 consumed.1.push(measured(CONSUMED, consume_ours(&broker, CONSUMED)).await);
             } else {
-                let reader = Bare::new(&host).await;
+                let reader = Bare::new(&host, None).await;
                 consumed.0.push(measured(CONSUMED, reader.consume("mail", CONSUMED)).await);
             }
         }
     }
-    told("consume, one consumer", &consumed.0, &consumed.1);
+    told("consume, one consumer", &consumed.0, "ours", &consumed.1);
     broker.close().await;
     guard.shutdown().await;
 }

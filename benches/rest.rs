@@ -8,6 +8,8 @@
 //! Between the two stands the same by hand (`by_hand.rs`): what a team writes around axum and reqwest with the OpenTelemetry
 //! crates alone, so that what spans and metrics cost in any case is told apart from what the toolkit costs.
 //!
+//! `BENCH_WAY=toolkit` makes calls in that way alone (or `bare`, `by-hand`, `gateway`), for a profiler.
+//!
 //! Calls go one by one and from several senders side by side. The handler does what a service does at the least (a small order
 //! in, a small order out), so that the share is that of the worst case.
 
@@ -61,7 +63,10 @@ fn order() -> Value {
     json!({ "user_id": "u-7", "items": [{ "sku": "lamp-brass", "quantity": 2 }], "amount": 12_800 })
 }
 
-/// The ways, by name.
+/// The ways by their names.
+const NAMES: [&str; 4] = ["bare", "by-hand", "toolkit", "gateway"];
+
+/// What each of them is made of.
 struct Ways {
     bare: (reqwest::Client, String),
     by_hand: by_hand::Client,
@@ -106,6 +111,16 @@ impl Ways {
         let answer: Value = self.ours.post("/orders", &order()).await.expect("an answer");
         assert_eq!(answer["status"], "placed");
     }
+
+    /// Calls in the way of that number.
+    async fn cost(&self, way: usize, senders: u32) -> Cost {
+        match way {
+            0 => calls(senders, || Self::bare(&self.bare)).await,
+            1 => calls(senders, || self.by_hand()).await,
+            2 => calls(senders, || self.ours()).await,
+            _ => calls(senders, || Self::bare(&self.through)).await,
+        }
+    }
 }
 
 #[tokio::main]
@@ -117,18 +132,23 @@ async fn main() {
     let guard = telemetry("warn").await;
     let rounds: usize = std::env::var("BENCH_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(9);
     let ways = Ways::new().await;
+    if let Ok(name) = std::env::var("BENCH_WAY") {
+        let way = NAMES.iter().position(|known| *known == name).expect("bare, by-hand, toolkit or gateway");
+        for _ in 0..rounds {
+            let Cost { wall, cpu } = ways.cost(way, SENDERS).await;
+            println!("{SENDERS} at a time: {name} {wall:>6.1} µs a call, CPU {cpu:>6.1} µs");
+        }
+        return guard.shutdown().await;
+    }
     for senders in [1, SENDERS] {
         let mut costs: [Vec<Cost>; 4] = Default::default();
         for round in 0..=rounds {
-            let turn = [
-                calls(senders, || Ways::bare(&ways.bare)).await,
-                calls(senders, || ways.by_hand()).await,
-                calls(senders, || ways.ours()).await,
-                calls(senders, || Ways::bare(&ways.through)).await,
-            ];
-            // The first round warms up.
-            if round > 0 {
-                costs.iter_mut().zip(turn).for_each(|(costs, cost)| costs.push(cost));
+            for (way, costs) in costs.iter_mut().enumerate() {
+                let cost = ways.cost(way, senders).await;
+                // The first round warms up.
+                if round > 0 {
+                    costs.push(cost);
+                }
             }
         }
         let of = |at: usize, part: fn(&Cost) -> f64| median(&costs[at], part);

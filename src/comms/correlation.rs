@@ -28,15 +28,19 @@ impl CorrelationId {
     /// A new ID: the service that began the work, the time in milliseconds, nine random characters.
     pub fn generate(service: &str) -> Self {
         const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
-        let mut random = uuid::Uuid::new_v4().as_u128();
-        let mut tail = String::with_capacity(9);
+        // Of the lower half all but the two highest bits are random, and nine characters take 47 of them.
+        let mut random = uuid::Uuid::new_v4().as_u64_pair().1;
+        let millis = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis());
+        let mut id = String::with_capacity(MAX_LENGTH);
+        id.extend(service.chars().filter(char::is_ascii_graphic).take(64));
+        id.push('-');
+        id.push_str(&millis.to_string());
+        id.push('-');
         for _ in 0..9 {
-            tail.push(char::from(DIGITS[(random % 36) as usize]));
+            id.push(char::from(DIGITS[(random % 36) as usize]));
             random /= 36;
         }
-        let millis = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis());
-        let service: String = service.chars().filter(char::is_ascii_graphic).take(64).collect();
-        Self(format!("{service}-{millis}-{tail}").into())
+        Self(id.into())
     }
 
     /// The ID from outside where it is valid, a new one otherwise.
@@ -54,6 +58,11 @@ impl CorrelationId {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// For attributes, without a copy.
+    pub(super) fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
     }
 }
 
@@ -114,6 +123,11 @@ tokio::task_local! {
 /// Runs a future on behalf of a correlation ID.
 pub fn scope<F: Future>(id: CorrelationId, work: F) -> impl Future<Output = F::Output> {
     CURRENT.scope(Current { correlation_id: id, causation_id: None }, work)
+}
+
+/// Runs a function on behalf of a correlation ID.
+pub(super) fn scope_of<T>(id: CorrelationId, work: impl FnOnce() -> T) -> T {
+    CURRENT.sync_scope(Current { correlation_id: id, causation_id: None }, work)
 }
 
 /// Runs a future on behalf of a correlation ID and of the message that is being handled.

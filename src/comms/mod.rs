@@ -51,3 +51,10 @@ pub mod testing;
 
 /// The instrumentation scope of every span and metric that the toolkit makes.
 pub const SCOPE: &str = "throughline.comms";
+
+/// The tracer of the toolkit's spans. Whoever makes spans keeps one, as it keeps its instruments: the provider has to be there
+/// by then.
+#[cfg(feature = "comms")]
+fn tracer() -> std::sync::Arc<opentelemetry::global::BoxedTracer> {
+    std::sync::Arc::new(opentelemetry::global::tracer(SCOPE))
+}

@@ -18,9 +18,15 @@ pub const X_REQUEST_TIMEOUT_MS: &str = "x-request-timeout-ms";
 pub const GRPC_TIMEOUT: &str = "grpc-timeout";
 /// W3C Trace Context, the header that names trace and parent span.
 pub const TRACEPARENT: &str = "traceparent";
+/// W3C Trace Context, the header of what tracing systems add to it.
+pub const TRACESTATE: &str = "tracestate";
+/// W3C Baggage.
+pub const BAGGAGE: &str = "baggage";
 
 // HTTP, semconv (stable).
 pub const HTTP_REQUEST_METHOD: &str = "http.request.method";
+/// The method as it was sent, where it is none that HTTP knows.
+pub const HTTP_REQUEST_METHOD_ORIGINAL: &str = "http.request.method_original";
 /// Which retry of a request it is, from 1; on the span of each.
 pub const HTTP_REQUEST_RESEND_COUNT: &str = "http.request.resend_count";
 pub const HTTP_RESPONSE_STATUS_CODE: &str = "http.response.status_code";

@@ -68,16 +68,23 @@ fn extract_told(headers: &dyn Extractor, told: Option<&[u8]>) -> Incoming {
 
 /// Writes the context of an outgoing call or message.
 pub fn inject(context: &Context, correlation_id: &CorrelationId, headers: &mut dyn Injector) {
-    let mut entries: Vec<KeyValue> = context
-        .baggage()
-        .iter()
-        .filter(|(key, _)| key.as_str() != names::CORRELATION_ID)
-        .map(|(key, (value, _))| KeyValue::new(key.clone(), value.clone()))
-        .collect();
-    entries.push(KeyValue::new(names::CORRELATION_ID, correlation_id.as_str().to_owned()));
-    let context = context.with_baggage(entries);
-    global::get_text_map_propagator(|p| p.inject_context(&context, headers));
-    headers.set(names::X_CORRELATION_ID, correlation_id.as_str().to_owned());
+    let id = correlation_id.as_str();
+    global::get_text_map_propagator(|p| {
+        let baggage = context.baggage();
+        let alone = baggage.iter().all(|(key, _)| key.as_str() == names::CORRELATION_ID);
+        let plain = !id.contains(['"', ',', ';', '=', '%', '\\']);
+        if alone && plain && p.fields().any(|field| field == names::BAGGAGE) {
+            // What the propagator of W3C would write, without a map of entries that is made for one of them.
+            p.inject_context(context, headers);
+            return headers.set(names::BAGGAGE, [names::CORRELATION_ID, id].join("="));
+        }
+        let others = baggage.iter().filter(|(key, _)| key.as_str() != names::CORRELATION_ID);
+        let mut entries: Vec<KeyValue> =
+            others.map(|(key, (value, _))| KeyValue::new(key.clone(), value.clone())).collect();
+        entries.push(KeyValue::new(names::CORRELATION_ID, correlation_id.shared()));
+        p.inject_context(&context.with_baggage(entries), headers);
+    });
+    headers.set(names::X_CORRELATION_ID, id.to_owned());
 }
 
 /// Reads HTTP headers, and so gRPC metadata as well.
@@ -93,16 +100,30 @@ impl Extractor for FromHeaders<'_> {
     }
 }
 
-/// Writes HTTP headers; what is not a valid header is left out.
+/// Writes HTTP headers; what is not a valid header is left out, and so is what is empty: a `tracestate` of nothing.
 pub struct IntoHeaders<'a>(pub &'a mut HeaderMap);
 
 impl Injector for IntoHeaders<'_> {
     fn set(&mut self, key: &str, value: String) {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(key), HeaderValue::try_from(value)) {
+        if value.is_empty() {
+            self.0.remove(key);
+            return;
+        }
+        let known = KNOWN.iter().find(|known| known.as_str() == key).cloned();
+        let name = known.map_or_else(|| HeaderName::try_from(key).ok(), Some);
+        if let (Some(name), Ok(value)) = (name, HeaderValue::try_from(value)) {
             self.0.insert(name, value);
         }
     }
 }
+
+/// Names that nearly every call sets, so that they are not made anew each time.
+static KNOWN: [HeaderName; 4] = [
+    HeaderName::from_static(names::TRACEPARENT),
+    HeaderName::from_static(names::TRACESTATE),
+    HeaderName::from_static(names::BAGGAGE),
+    HeaderName::from_static(names::X_CORRELATION_ID),
+];
 
 /// Reads a message's headers.
 pub struct FromMap<'a>(pub &'a BTreeMap<String, String>);
@@ -117,12 +138,16 @@ impl Extractor for FromMap<'_> {
     }
 }
 
-/// Writes a message's headers.
+/// Writes a message's headers, but for what is empty.
 pub struct IntoMap<'a>(pub &'a mut BTreeMap<String, String>);
 
 impl Injector for IntoMap<'_> {
     fn set(&mut self, key: &str, value: String) {
-        self.0.insert(key.to_owned(), value);
+        if value.is_empty() {
+            self.0.remove(key);
+        } else {
+            self.0.insert(key.to_owned(), value);
+        }
     }
 }
 
@@ -140,6 +165,47 @@ mod tests {
         headers.insert(names::X_CORRELATION_ID, HeaderValue::from_static("abc-17"));
         let incoming = extract(&FromHeaders(&headers));
         assert_eq!(incoming.correlation_id, CorrelationId::parse("abc-17"));
+    }
+
+    /// Whatever is in the baggage, and whatever letters the ID has, one who reads W3C's headers alone gets all of it.
+    #[test]
+    fn what_is_injected_is_what_the_propagator_reads() {
+        crate::telemetry::testing::SpanRecorder::install();
+        let baggages: [&[(&'static str, &'static str)]; 4] = [
+            &[],
+            &[("tenant", "blue")],
+            &[("correlation.id", "an-older-one")],
+            &[("correlation.id", "an-older-one"), ("tenant", "a, b;c=d")],
+        ];
+        for id in ["order-17", "a=b,c;d", "\"quoted\"", "back\\slash", "~!{}"] {
+            let id = CorrelationId::parse(id).expect(id);
+            for baggage in baggages {
+                let context = Context::new().with_baggage(baggage.iter().map(|(k, v)| KeyValue::new(*k, *v)));
+                let mut headers = HeaderMap::new();
+                inject(&context, &id, &mut IntoHeaders(&mut headers));
+                headers.remove(names::X_CORRELATION_ID);
+                let incoming = extract_headers(&headers);
+                assert_eq!(incoming.correlation_id.as_ref(), Some(&id), "{headers:?}");
+                let entries = incoming.context.baggage().iter();
+                let read: BTreeMap<_, _> =
+                    entries.map(|(key, (value, _))| (key.to_string(), value.to_string())).collect();
+                let mut wanted: BTreeMap<_, _> =
+                    baggage.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+                wanted.insert(names::CORRELATION_ID.to_owned(), id.to_string());
+                assert_eq!(read, wanted, "{headers:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_empty_is_not_sent_and_takes_the_place_of_what_was_there() {
+        let mut headers = HeaderMap::new();
+        headers.insert(names::TRACESTATE, HeaderValue::from_static("vendor=of-another-span"));
+        IntoHeaders(&mut headers).set(names::TRACESTATE, String::new());
+        assert!(headers.is_empty(), "{headers:?}");
+        let mut headers = BTreeMap::from([(names::TRACESTATE.to_owned(), "vendor=x".to_owned())]);
+        IntoMap(&mut headers).set(names::TRACESTATE, String::new());
+        assert!(headers.is_empty(), "{headers:?}");
     }
 
     #[test]

@@ -152,6 +152,11 @@ impl Breaker {
         &self.inner.name
     }
 
+    /// For attributes, without a copy.
+    pub(in crate::comms) fn shared_name(&self) -> Arc<str> {
+        Arc::clone(&self.inner.name)
+    }
+
     pub fn peer(&self) -> Option<&str> {
         self.inner.peer.as_deref()
     }

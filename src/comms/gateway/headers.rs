@@ -25,8 +25,8 @@ const OURS: [&str; 8] = [
     names::X_REQUEST_TIMEOUT_MS,
     names::X_CIRCUIT_BREAKER,
     names::TRACEPARENT,
-    "tracestate",
-    "baggage",
+    names::TRACESTATE,
+    names::BAGGAGE,
     "x-forwarded-host",
 ];
 

@@ -10,10 +10,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::response::Response;
 use bytes::Bytes;
 use opentelemetry::context::FutureExt as _;
+use opentelemetry::global::{self, BoxedTracer};
 use opentelemetry::metrics::Histogram;
 use opentelemetry::trace::{Status, TraceContextExt as _};
-use opentelemetry::{Context, KeyValue, global};
-use reqwest::Url;
+use opentelemetry::{Context, KeyValue};
 
 use super::body::Limited;
 use super::failure::Failure;
@@ -21,6 +21,8 @@ use super::headers;
 use crate::comms::breaker::{Breaker, CountsAsFailure as _, Outcome};
 use crate::comms::correlation::{self, CorrelationId};
 use crate::comms::http::Transport;
+use crate::comms::http::address::Address;
+use crate::comms::http::attributes::method_text;
 use crate::comms::http::span::Try;
 use crate::comms::propagation::{self, IntoHeaders};
 use crate::comms::resilience::{Policy, Retry};
@@ -31,13 +33,14 @@ use crate::comms::{SCOPE, deadline, names};
 #[derive(Clone)]
 pub struct Upstream {
     pub(super) name: Arc<str>,
-    base: Arc<str>,
+    address: Address,
     client: reqwest::Client,
     pub(super) timeout: Duration,
     retry: Option<Retry>,
     breaker: Option<Breaker>,
     credentials: Option<Credentials>,
     duration: Histogram<f64>,
+    tracer: Arc<BoxedTracer>,
 }
 
 /// A request as it is passed on.
@@ -79,9 +82,7 @@ impl Upstream {
         policy: Policy,
         transport: Transport,
     ) -> anyhow::Result<Self> {
-        let url = Url::parse(base_url).map_err(|e| anyhow::anyhow!("`{base_url}` is not a URL: {e}"))?;
-        let usable = matches!(url.scheme(), "http" | "https") && url.query().is_none();
-        anyhow::ensure!(usable, "`{base_url}` is not an http or https URL without a query");
+        let address = Address::parse(base_url)?;
         let Policy { timeout, retry, breaker } = policy;
         let duration = global::meter(SCOPE)
             .f64_histogram("http.client.request.duration")
@@ -90,13 +91,14 @@ impl Upstream {
             .build();
         Ok(Self {
             name: name.into(),
-            base: base_url.trim_end_matches('/').into(),
+            address,
             client: transport.forwarder(timeout)?,
             timeout,
             retry,
             breaker: breaker.map(|config| Breaker::new(name, config).with_peer(name)),
             credentials: None,
             duration,
+            tracer: crate::comms::tracer(),
         })
     }
 
@@ -141,14 +143,15 @@ impl Upstream {
         until: tokio::time::Instant,
         number: u32,
     ) -> Result<Response, Failure> {
-        let url = format!("{}{}", self.base, out.path);
-        let (template, peer) = (Some(&*out.template), Some(&*self.name));
-        let context = Try { method: &out.method, url: &url, template, peer, id, number }.start();
+        let url = self.address.join(&out.path);
+        let (template, peer, server) = (Some(&*out.template), Some(&self.name), &self.address);
+        let one = Try { method: &out.method, url: &url, server, template, peer, id, number };
+        let context = one.start(&self.tracer);
         let began = Instant::now();
         let guarded = self.guarded(service, &url, out, id, until, &context);
         let answer = guarded.with_context(context.clone()).await;
         let span = context.span();
-        let mut measured = vec![KeyValue::new(names::HTTP_REQUEST_METHOD, out.method.to_string())];
+        let mut measured = vec![KeyValue::new(names::HTTP_REQUEST_METHOD, method_text(&out.method))];
         let status = match &answer {
             Ok(response) => Some(response.status()),
             Err(Failure::Answer(response)) => Some(response.status()),
@@ -197,7 +200,7 @@ impl Upstream {
                 let permit = breaker.acquire();
                 let state = permit.as_ref().map_or_else(|rejected| rejected.state, |permit| permit.state());
                 context.span().set_attributes([
-                    KeyValue::new(names::BREAKER_NAME, breaker.name().to_owned()),
+                    KeyValue::new(names::BREAKER_NAME, breaker.shared_name()),
                     KeyValue::new(names::BREAKER_STATE, state.text()),
                 ]);
                 Some(permit.map_err(Failure::Rejected)?)
@@ -236,6 +239,7 @@ impl Upstream {
         if let Some(credentials) = &self.credentials {
             credentials.put(&mut headers).map_err(|error| Failure::Unwritable(error.to_string()))?;
         }
+        let url = self.address.parsed(url).map_err(|error| Failure::Unwritable(error.to_string()))?;
         let request = self.client.request(out.method.clone(), url).headers(headers);
         let (request, over) = match &out.payload {
             Payload::Whole(body) if body.is_empty() => (request, None),

@@ -16,6 +16,9 @@ use tonic::codegen::http::{HeaderMap, Uri};
 use crate::comms::breaker::{CountsAsFailure as _, Outcome, Permit};
 use crate::comms::names;
 
+/// As many attributes as a call has by its end, with room for a failure's.
+pub(super) const ATTRIBUTES: usize = 12;
+
 /// `/user.UserService/GetUser` becomes `user.UserService/GetUser`.
 pub(super) fn method_of(uri: &Uri) -> String {
     uri.path().trim_start_matches('/').to_owned()

@@ -6,15 +6,16 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use opentelemetry::context::FutureExt as _;
+use opentelemetry::global::{self, BoxedTracer};
 use opentelemetry::metrics::Histogram;
 use opentelemetry::trace::{SpanKind, TraceContextExt as _, Tracer as _};
-use opentelemetry::{Context, KeyValue, global};
+use opentelemetry::{Context, KeyValue};
 use tonic::body::Body;
 use tonic::codegen::http::{HeaderValue, Request, Response, Uri};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
-use super::call::{Call, ObservedBody, method_of};
+use super::call::{ATTRIBUTES, Call, ObservedBody, method_of};
 use crate::comms::breaker::{Breaker, Permit, Rejected};
 use crate::comms::correlation::{self, CorrelationId};
 use crate::comms::propagation::{self, IntoHeaders};
@@ -50,6 +51,7 @@ pub struct GrpcClientLayer {
     breaker: Option<Breaker>,
     credentials: Option<Credentials>,
     duration: Histogram<f64>,
+    tracer: Arc<BoxedTracer>,
 }
 
 impl GrpcClientLayer {
@@ -60,8 +62,8 @@ impl GrpcClientLayer {
             .with_unit("s")
             .with_description("Duration of gRPC calls to other services")
             .build();
-        let (service, peer) = (service_name.into(), peer.into());
-        Self { service, peer, address, timeout: None, breaker: None, credentials: None, duration }
+        let (service, peer, tracer) = (service_name.into(), peer.into(), crate::comms::tracer());
+        Self { service, peer, address, timeout: None, breaker: None, credentials: None, duration, tracer }
     }
 
     /// Tells the other side how long an answer is waited for, as `grpc-timeout`; less where the task's own deadline is
@@ -90,7 +92,7 @@ impl GrpcClientLayer {
         let permit = breaker.acquire();
         let state = permit.as_ref().map_or_else(|rejected| rejected.state, Permit::state);
         call.context.span().set_attributes([
-            KeyValue::new(names::BREAKER_NAME, breaker.name().to_owned()),
+            KeyValue::new(names::BREAKER_NAME, breaker.shared_name()),
             KeyValue::new(names::BREAKER_STATE, state.text()),
         ]);
         call.permit = Some(permit?);
@@ -98,19 +100,20 @@ impl GrpcClientLayer {
     }
 
     fn attributes(&self, method: &str, id: &CorrelationId) -> Vec<KeyValue> {
-        let mut attributes = vec![
+        let mut attributes = Vec::with_capacity(ATTRIBUTES);
+        attributes.extend([
             KeyValue::new(names::RPC_SYSTEM_NAME, "grpc"),
             KeyValue::new(names::RPC_METHOD, method.to_owned()),
-            KeyValue::new(names::SERVICE_PEER_NAME, self.peer.to_string()),
-            KeyValue::new(names::CORRELATION_ID, id.as_str().to_owned()),
-        ];
+            KeyValue::new(names::SERVICE_PEER_NAME, Arc::clone(&self.peer)),
+            KeyValue::new(names::CORRELATION_ID, id.shared()),
+        ]);
         attributes.extend(self.address.host().map(|h| KeyValue::new(names::SERVER_ADDRESS, h.to_owned())));
         attributes.extend(self.address.port_u16().map(|p| KeyValue::new(names::SERVER_PORT, i64::from(p))));
         attributes
     }
 
     fn start(&self, method: String, id: &CorrelationId) -> Call {
-        let tracer = global::tracer(SCOPE);
+        let tracer = &self.tracer;
         let builder = tracer
             .span_builder(method.clone())
             .with_kind(SpanKind::Client)

@@ -8,16 +8,17 @@ use std::time::Instant;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use opentelemetry::KeyValue;
 use opentelemetry::context::FutureExt as _;
+use opentelemetry::global::{self, BoxedTracer};
 use opentelemetry::metrics::Histogram;
 use opentelemetry::trace::{SpanKind, TraceContextExt as _, Tracer as _};
-use opentelemetry::{KeyValue, global};
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::http::{HeaderValue, Request, Response};
 use tower::{Layer, Service};
 
-use super::call::{Call, ObservedBody, method_of};
+use super::call::{ATTRIBUTES, Call, ObservedBody, method_of};
 use crate::comms::correlation::{self, CorrelationId};
 use crate::comms::propagation;
 use crate::comms::{SCOPE, deadline, names};
@@ -27,6 +28,7 @@ use crate::comms::{SCOPE, deadline, names};
 pub struct GrpcServerLayer {
     service: Arc<str>,
     duration: Histogram<f64>,
+    tracer: Arc<BoxedTracer>,
 }
 
 impl GrpcServerLayer {
@@ -36,24 +38,25 @@ impl GrpcServerLayer {
             .with_unit("s")
             .with_description("Duration of gRPC calls served")
             .build();
-        Self { service: service_name.into(), duration }
+        Self { service: service_name.into(), duration, tracer: crate::comms::tracer() }
     }
 
     fn start(&self, request: &Request<Body>) -> (Call, CorrelationId) {
         let incoming = propagation::extract_headers(request.headers());
         let id = incoming.id_or_new(&self.service);
         let method = method_of(request.uri());
-        let mut attributes = vec![
+        let mut attributes = Vec::with_capacity(ATTRIBUTES);
+        attributes.extend([
             KeyValue::new(names::RPC_SYSTEM_NAME, "grpc"),
             KeyValue::new(names::RPC_METHOD, method.clone()),
-            KeyValue::new(names::CORRELATION_ID, id.as_str().to_owned()),
-        ];
+            KeyValue::new(names::CORRELATION_ID, id.shared()),
+        ]);
         attributes.extend(incoming.refused_attribute());
         if let Some(authority) = request.uri().authority() {
             attributes.push(KeyValue::new(names::SERVER_ADDRESS, authority.host().to_owned()));
             attributes.extend(authority.port_u16().map(|p| KeyValue::new(names::SERVER_PORT, i64::from(p))));
         }
-        let tracer = global::tracer(SCOPE);
+        let tracer = &self.tracer;
         let builder =
             tracer.span_builder(method.clone()).with_kind(SpanKind::Server).with_attributes(attributes);
         let span = tracer.build_with_context(builder, &incoming.context);

@@ -12,6 +12,7 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::attributes::method_text;
 use super::client::ServiceHttpClient;
 use super::error::{CallError, CallErrorKind, excerpt};
 use super::redact;
@@ -71,7 +72,7 @@ impl<'a> Call<'a> {
     /// An open breaker, no connection, no answer in time, a status of 400 or more, or a body of another type.
     pub async fn send<T: DeserializeOwned>(self) -> Result<T, CallError> {
         let id = correlation::current().unwrap_or_else(|| CorrelationId::generate(&self.client.service));
-        let url = format!("{}{}", self.client.base, self.path);
+        let url = self.client.address.join(&self.path);
         let until = deadline::within(self.client.timeout);
         let repeatable =
             !matches!(self.method, Method::POST | Method::PATCH) || self.idempotency_key.is_some();
@@ -94,7 +95,8 @@ impl<'a> Call<'a> {
         let context = self.start_span(url, id, number);
         let started = Instant::now();
         let answer = self.guarded::<T>(url, id, until, &context).with_context(context.clone()).await;
-        let mut attributes = vec![KeyValue::new(names::HTTP_REQUEST_METHOD, self.method.to_string())];
+        let mut attributes = Vec::with_capacity(3);
+        attributes.push(KeyValue::new(names::HTTP_REQUEST_METHOD, method_text(&self.method)));
         match &answer {
             Ok((status, _)) => {
                 attributes.push(KeyValue::new(names::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16())));
@@ -107,8 +109,9 @@ impl<'a> Call<'a> {
     }
 
     fn start_span(&self, url: &str, id: &CorrelationId, number: u32) -> Context {
-        let (template, peer) = (self.template.as_deref(), self.client.peer.as_deref());
-        Try { method: &self.method, url, template, peer, id, number }.start()
+        let ServiceHttpClient { address: server, peer, tracer, .. } = self.client;
+        let (template, peer) = (self.template.as_deref(), peer.as_ref());
+        Try { method: &self.method, url, server, template, peer, id, number }.start(tracer)
     }
 
     /// Makes the call if the breaker lets it through, and tells the breaker how it went.
@@ -129,7 +132,7 @@ impl<'a> Call<'a> {
         let permit = breaker.acquire();
         let state = permit.as_ref().map_or_else(|rejected| rejected.state, |permit| permit.state());
         context.span().set_attributes([
-            KeyValue::new(names::BREAKER_NAME, breaker.name().to_owned()),
+            KeyValue::new(names::BREAKER_NAME, breaker.shared_name()),
             KeyValue::new(names::BREAKER_STATE, state.text()),
         ]);
         let permit = permit.map_err(|rejected| {
@@ -189,6 +192,7 @@ impl<'a> Call<'a> {
         if let Some(credentials) = &self.client.credentials {
             credentials.put(&mut headers)?;
         }
+        let url = self.client.address.parsed(url)?;
         let request = self.client.client.request(self.method.clone(), url).headers(headers).timeout(left);
         let limit = self.client.transport.max_request_body;
         match &self.body {

@@ -6,13 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use opentelemetry::global;
+use opentelemetry::global::{self, BoxedTracer};
 use opentelemetry::metrics::Histogram;
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Method, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::address::Address;
 use super::call::Call;
 use super::error::CallError;
 use super::transport::Transport;
@@ -28,7 +29,7 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct ServiceHttpClient {
     pub(super) client: reqwest::Client,
-    pub(super) base: Arc<str>,
+    pub(super) address: Address,
     pub(super) service: Arc<str>,
     pub(super) peer: Option<Arc<str>>,
     pub(super) timeout: Duration,
@@ -38,6 +39,7 @@ pub struct ServiceHttpClient {
     pub(super) retry: Option<Retry>,
     pub(super) credentials: Option<Credentials>,
     pub(super) duration: Histogram<f64>,
+    pub(super) tracer: Arc<BoxedTracer>,
 }
 
 impl ServiceHttpClient {
@@ -76,8 +78,7 @@ impl ServiceHttpClient {
         transport: Transport,
     ) -> anyhow::Result<Self> {
         let Policy { timeout, retry, breaker } = policy;
-        let url = Url::parse(base_url).map_err(|e| anyhow::anyhow!("`{base_url}` is not a URL: {e}"))?;
-        anyhow::ensure!(matches!(url.scheme(), "http" | "https"), "`{base_url}` is not an http or https URL");
+        let address = Address::parse(base_url)?;
         let mut headers = HeaderMap::new();
         headers.insert(names::X_SERVICE_NAME, HeaderValue::try_from(service_name)?);
         let client = transport.client(timeout, headers)?;
@@ -86,10 +87,10 @@ impl ServiceHttpClient {
             .with_unit("s")
             .with_description("Duration of calls to other services")
             .build();
-        let breaker = breaker.map(|config| Breaker::new(&authority(&url), config));
+        let breaker = breaker.map(|config| Breaker::new(&authority(address.url()), config));
         Ok(Self {
             client,
-            base: base_url.trim_end_matches('/').into(),
+            address,
             service: service_name.into(),
             peer: None,
             timeout,
@@ -99,6 +100,7 @@ impl ServiceHttpClient {
             retry,
             credentials: None,
             duration,
+            tracer: crate::comms::tracer(),
         })
     }
 

@@ -5,13 +5,17 @@
 //! | `client.rs`, `call.rs` | [`ServiceHttpClient`] and one call of it, with its tries |
 //! | `transport.rs` | [`Transport`]: HTTP/2, and how large bodies may be |
 //! | `error.rs` | [`CallError`]: what a failed call tells |
+//! | `address.rs` | where a client's calls go |
 //! | `span.rs` | the CLIENT span of one try |
+//! | `attributes.rs` | what both sides of a request say in the same words |
 //! | `redact.rs` | URLs without their secrets |
 //! | `server.rs` | [`instrument`]: spans, metrics and correlation ID of the routes one serves |
 //! | `versions.rs` | [`Deprecated`]: an interface that will end says so |
 //! | `validate.rs` | [`RequestSchema`]: requests held against a JSON Schema |
 //! | `problem.rs` | [`Problem`]: answers that say what is wrong, as `application/problem+json` |
 
+pub(in crate::comms) mod address;
+pub(in crate::comms) mod attributes;
 mod call;
 pub mod client;
 pub mod error;

@@ -1,27 +1,36 @@
 //! Middleware for the routes that a service serves: one SERVER span per request, joined to the caller's.
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::task::{Context as Poller, Poll};
 use std::time::Instant;
 
 use axum::Router;
-use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderValue, Version, header};
-use axum::middleware::{self, Next};
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderValue, Method, Version, header};
 use axum::response::Response;
+use futures_util::future::BoxFuture;
 use opentelemetry::context::FutureExt as _;
+use opentelemetry::global::{self, BoxedTracer};
 use opentelemetry::metrics::Histogram;
 use opentelemetry::trace::{SpanKind, Status, TraceContextExt as _, Tracer as _};
-use opentelemetry::{Array, KeyValue, StringValue, Value, global};
+use opentelemetry::{Array, Context, KeyValue, StringValue, Value};
+use tower::{Layer, Service};
 
+use super::attributes::{method_text, of_method, span_name};
 use super::redact;
 use crate::comms::correlation::{self, CorrelationId};
 use crate::comms::propagation;
 use crate::comms::{SCOPE, deadline, names};
 
-#[derive(Clone)]
-struct Instrument {
+/// As many attributes as a request has by its end, with room for a failure's.
+const ATTRIBUTES: usize = 14;
+
+/// What all requests of a service share.
+struct Shared {
     service: Arc<str>,
     duration: Histogram<f64>,
+    tracer: Arc<BoxedTracer>,
 }
 
 /// Adds spans, metrics and the correlation ID to all routes that the router has by now.
@@ -33,69 +42,126 @@ pub fn instrument<S: Clone + Send + Sync + 'static>(router: Router<S>, service_n
         .with_unit("s")
         .with_description("Duration of requests served")
         .build();
-    let state = Instrument { service: service_name.into(), duration };
-    router.layer(middleware::from_fn_with_state(state, serve))
+    let shared = Shared { service: service_name.into(), duration, tracer: crate::comms::tracer() };
+    router.layer(Instrument(Arc::new(shared)))
 }
 
-async fn serve(
-    State(instrument): State<Instrument>,
-    matched: Option<MatchedPath>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let incoming = propagation::extract_headers(request.headers());
-    let id = incoming.id_or_new(&instrument.service);
-    let route = matched.as_ref().map(MatchedPath::as_str);
-    let method = request.method().clone();
-    let name = route.map_or_else(|| method.to_string(), |route| format!("{method} {route}"));
-    let tracer = global::tracer(SCOPE);
-    let span = tracer.build_with_context(
-        tracer.span_builder(name).with_kind(SpanKind::Server).with_attributes(
-            request_attributes(&request, route, &id).into_iter().chain(incoming.refused_attribute()),
-        ),
-        &incoming.context,
-    );
-    let context = incoming.context.with_span(span);
-    let started = Instant::now();
+/// A layer and not a function of axum's: that one makes three boxes a request more.
+#[derive(Clone)]
+struct Instrument(Arc<Shared>);
 
-    let until = deadline::of(request.headers());
-    let work = correlation::scope(id.clone(), next.run(request).with_context(context.clone()));
-    let mut response = match until {
-        Some(until) => deadline::scope(until, work).await,
-        None => work.await,
-    };
+impl<S> Layer<S> for Instrument {
+    type Service = Instrumented<S>;
 
-    let status = response.status();
-    let code = KeyValue::new(names::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16()));
-    let span = context.span();
-    span.set_attribute(code.clone());
-    let mut measured = vec![KeyValue::new(names::HTTP_REQUEST_METHOD, method.to_string()), code];
-    measured.extend(route.map(|route| KeyValue::new(names::HTTP_ROUTE, route.to_owned())));
-    if status.is_server_error() {
-        let error_type = KeyValue::new(names::ERROR_TYPE, status.as_u16().to_string());
-        span.set_attribute(error_type.clone());
-        span.set_status(Status::error(status.canonical_reason().unwrap_or_default()));
-        measured.push(error_type);
+    fn layer(&self, inner: S) -> Instrumented<S> {
+        Instrumented { shared: Arc::clone(&self.0), inner }
     }
-    instrument.duration.record(started.elapsed().as_secs_f64(), &measured);
-    span.end();
-    if let Ok(value) = HeaderValue::try_from(id.as_str()) {
-        response.headers_mut().insert(names::X_CORRELATION_ID, value);
-    }
-    response
 }
 
-fn request_attributes(request: &Request, route: Option<&str>, id: &CorrelationId) -> Vec<KeyValue> {
+/// Routes with [`Instrument`] around them.
+#[derive(Clone)]
+struct Instrumented<S> {
+    shared: Arc<Shared>,
+    inner: S,
+}
+
+impl<S> Service<Request> for Instrumented<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, poller: &mut Poller<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(poller)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let served = Served::begin(&self.shared, &request);
+        let until = deadline::of(request.headers());
+        // What the inner services do before they give their future belongs to the request too.
+        let work = {
+            let _here = served.context.clone().attach();
+            correlation::scope_of(served.id.clone(), || self.inner.call(request))
+        };
+        let work = correlation::scope(served.id.clone(), work.with_context(served.context.clone()));
+        Box::pin(async move {
+            let Ok(response) = match until {
+                Some(until) => deadline::scope(until, work).await,
+                None => work.await,
+            };
+            Ok(served.end(response))
+        })
+    }
+}
+
+/// A request that is being served.
+struct Served {
+    shared: Arc<Shared>,
+    context: Context,
+    id: CorrelationId,
+    method: Method,
+    route: Option<Arc<str>>,
+    began: Instant,
+}
+
+impl Served {
+    fn begin(shared: &Arc<Shared>, request: &Request) -> Self {
+        let incoming = propagation::extract_headers(request.headers());
+        let id = incoming.id_or_new(&shared.service);
+        let route: Option<Arc<str>> =
+            request.extensions().get().map(|path: &MatchedPath| path.as_str().into());
+        let mut attributes = request_attributes(request, route.as_ref(), &id);
+        attributes.extend(incoming.refused_attribute());
+        let tracer = &shared.tracer;
+        let name = span_name(request.method(), route.as_deref());
+        let builder = tracer.span_builder(name).with_kind(SpanKind::Server).with_attributes(attributes);
+        let span = tracer.build_with_context(builder, &incoming.context);
+        let (context, method) = (incoming.context.with_span(span), request.method().clone());
+        Self { shared: Arc::clone(shared), context, id, method, route, began: Instant::now() }
+    }
+
+    fn end(self, mut response: Response) -> Response {
+        let status = response.status();
+        let code = KeyValue::new(names::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16()));
+        let span = self.context.span();
+        span.set_attribute(code.clone());
+        let mut measured = Vec::with_capacity(4);
+        measured.push(KeyValue::new(names::HTTP_REQUEST_METHOD, method_text(&self.method)));
+        measured.push(code);
+        measured.extend(self.route.map(|route| KeyValue::new(names::HTTP_ROUTE, route)));
+        if status.is_server_error() {
+            let error_type = KeyValue::new(names::ERROR_TYPE, status.as_u16().to_string());
+            span.set_attribute(error_type.clone());
+            span.set_status(Status::error(status.canonical_reason().unwrap_or_default()));
+            measured.push(error_type);
+        }
+        self.shared.duration.record(self.began.elapsed().as_secs_f64(), &measured);
+        span.end();
+        if let Ok(value) = HeaderValue::try_from(self.id.as_str()) {
+            response.headers_mut().insert(names::X_CORRELATION_ID, value);
+        }
+        response
+    }
+}
+
+fn request_attributes(request: &Request, route: Option<&Arc<str>>, id: &CorrelationId) -> Vec<KeyValue> {
     let uri = request.uri();
     let text = |name| request.headers().get(name).and_then(|v: &HeaderValue| v.to_str().ok());
-    let mut attributes = vec![
-        KeyValue::new(names::HTTP_REQUEST_METHOD, request.method().to_string()),
-        KeyValue::new(names::URL_PATH, uri.path().to_owned()),
-        KeyValue::new(names::URL_SCHEME, uri.scheme_str().unwrap_or("http").to_owned()),
-        KeyValue::new(names::CORRELATION_ID, id.as_str().to_owned()),
-        KeyValue::new(names::NETWORK_PROTOCOL_VERSION, protocol(request.version())),
-    ];
-    attributes.extend(route.map(|route| KeyValue::new(names::HTTP_ROUTE, route.to_owned())));
+    let mut attributes = Vec::with_capacity(ATTRIBUTES);
+    of_method(request.method(), &mut attributes);
+    attributes.push(KeyValue::new(names::URL_PATH, uri.path().to_owned()));
+    let scheme = match uri.scheme_str() {
+        Some("https") => "https".into(),
+        Some("http") | None => "http".into(),
+        Some(other) => StringValue::from(other.to_owned()),
+    };
+    attributes.push(KeyValue::new(names::URL_SCHEME, scheme));
+    attributes.push(KeyValue::new(names::CORRELATION_ID, id.shared()));
+    attributes.push(KeyValue::new(names::NETWORK_PROTOCOL_VERSION, protocol(request.version())));
+    attributes.extend(route.map(|route| KeyValue::new(names::HTTP_ROUTE, Arc::clone(route))));
     attributes
         .extend(uri.query().map(|query| KeyValue::new(names::URL_QUERY, redact::query(query).into_owned())));
     if let Some(agent) = text(header::USER_AGENT.as_str()) {

@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use opentelemetry::context::FutureExt as _;
+use opentelemetry::global::{self, BoxedTracer};
 use opentelemetry::metrics::Histogram;
 use opentelemetry::trace::{Status, TraceContextExt as _};
-use opentelemetry::{Context, KeyValue, global};
+use opentelemetry::{Context, KeyValue};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -108,6 +109,7 @@ pub struct Consumer {
     prefetch: usize,
     timeout: Duration,
     duration: Histogram<f64>,
+    tracer: Arc<BoxedTracer>,
 }
 
 impl Consumer {
@@ -125,6 +127,7 @@ impl Consumer {
             prefetch: 8,
             timeout: Duration::from_secs(30),
             duration,
+            tracer: crate::comms::tracer(),
         }
     }
 
@@ -194,7 +197,7 @@ impl Consumer {
         Fut: Future<Output = Result<(), Failure>> + Send,
     {
         let started = Instant::now();
-        let span = ProcessSpan::start(self.broker.as_ref(), &delivery);
+        let span = ProcessSpan::start(&self.tracer, self.broker.as_ref(), &delivery);
         let received = Received {
             message: delivery.message.clone(),
             queue: delivery.queue.clone(),

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use opentelemetry::baggage::BaggageExt as _;
+use opentelemetry::global::{self, BoxedTracer};
 use opentelemetry::trace::{Link, SpanContext, SpanKind, Status, TraceContextExt as _, Tracer as _};
-use opentelemetry::{Context, KeyValue, global};
+use opentelemetry::{Context, KeyValue};
 
 use super::broker::{Broker, BrokerError, Delivery, Settled};
 use super::consumer::Failure;
-use super::publisher::{message_attributes, server_attributes};
+use super::publisher::{ATTRIBUTES, message_attributes, server_attributes};
+use crate::comms::names;
 use crate::comms::propagation::{self, FromMap, IntoMap};
-use crate::comms::{SCOPE, names};
 
 /// The span under which one delivery is handled.
 pub(super) struct ProcessSpan {
@@ -19,9 +20,8 @@ pub(super) struct ProcessSpan {
 }
 
 impl ProcessSpan {
-    pub fn start(broker: &dyn Broker, delivery: &Delivery) -> Self {
+    pub fn start(tracer: &BoxedTracer, broker: &dyn Broker, delivery: &Delivery) -> Self {
         let incoming = propagation::extract(&FromMap(&delivery.message.headers)).context;
-        let tracer = global::tracer(SCOPE);
         let mut builder = tracer
             .span_builder(format!("process {}", delivery.queue))
             .with_kind(SpanKind::Consumer)
@@ -107,7 +107,8 @@ fn first_failure(headers: &BTreeMap<String, String>) -> Option<SpanContext> {
 
 fn attributes(broker: &dyn Broker, delivery: &Delivery) -> Vec<KeyValue> {
     let destination = format!("{}:{}:{}", delivery.exchange, delivery.routing_key, delivery.queue);
-    let mut attributes = vec![
+    let mut attributes = Vec::with_capacity(ATTRIBUTES);
+    attributes.extend([
         KeyValue::new(names::MESSAGING_SYSTEM, broker.system()),
         KeyValue::new(names::MESSAGING_OPERATION_TYPE, "process"),
         KeyValue::new(names::MESSAGING_OPERATION_NAME, "process"),
@@ -115,7 +116,7 @@ fn attributes(broker: &dyn Broker, delivery: &Delivery) -> Vec<KeyValue> {
         KeyValue::new(names::MESSAGING_ROUTING_KEY, delivery.routing_key.clone()),
         KeyValue::new(names::QUEUE, delivery.queue.clone()),
         KeyValue::new(names::DELIVERY_NUMBER, i64::from(delivery.number)),
-    ];
+    ]);
     if broker.system() == names::SYSTEM_KAFKA {
         attributes.push(KeyValue::new(names::MESSAGING_CONSUMER_GROUP_NAME, delivery.queue.clone()));
     }

@@ -3,20 +3,25 @@
 use std::sync::Arc;
 
 use opentelemetry::context::FutureExt as _;
+use opentelemetry::global::{self, BoxedTracer};
 use opentelemetry::metrics::Counter;
 use opentelemetry::trace::{SpanKind, Status, TraceContextExt as _, Tracer as _};
-use opentelemetry::{Context, KeyValue, global};
+use opentelemetry::{Context, KeyValue};
 
 use super::broker::{Broker, BrokerError};
 use super::message::Message;
 use crate::comms::propagation::{self, IntoMap};
 use crate::comms::{SCOPE, names};
 
+/// As many attributes as a message's span has by its end, with room for what a failure or a settlement adds.
+pub(super) const ATTRIBUTES: usize = 20;
+
 /// Sends messages through a broker; cheap to clone.
 #[derive(Clone)]
 pub struct Publisher {
     broker: Arc<dyn Broker>,
     sent: Counter<u64>,
+    tracer: Arc<BoxedTracer>,
 }
 
 impl Publisher {
@@ -26,7 +31,7 @@ impl Publisher {
             .with_unit("{message}")
             .with_description("Messages sent, with the error where it failed")
             .build();
-        Self { broker, sent }
+        Self { broker, sent, tracer: crate::comms::tracer() }
     }
 
     /// Sends a message and waits until the broker has it durably.
@@ -39,13 +44,13 @@ impl Publisher {
         routing_key: &str,
         mut message: Message,
     ) -> Result<(), BrokerError> {
-        let context = self.start_span(exchange, routing_key, &message);
+        let destination: Arc<str> = [exchange, routing_key].join(":").into();
+        let context = self.start_span(&destination, routing_key, &message);
         propagation::inject(&context, &message.correlation_id, &mut IntoMap(&mut message.headers));
         let result = self.broker.publish(exchange, routing_key, &message).with_context(context.clone()).await;
-        let mut measured = vec![
-            KeyValue::new(names::MESSAGING_SYSTEM, self.broker.system()),
-            KeyValue::new(names::MESSAGING_DESTINATION_NAME, destination(exchange, routing_key)),
-        ];
+        let mut measured = Vec::with_capacity(3);
+        measured.push(KeyValue::new(names::MESSAGING_SYSTEM, self.broker.system()));
+        measured.push(KeyValue::new(names::MESSAGING_DESTINATION_NAME, destination));
         let span = context.span();
         if let Err(error) = &result {
             let error_type = KeyValue::new(names::ERROR_TYPE, error.kind());
@@ -58,28 +63,21 @@ impl Publisher {
         result
     }
 
-    fn start_span(&self, exchange: &str, routing_key: &str, message: &Message) -> Context {
-        let destination = destination(exchange, routing_key);
-        let tracer = global::tracer(SCOPE);
-        let mut attributes = vec![
+    fn start_span(&self, destination: &Arc<str>, routing_key: &str, message: &Message) -> Context {
+        let mut attributes = Vec::with_capacity(ATTRIBUTES);
+        attributes.extend([
             KeyValue::new(names::MESSAGING_SYSTEM, self.broker.system()),
             KeyValue::new(names::MESSAGING_OPERATION_TYPE, "send"),
             KeyValue::new(names::MESSAGING_OPERATION_NAME, "send"),
-            KeyValue::new(names::MESSAGING_DESTINATION_NAME, destination.clone()),
+            KeyValue::new(names::MESSAGING_DESTINATION_NAME, Arc::clone(destination)),
             KeyValue::new(names::MESSAGING_ROUTING_KEY, routing_key.to_owned()),
-        ];
+        ]);
         attributes.extend(server_attributes(self.broker.server()));
         attributes.extend(message_attributes(message));
-        let builder = tracer
-            .span_builder(format!("send {destination}"))
-            .with_kind(SpanKind::Producer)
-            .with_attributes(attributes);
-        Context::current_with_span(tracer.build(builder))
+        let builder = self.tracer.span_builder(["send ", destination].concat());
+        let builder = builder.with_kind(SpanKind::Producer).with_attributes(attributes);
+        Context::current_with_span(self.tracer.build(builder))
     }
-}
-
-fn destination(exchange: &str, routing_key: &str) -> String {
-    format!("{exchange}:{routing_key}")
 }
 
 /// Where the broker is.
@@ -91,18 +89,18 @@ pub(super) fn server_attributes(server: Option<(&str, u16)>) -> impl Iterator<It
 }
 
 /// What both sides say about a message.
-pub(super) fn message_attributes(message: &Message) -> Vec<KeyValue> {
-    let id = message.correlation_id.as_str().to_owned();
-    let mut attributes = vec![
+pub(super) fn message_attributes(message: &Message) -> impl Iterator<Item = KeyValue> {
+    let id = message.correlation_id.shared();
+    let size = i64::try_from(message.body.len()).unwrap_or(i64::MAX);
+    let cause = message.causation_id.iter();
+    [
         KeyValue::new(names::MESSAGING_MESSAGE_ID, message.id.clone()),
-        KeyValue::new(names::MESSAGING_CONVERSATION_ID, id.clone()),
+        KeyValue::new(names::MESSAGING_CONVERSATION_ID, Arc::clone(&id)),
         KeyValue::new(names::CORRELATION_ID, id),
-        KeyValue::new(names::MESSAGING_BODY_SIZE, i64::try_from(message.body.len()).unwrap_or(i64::MAX)),
+        KeyValue::new(names::MESSAGING_BODY_SIZE, size),
         KeyValue::new(names::MESSAGE_TYPE, message.kind.clone()),
         KeyValue::new(names::MESSAGE_VERSION, i64::from(message.version)),
-    ];
-    attributes.extend(
-        message.causation_id.iter().map(|cause| KeyValue::new(names::MESSAGE_CAUSATION_ID, cause.clone())),
-    );
-    attributes
+    ]
+    .into_iter()
+    .chain(cause.map(|cause| KeyValue::new(names::MESSAGE_CAUSATION_ID, cause.clone())))
 }

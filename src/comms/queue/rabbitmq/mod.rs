@@ -200,8 +200,9 @@ impl Broker for RabbitMqBroker {
     ) -> BoxFuture<'a, Result<(), BrokerError>> {
         Box::pin(async move {
             broker::check(exchange, routing_key, message)?;
-            let properties = wire::write(message, &self.inner.target.name);
-            let letter = Letter { exchange, routing_key, properties, body: message.body.clone() };
+            let properties = || wire::write(message, &self.inner.target.name);
+            let letter =
+                Letter { exchange, routing_key, properties: &properties, body: message.body.clone() };
             self.inner.sender.send(&letter, self.inner.patience).await
         })
     }

@@ -18,6 +18,8 @@ use crate::comms::queue::broker::BrokerError;
 
 /// Messages on their way at the same time; more wait for their turn.
 const AT_ONCE: usize = 64;
+/// Channels for one message at a time that are kept; the client looks at every channel again and again.
+const IDLE: usize = 8;
 /// After a loss, so that it is noticed by the link before the next try.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -25,7 +27,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(super) struct Letter<'a> {
     pub exchange: &'a str,
     pub routing_key: &'a str,
-    pub properties: BasicProperties,
+    /// Writes its properties, for each try anew: the client takes them.
+    pub properties: &'a (dyn Fn() -> BasicProperties + Send + Sync),
     pub body: Bytes,
 }
 
@@ -130,10 +133,13 @@ impl Sender {
         let (exchange, key) = (short(letter.exchange), short(letter.routing_key));
         let options = BasicPublishOptions { mandatory: true, ..Default::default() };
         let asked = refusal::Asked::Exchange(letter.exchange);
-        let sent =
-            channel.basic_publish(exchange, key, options, &letter.body, letter.properties.clone()).await;
+        let sent = channel.basic_publish(exchange, key, options, &letter.body, (letter.properties)()).await;
         let answer = sent.map_err(Refusal::Lost)?.await.map_err(|error| refusal::of(error, asked))?;
-        lock(&self.idle).push(channel);
+        let mut idle = lock(&self.idle);
+        if idle.len() < IDLE {
+            idle.push(channel);
+        }
+        drop(idle);
         lock(&self.known).insert(letter.exchange.to_owned());
         match answer {
             Confirmation::Ack(None) => Ok(true),

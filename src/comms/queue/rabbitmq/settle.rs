@@ -161,12 +161,9 @@ impl Held {
         headers: &BTreeMap<String, String>,
         deliveries: u32,
     ) -> Result<(), BrokerError> {
-        let letter = Letter {
-            exchange: "",
-            routing_key: queue,
-            properties: wire::write_copy(&self.read, &self.properties, headers, deliveries),
-            body: self.read.message.body.clone(),
-        };
+        let properties = || wire::write_copy(&self.read, &self.properties, headers, deliveries);
+        let body = self.read.message.body.clone();
+        let letter = Letter { exchange: "", routing_key: queue, properties: &properties, body };
         let sent = self.inner.sender.send(&letter, self.inner.patience).await;
         sent.map_err(|error| match error {
             BrokerError::Unroutable { .. } => BrokerError::NoQueue(queue.to_owned()),

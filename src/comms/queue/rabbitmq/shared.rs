@@ -51,6 +51,17 @@ struct Sent {
     /// In the order in which they were sent.
     slots: BTreeMap<u64, Slot>,
     next: u64,
+    given: Arc<Given>,
+}
+
+/// The numbers of messages to which something has happened since the last look.
+#[derive(Default)]
+struct Given(Mutex<Vec<u64>>);
+
+impl Given {
+    fn lock(&self) -> MutexGuard<'_, Vec<u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 struct Slot {
@@ -81,8 +92,10 @@ struct Identity {
 }
 
 /// Remembers that something has happened to a message, and wakes its sender.
-#[derive(Default)]
 struct Signal {
+    number: u64,
+    given: Arc<Given>,
+    /// Whether its number is among those given.
     is_given: AtomicBool,
     sender: AtomicWaker,
 }
@@ -93,7 +106,9 @@ impl Wake for Signal {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.is_given.store(true, Ordering::Release);
+        if !self.is_given.swap(true, Ordering::AcqRel) {
+            self.given.lock().push(self.number);
+        }
         self.sender.wake();
     }
 }
@@ -122,19 +137,20 @@ impl Shared {
 
     fn begin(&self, letter: &Letter<'_>) -> u64 {
         let (exchange, routing_key) = (short(letter.exchange), short(letter.routing_key));
-        let id = letter.properties.message_id().clone();
+        let properties = (letter.properties)();
+        let id = properties.message_id().clone();
         let identity = Identity { exchange: exchange.clone(), routing_key: routing_key.clone(), id };
         let (channel, body) = (self.channel.clone(), letter.body.clone());
-        let properties = letter.properties.clone();
         let mut sending: Sending = Box::pin(async move {
             let options = BasicPublishOptions { mandatory: true, ..Default::default() };
             channel.basic_publish(exchange, routing_key, options, &body, properties).await?.await
         });
-        let signal = Arc::new(Signal::default());
-        let waker = Waker::from(Arc::clone(&signal));
         let mut sent = self.lock();
-        let number = sent.next;
+        let (number, given) = (sent.next, Arc::clone(&sent.given));
         sent.next += 1;
+        let signal = Signal { number, given, is_given: AtomicBool::new(false), sender: AtomicWaker::new() };
+        let signal = Arc::new(signal);
+        let waker = Waker::from(Arc::clone(&signal));
         // Under the lock: this gives the message its number and a place in the client's queue.
         let begun = sending.as_mut().poll(&mut Context::from_waker(&waker));
         let slot = Slot { identity, way: Way::On(sending), signal, is_returned: false, is_left: false };
@@ -182,14 +198,16 @@ impl Sent {
         let mut has_found = false;
         loop {
             let mut found = Vec::new();
-            for (number, slot) in &mut self.slots {
+            let mut given = std::mem::take(&mut *self.given.lock());
+            given.sort_unstable();
+            for number in given {
+                let Some(slot) = self.slots.get_mut(&number) else { continue };
+                // Before it is asked: what happens to it from now on is for the next look.
+                slot.signal.is_given.store(false, Ordering::Release);
                 let Way::On(sending) = &mut slot.way else { continue };
-                if !slot.signal.is_given.swap(false, Ordering::AcqRel) {
-                    continue;
-                }
                 let waker = Waker::from(Arc::clone(&slot.signal));
                 if let Poll::Ready(answer) = sending.as_mut().poll(&mut Context::from_waker(&waker)) {
-                    found.push((*number, answer));
+                    found.push((number, answer));
                 }
             }
             if found.is_empty() {
