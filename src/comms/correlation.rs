@@ -149,9 +149,19 @@ pub fn current_cause() -> Option<String> {
     CURRENT.try_with(|c| c.causation_id.clone()).ok().flatten()
 }
 
+/// What the current task works for, to be taken elsewhere; none outside of any request or message.
+pub(super) fn held() -> Option<Current> {
+    CURRENT.try_with(Clone::clone).ok()
+}
+
+/// Runs a future on behalf of what was held elsewhere.
+pub(super) fn scope_as<F: Future>(held: Current, work: F) -> impl Future<Output = F::Output> {
+    CURRENT.scope(held, work)
+}
+
 /// Makes a future carry the caller's correlation ID and trace context into another task, for `spawn`.
 pub fn carry<F: Future>(work: F) -> impl Future<Output = F::Output> {
-    let current = CURRENT.try_with(Clone::clone).ok();
+    let current = held();
     let work = work.with_current_context();
     async move {
         match current {

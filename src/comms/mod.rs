@@ -10,6 +10,7 @@
 //! | [`gateway`] | the one door to several services: table of routes, limits, cache, aggregation |
 //! | [`security`] | who calls, and what they may do |
 //! | [`queue`] | exchanges, queues and consumers, behind a `Broker` trait: RabbitMQ, or a broker on a file |
+//! | [`bus`] | events within one process, for parts of it that do not know each other |
 //! | [`retry`] | trying again what failed for a passing reason |
 //! | [`breaker`] | circuit breakers: what is down is not called |
 //! | [`resilience`] | timeouts, retries within a budget, bulkheads, rate limits, caches, and their order |
@@ -24,6 +25,8 @@ pub mod names;
 
 #[cfg(feature = "comms")]
 pub mod breaker;
+#[cfg(feature = "comms")]
+pub mod bus;
 #[cfg(feature = "comms")]
 pub mod correlation;
 #[cfg(feature = "comms")]

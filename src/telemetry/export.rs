@@ -77,7 +77,7 @@ impl Providers {
         let spans = exporter!(SpanExporter, settings, endpoint, "/v1/traces");
         let span_batches = trace::BatchConfigBuilder::default()
             .with_scheduled_delay(BATCH_DELAY)
-            .with_max_queue_size(8192)
+            .with_max_queue_size(4096)
             .build();
         let traces = SdkTracerProvider::builder()
             .with_resource(resource.clone())

@@ -8,6 +8,7 @@ mod broker_contract;
 mod common;
 
 mod breaker;
+mod bus;
 mod calls;
 mod consumer;
 mod contract;

@@ -117,8 +117,15 @@ pub async fn declined_story(receiver: &Receiver, demo: &Demo, correlation: &str)
 /// charged for it, its child.
 pub async fn paid_story(receiver: &Receiver, demo: &Demo, correlation: &str) -> (Seen, Seen) {
     // Each service sends its spans when it likes.
-    let ends =
-        &[("process payments.charge", 1), ("process orders.payments", 1), ("process analytics.events", 2)];
+    let listeners = ["handle stock.committed by labels", "handle stock.committed by purchasing"];
+    let ends = &[
+        ("process payments.charge", 1),
+        ("process orders.payments", 1),
+        ("process analytics.events", 2),
+        ("process inventory.commit", 1),
+        (listeners[0], 1),
+        (listeners[1], 1),
+    ];
     let spans = story(receiver, demo, correlation, "tok_visa", "paid", ends).await;
     let traces: BTreeSet<_> = spans.iter().map(|s| &s.span.trace_id).collect();
     assert_eq!(traces.len(), 1, "one trace holds all of it, across the broker");
@@ -126,6 +133,11 @@ pub async fn paid_story(receiver: &Receiver, demo: &Demo, correlation: &str) -> 
     let send = of("send orders:order.placed").expect("a producer");
     let charge = of("process payments.charge").expect("a consumer");
     assert_eq!(charge.span.parent_span_id, send.span.span_id);
+    let commit = of("process inventory.commit").expect("a consumer");
+    for listener in listeners {
+        let handled = of(listener).expect("a subscriber");
+        assert_eq!(handled.span.parent_span_id, commit.span.span_id, "{listener} by the service's own event bus");
+    }
     (send, charge)
 }
 

@@ -8,10 +8,13 @@ use axum::http::{HeaderName, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use futures_util::FutureExt as _;
 use opentelemetry::KeyValue;
 use utoipa::OpenApi;
 
 use super::errors::ShopError;
+use super::shelf::{self, StockCommitted};
+use crate::comms::bus::EventBus;
 use crate::comms::queue::{Failure, Received};
 use crate::demo::api::{Item, Product, Reservation, Reserve};
 use crate::demo::database::stock::{NotTaken, Stock};
@@ -37,16 +40,23 @@ const RESTOCKED: u32 = 500;
 struct Inventory {
     shared: Shared,
     stock: Stock,
+    bus: EventBus,
 }
 
 pub async fn build(shared: &Shared) -> anyhow::Result<Parts> {
     let sold_out = CATALOG.len() - 1;
     let full = CATALOG.iter().enumerate().map(|(n, p)| (p.0, if n == sold_out { 0 } else { RESTOCKED }));
-    let inventory = Inventory { shared: shared.clone(), stock: Stock::open(&shared.settings, full).await? };
+    let (stock, bus) = (Stock::open(&shared.settings, full).await?, shelf::bus(shared.pace));
+    let inventory = Inventory { shared: shared.clone(), stock, bus: bus.clone() };
     let (committer, releaser) = (inventory.clone(), inventory.clone());
     let commit = shared.consumer(queues::INVENTORY_COMMIT, move |received| {
         let inventory = committer.clone();
         async move { inventory.commit(&received).await }
+    });
+    // Who listens has what the last messages led to before the service ends.
+    let commit = commit.then(async move |result| {
+        bus.close().await;
+        result
     });
     let release = shared.consumer(queues::INVENTORY_RELEASE, move |received| {
         let inventory = releaser.clone();
@@ -58,7 +68,7 @@ pub async fn build(shared: &Shared) -> anyhow::Result<Parts> {
     let router = shared.guard(writes, scopes::STOCK_WRITE).merge(shared.guard(reads, scopes::STOCK_READ));
     let router = router.with_state(inventory);
     let router = shared.instrument(router).merge(documents::routes(document()));
-    Ok(Parts { router, consumers: vec![commit, release] })
+    Ok(Parts { router, consumers: vec![Box::pin(commit), release] })
 }
 
 /// What the service offers, for who calls it.
@@ -164,6 +174,9 @@ impl Inventory {
         query(self.shared.pace, "UPDATE", "stock", 3..20).await;
         let restocked = self.stock.restock(received, RESTOCKED / 5, RESTOCKED).await?;
         tracing::info!(order.id = %order.order_id, ?restocked, "stock committed");
+        let committed = StockCommitted { order_id: order.order_id, ran_low: restocked };
+        // Who misses it is told by the bus, and the stock is committed all the same.
+        self.bus.publish(committed).await.ok();
         Ok(())
     }
 

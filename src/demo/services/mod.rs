@@ -10,6 +10,7 @@ mod notifications;
 mod orders;
 mod payments;
 mod scenarios;
+mod shelf;
 mod users;
 
 use axum::http::StatusCode;
