@@ -11,6 +11,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use opentelemetry::context::FutureExt as _;
 
+use super::deadline;
+
 /// The longest ID taken from outside, in bytes.
 pub const MAX_LENGTH: usize = 128;
 
@@ -125,11 +127,6 @@ pub fn scope<F: Future>(id: CorrelationId, work: F) -> impl Future<Output = F::O
     CURRENT.scope(Current { correlation_id: id, causation_id: None }, work)
 }
 
-/// Runs a function on behalf of a correlation ID.
-pub(super) fn scope_of<T>(id: CorrelationId, work: impl FnOnce() -> T) -> T {
-    CURRENT.sync_scope(Current { correlation_id: id, causation_id: None }, work)
-}
-
 /// Runs a future on behalf of a correlation ID and of the message that is being handled.
 pub fn scope_caused_by<F: Future>(
     id: CorrelationId,
@@ -159,13 +156,19 @@ pub(super) fn scope_as<F: Future>(held: Current, work: F) -> impl Future<Output 
     CURRENT.scope(held, work)
 }
 
-/// Makes a future carry the caller's correlation ID and trace context into another task, for `spawn`.
+/// Makes a future carry the caller's correlation ID, deadline and trace context into another task, for `spawn`.
 pub fn carry<F: Future>(work: F) -> impl Future<Output = F::Output> {
-    let current = held();
+    let (current, until) = (held(), deadline::current());
     let work = work.with_current_context();
-    async move {
+    let work = async move {
         match current {
             Some(current) => CURRENT.scope(current, work).await,
+            None => work.await,
+        }
+    };
+    async move {
+        match until {
+            Some(until) => deadline::scope(until, work).await,
             None => work.await,
         }
     }
@@ -228,6 +231,10 @@ mod tests {
             assert_eq!(current().as_ref(), Some(&id));
             let seen = tokio::spawn(carry(async { (current(), current_cause()) })).await.expect("task");
             assert_eq!(seen, (Some(id.clone()), Some("m-1".to_owned())));
+            let until = tokio::time::Instant::now() + std::time::Duration::from_secs(3);
+            let spawning =
+                deadline::scope(until, async { tokio::spawn(carry(async { deadline::current() })) });
+            assert_eq!(spawning.await.await.expect("task"), Some(until));
         })
         .await;
     }

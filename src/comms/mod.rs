@@ -55,9 +55,15 @@ pub mod testing;
 /// The instrumentation scope of every span and metric that the toolkit makes.
 pub const SCOPE: &str = "throughline.comms";
 
-/// The tracer of the toolkit's spans. Whoever makes spans keeps one, as it keeps its instruments: the provider has to be there
-/// by then.
+/// The tracer of the toolkit's spans, asked for when the first span is made: whoever makes spans keeps one, and may be there before
+/// the provider is. Clones are one.
 #[cfg(feature = "comms")]
-fn tracer() -> std::sync::Arc<opentelemetry::global::BoxedTracer> {
-    std::sync::Arc::new(opentelemetry::global::tracer(SCOPE))
+#[derive(Clone, Default)]
+struct Tracer(std::sync::Arc<std::sync::OnceLock<opentelemetry::global::BoxedTracer>>);
+
+#[cfg(feature = "comms")]
+impl Tracer {
+    fn get(&self) -> &opentelemetry::global::BoxedTracer {
+        self.0.get_or_init(|| opentelemetry::global::tracer(SCOPE))
+    }
 }

@@ -208,13 +208,9 @@ pub const HEADER_REFUSED_CORRELATION_ID: &str = "x-refused-correlation-id";
 pub const BUS_EVENT: &str = "throughline.event.name";
 /// Who handles it.
 pub const BUS_SUBSCRIBER: &str = "throughline.event.subscriber";
-/// On [`EVENT_PUBLISHED`]: how many subscribe to it.
-pub const BUS_SUBSCRIBERS: &str = "throughline.event.subscribers";
 /// Histogram in seconds with [`BUS_EVENT`], [`BUS_SUBSCRIBER`] and, where it failed, [`ERROR_TYPE`].
 pub const METRIC_EVENT_DURATION: &str = "throughline.event.process.duration";
 /// Counter with [`BUS_EVENT`] and [`BUS_SUBSCRIBER`]: events for which a subscriber had no room.
 pub const METRIC_EVENT_MISSED: &str = "throughline.event.missed";
-/// Span event: an event was published. Holds [`BUS_EVENT`] and [`BUS_SUBSCRIBERS`].
-pub const EVENT_PUBLISHED: &str = "event.published";
 /// Span event: a subscriber had no room for an event. Holds [`BUS_EVENT`] and [`BUS_SUBSCRIBER`].
 pub const EVENT_MISSED: &str = "event.missed";

@@ -70,21 +70,48 @@ fn extract_told(headers: &dyn Extractor, told: Option<&[u8]>) -> Incoming {
 pub fn inject(context: &Context, correlation_id: &CorrelationId, headers: &mut dyn Injector) {
     let id = correlation_id.as_str();
     global::get_text_map_propagator(|p| {
-        let baggage = context.baggage();
-        let alone = baggage.iter().all(|(key, _)| key.as_str() == names::CORRELATION_ID);
-        let plain = !id.contains(['"', ',', ';', '=', '%', '\\']);
-        if alone && plain && p.fields().any(|field| field == names::BAGGAGE) {
-            // What the propagator of W3C would write, without a map of entries that is made for one of them.
-            p.inject_context(context, headers);
-            return headers.set(names::BAGGAGE, [names::CORRELATION_ID, id].join("="));
+        if is_plain(id) && p.fields().any(|field| field == names::BAGGAGE) {
+            let mut apart = Apart { headers, baggage: None };
+            p.inject_context(context, &mut apart);
+            if apart.baggage.as_deref().map_or(context.baggage().is_empty(), is_ours_alone) {
+                // What the propagator of W3C would write, without a map of entries that is made for one of them.
+                return headers.set(names::BAGGAGE, [names::CORRELATION_ID, id].join("="));
+            }
         }
-        let others = baggage.iter().filter(|(key, _)| key.as_str() != names::CORRELATION_ID);
+        let baggage = context.baggage().iter().filter(|(key, _)| key.as_str() != names::CORRELATION_ID);
         let mut entries: Vec<KeyValue> =
-            others.map(|(key, (value, _))| KeyValue::new(key.clone(), value.clone())).collect();
+            baggage.map(|(key, (value, _))| KeyValue::new(key.clone(), value.clone())).collect();
         entries.push(KeyValue::new(names::CORRELATION_ID, correlation_id.shared()));
         p.inject_context(&context.with_baggage(entries), headers);
     });
     headers.set(names::X_CORRELATION_ID, id.to_owned());
+}
+
+/// Whether an ID stands in baggage as it is, whoever writes it.
+fn is_plain(id: &str) -> bool {
+    !id.contains(['"', ',', ';', '=', '%', '\\'])
+}
+
+/// Whether baggage holds a correlation ID and nothing else.
+fn is_ours_alone(baggage: &str) -> bool {
+    let id = baggage.strip_prefix(names::CORRELATION_ID).and_then(|rest| rest.strip_prefix('='));
+    id.is_some_and(|id| !id.contains([',', ';']))
+}
+
+/// Writes all but baggage, which is held back: it may be another's than W3C's propagator.
+struct Apart<'a> {
+    headers: &'a mut dyn Injector,
+    baggage: Option<String>,
+}
+
+impl Injector for Apart<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        if key == names::BAGGAGE {
+            self.baggage = Some(value);
+        } else {
+            self.headers.set(key, value);
+        }
+    }
 }
 
 /// Reads HTTP headers, and so gRPC metadata as well.
@@ -194,6 +221,20 @@ mod tests {
                 wanted.insert(names::CORRELATION_ID.to_owned(), id.to_string());
                 assert_eq!(read, wanted, "{headers:?}");
             }
+        }
+    }
+
+    #[test]
+    fn baggage_that_another_propagator_wrote_is_not_taken_for_ours() {
+        for (baggage, is_ours) in [
+            ("correlation.id=a-1", true),
+            ("correlation.id=a-1,tenant=blue", false),
+            ("correlation.id=a-1;ttl=5", false),
+            ("tenant=blue", false),
+            ("correlation.idea=x", false),
+            ("", false),
+        ] {
+            assert_eq!(is_ours_alone(baggage), is_ours, "{baggage}");
         }
     }
 

@@ -4,8 +4,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use opentelemetry::trace::SpanKind;
-use throughline::comms::bus::{Event, EventBus, PublishError, Subscriber};
+use opentelemetry::context::FutureExt as _;
+use opentelemetry::trace::{SpanKind, TraceContextExt as _, Tracer as _};
+use opentelemetry::{Context, KeyValue, global};
+use throughline::comms::bus::{Event, EventBus, PublishError, Subscriber, Subscription};
 use throughline::comms::correlation::{self, CorrelationId};
 use throughline::comms::names;
 use throughline::comms::queue::Failure;
@@ -186,7 +188,7 @@ async fn who_is_behind_is_bounded_missed_by_name_and_holds_up_nobody_for_long() 
     assert_eq!(bus.publish(Sold(2)).await, Ok(2));
     let missed = bus.publish(Sold(3)).await.expect_err("no room");
     assert_eq!(missed, PublishError::Missed { event: "lamp.sold", subscribers: vec!["behind".into()] });
-    assert_eq!(missed.to_string(), "no room for `lamp.sold` at behind");
+    assert_eq!(missed.to_string(), "`lamp.sold` was missed by behind");
     gate.add_permits(100);
     bus.close().await;
     assert_eq!(seen.all(), [0, 1, 2]);
@@ -275,4 +277,140 @@ async fn a_handler_works_on_behalf_of_who_published() {
     let ids = ids.lock().expect("lock").clone();
     assert!(ids.iter().flatten().all(|id| id.as_str().starts_with("lamp.sold-")), "{ids:?}");
     assert_ne!(ids[0], ids[1]);
+}
+
+/// A subscriber that handles one event for each permit.
+fn gated(bus: &EventBus, subscriber: Subscriber) -> (Subscription, Arc<Semaphore>, Seen) {
+    let (gate, seen) = (Arc::new(Semaphore::new(0)), Seen::default());
+    let (held, noted) = (Arc::clone(&gate), seen.clone());
+    let subscription = bus.subscribe_as(subscriber, move |sold: Arc<Sold>| {
+        let (gate, noted) = (Arc::clone(&held), noted.clone());
+        async move {
+            gate.acquire().await.expect("open").forget();
+            noted.note(sold.0);
+            Ok(())
+        }
+    });
+    (subscription, gate, seen)
+}
+
+#[tokio::test]
+async fn closing_waits_for_what_handlers_publish_for_everyone_who_awaits_it() {
+    let bus = EventBus::new();
+    let gate = Arc::new(Semaphore::new(0));
+    let (held, other, returned) = (Arc::clone(&gate), bus.clone(), Seen::default());
+    let first = bus.subscribe("first", move |sold: Arc<Sold>| {
+        let (gate, bus) = (Arc::clone(&held), other.clone());
+        async move {
+            gate.acquire().await.expect("open").forget();
+            assert_eq!(bus.publish(Returned(sold.0)).await, Ok(1), "a handler may, while the bus is closed");
+            Ok(())
+        }
+    });
+    let noted = returned.clone();
+    bus.subscribe("second", move |event: Arc<Returned>| {
+        noted.note(event.0);
+        async { Ok(()) }
+    });
+    assert_eq!(bus.publish(Sold(1)).await, Ok(1));
+    let mut closing = Box::pin(bus.close());
+    assert!(futures_util::poll!(closing.as_mut()).is_pending());
+    drop(closing);
+    assert_eq!(bus.publish(Sold(2)).await, Err(PublishError::Closed { event: "lamp.sold" }));
+    let (mut again, mut ending) = (Box::pin(bus.close()), Box::pin(first.end()));
+    assert!(futures_util::poll!(again.as_mut()).is_pending(), "who gave up waiting took nothing away");
+    assert!(futures_util::poll!(ending.as_mut()).is_pending());
+    gate.add_permits(1);
+    tokio::join!(again, ending, bus.close());
+    assert_eq!(returned.all(), [1]);
+}
+
+#[tokio::test]
+async fn who_ends_does_not_wait_for_a_publisher_that_waits_for_another() {
+    let bus = EventBus::new();
+    let quick = bus.subscribe("quick", |_: Arc<Sold>| async { Ok(()) });
+    let slow = Subscriber::new("slow").room(1).patience(Duration::from_secs(3_600));
+    let (_slow, gate, seen) = gated(&bus, slow);
+    let publisher = bus.clone();
+    let publishing = tokio::spawn(async move {
+        for n in 0..4 {
+            publisher.publish(Sold(n)).await.expect("room, in the end");
+        }
+    });
+    // One is at hand, one waits, and the third has no room.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::timeout(Duration::from_secs(20), quick.end()).await.expect("it has nothing to wait for");
+    assert!(!publishing.is_finished(), "the slow one has room for one");
+    gate.add_permits(4);
+    publishing.await.expect("published");
+    bus.close().await;
+    assert_eq!(seen.all(), [0, 1, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_handler_that_is_full_does_not_wait_for_itself() {
+    let bus = EventBus::new();
+    let (other, missed) = (bus.clone(), Arc::new(Mutex::new(Vec::new())));
+    let noted = Arc::clone(&missed);
+    let echo = Subscriber::new("echo").room(1).patience(Duration::from_secs(3_600));
+    bus.subscribe_as(echo, move |sold: Arc<Sold>| {
+        let (bus, noted) = (other.clone(), Arc::clone(&noted));
+        async move {
+            if sold.0 == 0 {
+                for n in 1..3 {
+                    let outcome = bus.publish(Sold(n)).await;
+                    noted.lock().expect("lock").push(outcome);
+                }
+            }
+            Ok(())
+        }
+    });
+    assert_eq!(bus.publish(Sold(0)).await, Ok(1));
+    tokio::time::timeout(Duration::from_secs(20), bus.close()).await.expect("it ends");
+    let error = PublishError::Missed { event: "lamp.sold", subscribers: vec!["echo".into()] };
+    assert_eq!(*missed.lock().expect("lock"), [Ok(1), Err(error)]);
+}
+
+#[test]
+fn a_subscriber_whose_runtime_has_ended_misses_events_and_is_named() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let bus = EventBus::new();
+    let first = runtime();
+    first.block_on(async { drop(noting(&bus, "gone")) });
+    drop(first);
+    runtime().block_on(async {
+        let error = PublishError::Missed { event: "lamp.sold", subscribers: vec!["gone".into()] };
+        assert_eq!(bus.publish(Sold(1)).await, Err(error));
+        tokio::time::timeout(Duration::from_secs(20), bus.close()).await.expect("nobody is waited for");
+    });
+}
+
+/// Who publishes may be gone before a subscriber has room: its client hung up.
+#[tokio::test]
+async fn a_publisher_that_is_dropped_while_it_waits_is_told_of_as_well() {
+    let recorder = SpanRecorder::install();
+    let bus = EventBus::new();
+    let slow = Subscriber::new("slow").room(1).patience(Duration::from_secs(3_600));
+    let (_slow, gate, seen) = gated(&bus, slow);
+    let id = CorrelationId::parse("test-bus-dropped").expect("an ID");
+    let tracer = global::tracer("test");
+    let of = [KeyValue::new(names::CORRELATION_ID, id.as_str().to_owned())];
+    let context = Context::current_with_span(tracer.build(tracer.span_builder("ask").with_attributes(of)));
+    // One is at hand or waits, one waits, and for the third or fourth there is no room.
+    let mut n = 0;
+    loop {
+        let mut publishing = Box::pin(bus.publish(Sold(n)).with_context(context.clone()));
+        if futures_util::poll!(publishing.as_mut()).is_pending() {
+            break;
+        }
+        tokio::task::yield_now().await;
+        n += 1;
+    }
+    context.span().end();
+    recorder.of(&id).one("ask").has_event(names::EVENT_MISSED);
+    gate.add_permits(10);
+    bus.close().await;
+    assert_eq!(seen.all(), (0..n).collect::<Vec<_>>());
 }

@@ -21,6 +21,9 @@ pub struct BreakerConfig {
     pub minimum_calls: u32,
     /// Opens where this share of the calls failed, above 0 to 1; 0.5 by default.
     pub failure_rate: f64,
+    /// Opens where so many calls of the window failed, whatever their share and with fewer than
+    /// [`Self::minimum_calls`] too, at least 1; none by default, so that the share alone decides.
+    pub failures: Option<u32>,
     /// A call that took this long counts as slow, whatever came of it; none is slow by default.
     pub slow_after: Option<Duration>,
     /// Opens where this share of the calls was slow, above 0 to 1; 0.5 by default.
@@ -38,6 +41,7 @@ impl Default for BreakerConfig {
             window: Window::Calls(20),
             minimum_calls: 10,
             failure_rate: 0.5,
+            failures: None,
             slow_after: None,
             slow_rate: 0.5,
             open_for: Duration::from_secs(10),
@@ -52,6 +56,7 @@ impl BreakerConfig {
         let share = |rate: f64| if rate.is_nan() { 0.5 } else { rate.clamp(0.001, 1.0) };
         self.failure_rate = share(self.failure_rate);
         self.slow_rate = share(self.slow_rate);
+        self.failures = self.failures.map(|failures| failures.max(1));
         self.probes = self.probes.clamp(1, 1000);
         self.minimum_calls = self.minimum_calls.max(1);
         self.window = match self.window {
@@ -59,6 +64,7 @@ impl BreakerConfig {
                 let calls = calls.clamp(1, 10_000);
                 // More calls than the window holds would never come together.
                 self.minimum_calls = self.minimum_calls.min(calls);
+                self.failures = self.failures.map(|failures| failures.min(calls));
                 Window::Calls(calls)
             }
             Window::Time(time) => Window::Time(time.max(Duration::from_millis(10))),
@@ -76,6 +82,9 @@ impl fmt::Display for BreakerConfig {
             Window::Time(time) => write!(f, "of the calls in {time:?}")?,
         }
         write!(f, ", {} or more", self.minimum_calls)?;
+        if let Some(failures) = self.failures {
+            write!(f, ", or where {failures} fail")?;
+        }
         if let Some(slow_after) = self.slow_after {
             write!(f, ", or where {} % take {slow_after:?}", percent(self.slow_rate))?;
         }

@@ -159,10 +159,13 @@ impl Machine {
 
     /// Why the calls of the window are reason to open, if they are.
     fn too_bad(&self, counts: Counts) -> Option<String> {
-        if counts.calls < self.config.minimum_calls {
+        let Counts { calls, failed, slow } = counts;
+        if self.config.failures.is_some_and(|failures| failed >= failures) {
+            return Some(format!("{failed} calls failed"));
+        }
+        if calls < self.config.minimum_calls {
             return None;
         }
-        let Counts { calls, failed, slow } = counts;
         if counts.failure_rate()? >= self.config.failure_rate {
             return Some(format!("{failed} of {calls} calls failed"));
         }
@@ -174,7 +177,8 @@ impl Machine {
 
     fn judge_probes(&mut self, now: Instant) -> Option<Change> {
         let (done, all) = (self.probes.done, f64::from(self.config.probes));
-        if f64::from(done.failed) / all >= self.config.failure_rate {
+        let is_enough = self.config.failures.is_some_and(|failures| done.failed >= failures);
+        if is_enough || f64::from(done.failed) / all >= self.config.failure_rate {
             let reason = format!("{} of {} trial calls failed", done.failed, done.calls);
             return Some(self.step(State::Open, reason, now));
         }
@@ -329,6 +333,36 @@ mod tests {
         }
         assert_eq!(reasons, ["3 of 4 calls were slow"]);
         assert_eq!(run.machine.state(), State::Open);
+    }
+
+    #[test]
+    fn a_count_of_failures_opens_it_whatever_their_share() {
+        let by_count = |window| BreakerConfig {
+            window,
+            minimum_calls: 100,
+            failures: Some(3),
+            failure_rate: 1.0,
+            probes: 10,
+            ..config()
+        };
+        for window in [Window::Calls(200), Window::Time(Duration::from_secs(60))] {
+            let mut run = run(by_count(window));
+            let changes: Vec<_> = [true, false, true, false, false].map(|failed| run.call(failed)).into();
+            assert!(changes.iter().all(Option::is_none), "two are too few: {changes:?}");
+            assert_eq!(run.call(true).expect("the third").reason, "3 calls failed");
+            assert_eq!(run.machine.state(), State::Open);
+            run.at(10);
+            for n in 1..=3 {
+                let leave = run.ask().expect("a probe");
+                let change = run.machine.done(leave, true, false, run.now);
+                assert_eq!(change.is_some(), n == 3, "as many while it tries, too");
+            }
+        }
+        let mut old = run(by_count(Window::Time(Duration::from_secs(10))));
+        old.call(true);
+        old.call(true);
+        old.at(60);
+        assert_eq!(old.call(true), None, "failures of long ago are not counted");
     }
 
     #[test]

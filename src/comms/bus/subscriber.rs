@@ -3,25 +3,27 @@
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use opentelemetry::context::FutureExt as _;
-use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::SendTimeoutError;
+use tokio::sync::mpsc::error::{SendTimeoutError, TrySendError};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
 
-use super::telemetry::Told;
+use super::telemetry::{Missing, Told};
 use super::{Event, Posted};
-use crate::comms::correlation;
 use crate::comms::queue::Failure;
+use crate::comms::{correlation, deadline};
 
 /// Who handles events, and how much of them it lets wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscriber {
     pub(super) name: Arc<str>,
     pub(super) room: usize,
-    pub(super) patience: Duration,
-    pub(super) timeout: Duration,
+    patience: Duration,
+    timeout: Duration,
 }
 
 impl Subscriber {
@@ -35,7 +37,7 @@ impl Subscriber {
     /// How many events wait at the most, at least one.
     #[must_use]
     pub fn room(self, room: usize) -> Self {
-        Self { room: room.max(1), ..self }
+        Self { room: room.clamp(1, Semaphore::MAX_PERMITS), ..self }
     }
 
     /// How long a publisher waits where there is no room. With zero the event is missed at once, and who publishes is never
@@ -45,60 +47,144 @@ impl Subscriber {
         Self { patience, ..self }
     }
 
-    /// How long one event may be handled before its handling is dropped and counts as failed.
+    /// How long one event may be handled before its handling is dropped and counts as failed. Calls that the handler makes know
+    /// it as their deadline.
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }
 }
 
+tokio::task_local! {
+    /// The seat whose event this task handles.
+    static HANDLING: u64;
+}
+
+/// Whether this is a handler of some bus.
+pub(super) fn is_handling() -> bool {
+    HANDLING.try_with(|_| ()).is_ok()
+}
+
 /// A subscriber as publishers see it.
 #[derive(Clone)]
 pub(super) struct Seat {
     pub number: u64,
-    pub name: Arc<str>,
-    pub patience: Duration,
-    pub sender: mpsc::Sender<Posted>,
+    name: Arc<str>,
+    patience: Duration,
+    sender: mpsc::Sender<Posted>,
+    /// Whether it takes no more events, because it was ended.
+    last_call: CancellationToken,
+    /// Whether the last event that it was given was missed: it is told in the log once, and not for each.
+    is_behind: Arc<AtomicBool>,
 }
 
 impl Seat {
-    /// Waits for room; gives the name where there was none in time.
-    pub async fn wait(&self, posted: Posted) -> Option<Arc<str>> {
+    pub fn new(
+        number: u64,
+        of: &Subscriber,
+        sender: mpsc::Sender<Posted>,
+        last_call: CancellationToken,
+    ) -> Self {
+        let (name, is_behind) = (Arc::clone(&of.name), Arc::default());
+        Self { number, name, patience: of.patience, sender, last_call, is_behind }
+    }
+
+    /// Gives it an event, after a wait for room where there is none. Whether it took it: who was ended meanwhile does not want it.
+    ///
+    /// # Errors
+    /// It missed the event; this is its name. That is told also where the wait is given up.
+    pub async fn give(self, posted: Posted, missing: Missing) -> Result<bool, Arc<str>> {
+        let full = match self.sender.try_send(posted) {
+            Ok(()) => {
+                self.is_behind.store(false, Ordering::Relaxed);
+                return Ok(true);
+            }
+            Err(TrySendError::Closed(_)) if self.last_call.is_cancelled() => return Ok(false),
+            Err(TrySendError::Closed(_)) => None,
+            Err(TrySendError::Full(posted)) => Some(posted),
+        };
+        let mut missed = Missed { seat: &self, missing, is_missed: true };
+        let waits =
+            !self.patience.is_zero() && HANDLING.try_with(|number| *number != self.number).unwrap_or(true);
+        let Some(posted) = full.filter(|_| waits) else { return Err(Arc::clone(&self.name)) };
         match self.sender.send_timeout(posted, self.patience).await {
-            Ok(()) | Err(SendTimeoutError::Closed(_)) => None,
-            Err(SendTimeoutError::Timeout(_)) => Some(Arc::clone(&self.name)),
+            Ok(()) => {
+                missed.is_missed = false;
+                Ok(true)
+            }
+            Err(SendTimeoutError::Closed(_)) if self.last_call.is_cancelled() => {
+                missed.is_missed = false;
+                Ok(false)
+            }
+            Err(_) => Err(Arc::clone(&self.name)),
         }
     }
 }
 
-/// Handles events until no more can come.
+/// Tells that a subscriber missed an event, unless it did not by the time that this is dropped.
+struct Missed<'a> {
+    seat: &'a Seat,
+    missing: Missing,
+    is_missed: bool,
+}
+
+impl Drop for Missed<'_> {
+    fn drop(&mut self) {
+        if self.is_missed {
+            let is_news = !self.seat.is_behind.swap(true, Ordering::Relaxed);
+            self.missing.tell(&self.seat.name, is_news);
+        }
+    }
+}
+
+/// Handles events until it is told to take no more, and then those that it has.
 pub(super) async fn run<E, H, Fut>(
+    number: u64,
     subscriber: Subscriber,
     told: Told,
     mut events: mpsc::Receiver<Posted>,
+    last_call: CancellationToken,
     handler: H,
 ) where
     E: Event,
     H: Fn(Arc<E>) -> Fut,
     Fut: Future<Output = Result<(), Failure>> + Send,
 {
-    while let Some(Posted { event, context, current }) = events.recv().await {
-        // It came by the type's own list.
-        let Ok(event) = event.downcast::<E>() else { continue };
-        let context = told.start(&context, &current.correlation_id);
-        let began = Instant::now();
-        let handled = async {
-            let work = AssertUnwindSafe(async { handler(event).await }).catch_unwind();
-            match tokio::time::timeout(subscriber.timeout, work).await {
-                Ok(Ok(result)) => result,
-                Ok(Err(_)) => Err(Failure::permanent("panic", "the handler panicked")),
-                Err(_) => {
-                    Err(Failure::permanent("timeout", format!("not done within {:?}", subscriber.timeout)))
-                }
+    loop {
+        let next = tokio::select! {
+            biased;
+            () = last_call.cancelled(), if !events.is_closed() => {
+                events.close();
+                continue;
             }
-            .inspect_err(|failure| told.failed(failure))
+            next = events.recv() => next,
         };
-        let result = correlation::scope_as(current, handled.with_context(context.clone())).await;
-        told.end(&context, began.elapsed(), result.err());
+        let Some(posted) = next else { return };
+        HANDLING.scope(number, handle(&subscriber, &told, posted, &handler)).await;
     }
+}
+
+async fn handle<E, H, Fut>(subscriber: &Subscriber, told: &Told, posted: Posted, handler: &H)
+where
+    E: Event,
+    H: Fn(Arc<E>) -> Fut,
+    Fut: Future<Output = Result<(), Failure>> + Send,
+{
+    let Posted { event, context, current, _waiting } = posted;
+    // It came by the type's own list.
+    let Ok(event) = event.downcast::<E>() else { return };
+    let context = told.start(&context, &current.correlation_id);
+    let (began, limit) = (Instant::now(), subscriber.timeout);
+    let handled = async {
+        // The handler is dropped in here too, where its limit is reached: that may panic as well.
+        let work = AssertUnwindSafe(async { tokio::time::timeout(limit, handler(event)).await });
+        match deadline::scope(deadline::within(limit), work.catch_unwind()).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(Failure::permanent("timeout", format!("not done within {limit:?}"))),
+            Err(_) => Err(Failure::permanent("panic", "the handler panicked")),
+        }
+        .inspect_err(|failure| told.failed(failure))
+    };
+    let result = correlation::scope_as(current, handled.with_context(context.clone())).await;
+    told.end(&context, began.elapsed(), result.err());
 }

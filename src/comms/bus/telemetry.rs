@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use opentelemetry::global::{self, BoxedTracer};
+use opentelemetry::global;
 use opentelemetry::metrics::{Counter, Histogram};
 use opentelemetry::trace::{SpanKind, TraceContextExt as _, Tracer as _};
 use opentelemetry::{Context, KeyValue};
@@ -12,13 +12,13 @@ use opentelemetry::{Context, KeyValue};
 use super::Event;
 use crate::comms::correlation::CorrelationId;
 use crate::comms::queue::Failure;
-use crate::comms::{SCOPE, names};
+use crate::comms::{SCOPE, Tracer, names};
 
 /// The instruments of a bus.
 pub(super) struct Telemetry {
     duration: Histogram<f64>,
     missed: Counter<u64>,
-    tracer: Arc<BoxedTracer>,
+    tracer: Tracer,
 }
 
 impl Default for Telemetry {
@@ -34,7 +34,7 @@ impl Default for Telemetry {
             .with_unit("{event}")
             .with_description("Events that a subscriber had no room for")
             .build();
-        Self { duration, missed, tracer: crate::comms::tracer() }
+        Self { duration, missed, tracer: Tracer::default() }
     }
 }
 
@@ -45,28 +45,33 @@ impl Telemetry {
             event: E::NAME,
             subscriber: Arc::clone(subscriber),
             duration: self.duration.clone(),
-            tracer: Arc::clone(&self.tracer),
+            tracer: self.tracer.clone(),
         }
     }
 
-    /// No room for an event at some of its subscribers.
-    pub fn missed(&self, context: &Context, event: &'static str, subscribers: &[Arc<str>]) {
-        for subscriber in subscribers {
-            let attributes = about(event, subscriber);
-            self.missed.add(1, &attributes);
-            context.span().add_event(names::EVENT_MISSED, attributes.to_vec());
-            tracing::warn!(event.name = event, %subscriber, "an event was missed: no room for it");
-        }
+    /// What tells that an event of a type was missed.
+    pub fn missing<E: Event>(&self, publisher: &Context) -> Missing {
+        Missing { event: E::NAME, publisher: publisher.clone(), missed: self.missed.clone() }
     }
 }
 
-/// Notes on the publisher's span that an event was published.
-pub(super) fn published(context: &Context, event: &'static str, subscribers: usize) {
-    let subscribers = i64::try_from(subscribers).unwrap_or(i64::MAX);
-    context.span().add_event(
-        names::EVENT_PUBLISHED,
-        vec![KeyValue::new(names::BUS_EVENT, event), KeyValue::new(names::BUS_SUBSCRIBERS, subscribers)],
-    );
+/// Tells that an event was missed.
+pub(super) struct Missing {
+    event: &'static str,
+    publisher: Context,
+    missed: Counter<u64>,
+}
+
+impl Missing {
+    /// Counts it, notes it on the publisher's span, and logs it where it is news that the subscriber is behind.
+    pub fn tell(&self, subscriber: &Arc<str>, is_news: bool) {
+        let attributes = about(self.event, subscriber);
+        self.missed.add(1, &attributes);
+        self.publisher.span().add_event(names::EVENT_MISSED, attributes.to_vec());
+        if is_news {
+            tracing::warn!(event.name = self.event, %subscriber, "a subscriber is behind and misses events");
+        }
+    }
 }
 
 fn about(event: &'static str, subscriber: &Arc<str>) -> [KeyValue; 2] {
@@ -78,7 +83,7 @@ pub(super) struct Told {
     event: &'static str,
     subscriber: Arc<str>,
     duration: Histogram<f64>,
-    tracer: Arc<BoxedTracer>,
+    tracer: Tracer,
 }
 
 impl Told {
@@ -87,8 +92,8 @@ impl Told {
         let mut attributes = about(self.event, &self.subscriber).to_vec();
         attributes.push(KeyValue::new(names::CORRELATION_ID, id.shared()));
         let name = ["handle ", self.event, " by ", &self.subscriber].concat();
-        let builder = self.tracer.span_builder(name).with_kind(SpanKind::Internal);
-        let span = self.tracer.build_with_context(builder.with_attributes(attributes), published);
+        let builder = self.tracer.get().span_builder(name).with_kind(SpanKind::Internal);
+        let span = self.tracer.get().build_with_context(builder.with_attributes(attributes), published);
         published.with_span(span)
     }
 

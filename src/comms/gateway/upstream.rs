@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::response::Response;
 use bytes::Bytes;
 use opentelemetry::context::FutureExt as _;
-use opentelemetry::global::{self, BoxedTracer};
+use opentelemetry::global;
 use opentelemetry::metrics::Histogram;
 use opentelemetry::trace::{Status, TraceContextExt as _};
 use opentelemetry::{Context, KeyValue};
@@ -27,7 +27,7 @@ use crate::comms::http::span::Try;
 use crate::comms::propagation::{self, IntoHeaders};
 use crate::comms::resilience::{Policy, Retry};
 use crate::comms::security::Credentials;
-use crate::comms::{SCOPE, deadline, names};
+use crate::comms::{SCOPE, Tracer, deadline, names};
 
 /// A service that requests are passed on to; cheap to clone.
 #[derive(Clone)]
@@ -40,7 +40,7 @@ pub struct Upstream {
     breaker: Option<Breaker>,
     credentials: Option<Credentials>,
     duration: Histogram<f64>,
-    tracer: Arc<BoxedTracer>,
+    tracer: Tracer,
 }
 
 /// A request as it is passed on.
@@ -66,7 +66,7 @@ impl Upstream {
     /// A service by its name, as it is called in telemetry, and its address, with the default [`Policy`].
     ///
     /// # Errors
-    /// The address is no http or https URL, or has a query.
+    /// The address is no http or https URL, or has a query or a fragment.
     pub fn new(name: &str, base_url: &str) -> anyhow::Result<Self> {
         Self::with_policy(name, base_url, Policy::default(), Transport::default())
     }
@@ -98,7 +98,7 @@ impl Upstream {
             breaker: breaker.map(|config| Breaker::new(name, config).with_peer(name)),
             credentials: None,
             duration,
-            tracer: crate::comms::tracer(),
+            tracer: Tracer::default(),
         })
     }
 
@@ -146,7 +146,7 @@ impl Upstream {
         let url = self.address.join(&out.path);
         let (template, peer, server) = (Some(&*out.template), Some(&self.name), &self.address);
         let one = Try { method: &out.method, url: &url, server, template, peer, id, number };
-        let context = one.start(&self.tracer);
+        let context = one.start(self.tracer.get());
         let began = Instant::now();
         let guarded = self.guarded(service, &url, out, id, until, &context);
         let answer = guarded.with_context(context.clone()).await;

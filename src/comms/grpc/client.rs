@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use opentelemetry::context::FutureExt as _;
-use opentelemetry::global::{self, BoxedTracer};
+use opentelemetry::global;
 use opentelemetry::metrics::Histogram;
 use opentelemetry::trace::{SpanKind, TraceContextExt as _, Tracer as _};
 use opentelemetry::{Context, KeyValue};
@@ -21,7 +21,7 @@ use crate::comms::correlation::{self, CorrelationId};
 use crate::comms::propagation::{self, IntoHeaders};
 use crate::comms::resilience::Transient;
 use crate::comms::security::Credentials;
-use crate::comms::{SCOPE, deadline, names};
+use crate::comms::{SCOPE, Tracer, deadline, names};
 
 /// Whether a call was not made because a breaker is open.
 pub fn is_rejected(status: &Status) -> bool {
@@ -51,7 +51,7 @@ pub struct GrpcClientLayer {
     breaker: Option<Breaker>,
     credentials: Option<Credentials>,
     duration: Histogram<f64>,
-    tracer: Arc<BoxedTracer>,
+    tracer: Tracer,
 }
 
 impl GrpcClientLayer {
@@ -62,7 +62,7 @@ impl GrpcClientLayer {
             .with_unit("s")
             .with_description("Duration of gRPC calls to other services")
             .build();
-        let (service, peer, tracer) = (service_name.into(), peer.into(), crate::comms::tracer());
+        let (service, peer, tracer) = (service_name.into(), peer.into(), Tracer::default());
         Self { service, peer, address, timeout: None, breaker: None, credentials: None, duration, tracer }
     }
 
@@ -113,7 +113,7 @@ impl GrpcClientLayer {
     }
 
     fn start(&self, method: String, id: &CorrelationId) -> Call {
-        let tracer = &self.tracer;
+        let tracer = self.tracer.get();
         let builder = tracer
             .span_builder(method.clone())
             .with_kind(SpanKind::Client)

@@ -10,7 +10,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use opentelemetry::KeyValue;
 use opentelemetry::context::FutureExt as _;
-use opentelemetry::global::{self, BoxedTracer};
+use opentelemetry::global;
 use opentelemetry::metrics::Histogram;
 use opentelemetry::trace::{SpanKind, TraceContextExt as _, Tracer as _};
 use tonic::Status;
@@ -21,14 +21,14 @@ use tower::{Layer, Service};
 use super::call::{ATTRIBUTES, Call, ObservedBody, method_of};
 use crate::comms::correlation::{self, CorrelationId};
 use crate::comms::propagation;
-use crate::comms::{SCOPE, deadline, names};
+use crate::comms::{SCOPE, Tracer, deadline, names};
 
 /// Wraps a generated tonic service; use `tonic::service::LayerExt::named_layer` to keep its name.
 #[derive(Clone)]
 pub struct GrpcServerLayer {
     service: Arc<str>,
     duration: Histogram<f64>,
-    tracer: Arc<BoxedTracer>,
+    tracer: Tracer,
 }
 
 impl GrpcServerLayer {
@@ -38,7 +38,7 @@ impl GrpcServerLayer {
             .with_unit("s")
             .with_description("Duration of gRPC calls served")
             .build();
-        Self { service: service_name.into(), duration, tracer: crate::comms::tracer() }
+        Self { service: service_name.into(), duration, tracer: Tracer::default() }
     }
 
     fn start(&self, request: &Request<Body>) -> (Call, CorrelationId) {
@@ -56,7 +56,7 @@ impl GrpcServerLayer {
             attributes.push(KeyValue::new(names::SERVER_ADDRESS, authority.host().to_owned()));
             attributes.extend(authority.port_u16().map(|p| KeyValue::new(names::SERVER_PORT, i64::from(p))));
         }
-        let tracer = &self.tracer;
+        let tracer = self.tracer.get();
         let builder =
             tracer.span_builder(method.clone()).with_kind(SpanKind::Server).with_attributes(attributes);
         let span = tracer.build_with_context(builder, &incoming.context);

@@ -12,7 +12,7 @@ use crate::comms::names;
 pub(in crate::comms) struct Address(Arc<Parts>);
 
 struct Parts {
-    /// Without a slash at its end.
+    /// As it is parsed, without a slash at its end.
     base: String,
     url: Url,
     host: Option<Arc<str>>,
@@ -26,7 +26,7 @@ impl Address {
         anyhow::ensure!(matches!(url.scheme(), "http" | "https"), "`{base_url}` is not an http or https URL");
         let ends = url.query().is_none() && url.fragment().is_none();
         anyhow::ensure!(ends, "`{base_url}` has a query or a fragment: the address of a service has neither");
-        let (base, host) = (base_url.trim_end_matches('/').to_owned(), url.host_str().map(Arc::from));
+        let (base, host) = (url.as_str().trim_end_matches('/').to_owned(), url.host_str().map(Arc::from));
         Ok(Self(Arc::new(Parts { base, url, host })))
     }
 
@@ -35,7 +35,7 @@ impl Address {
         &self.0.url
     }
 
-    /// Base and path, as they were written.
+    /// Base and path.
     pub fn join(&self, path: &str) -> String {
         [&self.0.base, path].concat()
     }
@@ -107,6 +107,9 @@ mod tests {
             "http://[::1]:80",
             "http://shop.example/api",
             "http://shop.example/api/",
+            " http://shop.example\n",
+            "http://shop.example/a/..",
+            "http:\\\\shop.example\\",
         ] {
             let address = Address::parse(base).expect(base);
             for path in paths {

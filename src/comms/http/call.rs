@@ -111,7 +111,7 @@ impl<'a> Call<'a> {
     fn start_span(&self, url: &str, id: &CorrelationId, number: u32) -> Context {
         let ServiceHttpClient { address: server, peer, tracer, .. } = self.client;
         let (template, peer) = (self.template.as_deref(), peer.as_ref());
-        Try { method: &self.method, url, server, template, peer, id, number }.start(tracer)
+        Try { method: &self.method, url, server, template, peer, id, number }.start(tracer.get())
     }
 
     /// Makes the call if the breaker lets it through, and tells the breaker how it went.

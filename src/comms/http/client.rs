@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use opentelemetry::global::{self, BoxedTracer};
+use opentelemetry::global;
 use opentelemetry::metrics::Histogram;
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Method, Url};
@@ -20,7 +20,7 @@ use super::transport::Transport;
 use crate::comms::breaker::{Breaker, CountsAsFailure};
 use crate::comms::resilience::{Policy, Retry};
 use crate::comms::security::Credentials;
-use crate::comms::{SCOPE, names};
+use crate::comms::{SCOPE, Tracer, names};
 
 /// The timeout of a call unless another is set.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -39,14 +39,14 @@ pub struct ServiceHttpClient {
     pub(super) retry: Option<Retry>,
     pub(super) credentials: Option<Credentials>,
     pub(super) duration: Histogram<f64>,
-    pub(super) tracer: Arc<BoxedTracer>,
+    pub(super) tracer: Tracer,
 }
 
 impl ServiceHttpClient {
     /// A client that calls `base_url` on behalf of `service_name`.
     ///
     /// # Errors
-    /// The URL is not one, or is neither http nor https.
+    /// The URL is not one, is neither http nor https, or has a query or a fragment.
     pub fn new(base_url: &str, service_name: &str) -> anyhow::Result<Self> {
         Self::with_timeout(base_url, service_name, DEFAULT_TIMEOUT)
     }
@@ -100,7 +100,7 @@ impl ServiceHttpClient {
             retry,
             credentials: None,
             duration,
-            tracer: crate::comms::tracer(),
+            tracer: Tracer::default(),
         })
     }
 

@@ -11,7 +11,7 @@ use axum::http::{HeaderValue, Method, Version, header};
 use axum::response::Response;
 use futures_util::future::BoxFuture;
 use opentelemetry::context::FutureExt as _;
-use opentelemetry::global::{self, BoxedTracer};
+use opentelemetry::global;
 use opentelemetry::metrics::Histogram;
 use opentelemetry::trace::{SpanKind, Status, TraceContextExt as _, Tracer as _};
 use opentelemetry::{Array, Context, KeyValue, StringValue, Value};
@@ -21,7 +21,7 @@ use super::attributes::{method_text, of_method, span_name};
 use super::redact;
 use crate::comms::correlation::{self, CorrelationId};
 use crate::comms::propagation;
-use crate::comms::{SCOPE, deadline, names};
+use crate::comms::{SCOPE, Tracer, deadline, names};
 
 /// As many attributes as a request has by its end, with room for a failure's.
 const ATTRIBUTES: usize = 14;
@@ -30,7 +30,7 @@ const ATTRIBUTES: usize = 14;
 struct Shared {
     service: Arc<str>,
     duration: Histogram<f64>,
-    tracer: Arc<BoxedTracer>,
+    tracer: Tracer,
 }
 
 /// Adds spans, metrics and the correlation ID to all routes that the router has by now.
@@ -42,7 +42,7 @@ pub fn instrument<S: Clone + Send + Sync + 'static>(router: Router<S>, service_n
         .with_unit("s")
         .with_description("Duration of requests served")
         .build();
-    let shared = Shared { service: service_name.into(), duration, tracer: crate::comms::tracer() };
+    let shared = Shared { service: service_name.into(), duration, tracer: Tracer::default() };
     router.layer(Instrument(Arc::new(shared)))
 }
 
@@ -81,12 +81,10 @@ where
     fn call(&mut self, request: Request) -> Self::Future {
         let served = Served::begin(&self.shared, &request);
         let until = deadline::of(request.headers());
-        // What the inner services do before they give their future belongs to the request too.
-        let work = {
-            let _here = served.context.clone().attach();
-            correlation::scope_of(served.id.clone(), || self.inner.call(request))
-        };
-        let work = correlation::scope(served.id.clone(), work.with_context(served.context.clone()));
+        let work = correlation::scope(
+            served.id.clone(),
+            self.inner.call(request).with_context(served.context.clone()),
+        );
         Box::pin(async move {
             let Ok(response) = match until {
                 Some(until) => deadline::scope(until, work).await,
@@ -115,7 +113,7 @@ impl Served {
             request.extensions().get().map(|path: &MatchedPath| path.as_str().into());
         let mut attributes = request_attributes(request, route.as_ref(), &id);
         attributes.extend(incoming.refused_attribute());
-        let tracer = &shared.tracer;
+        let tracer = shared.tracer.get();
         let name = span_name(request.method(), route.as_deref());
         let builder = tracer.span_builder(name).with_kind(SpanKind::Server).with_attributes(attributes);
         let span = tracer.build_with_context(builder, &incoming.context);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use opentelemetry::context::FutureExt as _;
-use opentelemetry::global::{self, BoxedTracer};
+use opentelemetry::global;
 use opentelemetry::metrics::Histogram;
 use opentelemetry::trace::{Status, TraceContextExt as _};
 use opentelemetry::{Context, KeyValue};
@@ -22,7 +22,7 @@ use super::broker::{Broker, BrokerError, Deliveries, Delivery, Outcome, Settled}
 use super::message::Message;
 use super::process_span::ProcessSpan;
 use crate::comms::retry::Backoff;
-use crate::comms::{SCOPE, correlation, names};
+use crate::comms::{SCOPE, Tracer, correlation, deadline, names};
 
 /// Why a handler did not handle a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,7 +109,7 @@ pub struct Consumer {
     prefetch: usize,
     timeout: Duration,
     duration: Histogram<f64>,
-    tracer: Arc<BoxedTracer>,
+    tracer: Tracer,
 }
 
 impl Consumer {
@@ -127,7 +127,7 @@ impl Consumer {
             prefetch: 8,
             timeout: Duration::from_secs(30),
             duration,
-            tracer: crate::comms::tracer(),
+            tracer: Tracer::default(),
         }
     }
 
@@ -197,7 +197,7 @@ impl Consumer {
         Fut: Future<Output = Result<(), Failure>> + Send,
     {
         let started = Instant::now();
-        let span = ProcessSpan::start(&self.tracer, self.broker.as_ref(), &delivery);
+        let span = ProcessSpan::start(self.tracer.get(), self.broker.as_ref(), &delivery);
         let received = Received {
             message: delivery.message.clone(),
             queue: delivery.queue.clone(),
@@ -207,11 +207,16 @@ impl Consumer {
         };
         let (id, message_id) = (delivery.message.correlation_id.clone(), delivery.message.id.clone());
         let whole = async {
-            let work = AssertUnwindSafe(async { handler(received).await }).catch_unwind();
-            let result = match tokio::time::timeout(self.timeout, work).await {
+            // The handler is dropped in here too, where its time is over: that may panic as well.
+            let work =
+                AssertUnwindSafe(async { tokio::time::timeout(self.timeout, handler(received)).await });
+            let until = deadline::within(self.timeout);
+            let result = match deadline::scope(until, work.catch_unwind()).await {
                 Ok(Ok(result)) => result,
-                Ok(Err(_)) => Err(Failure::transient("panic", "the handler panicked")),
-                Err(_) => Err(Failure::transient("timeout", format!("no result within {:?}", self.timeout))),
+                Ok(Err(_)) => {
+                    Err(Failure::transient("timeout", format!("no result within {:?}", self.timeout)))
+                }
+                Err(_) => Err(Failure::transient("panic", "the handler panicked")),
             };
             self.settle(delivery, result.as_ref().err(), &span).await;
             result

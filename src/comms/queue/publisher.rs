@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use opentelemetry::context::FutureExt as _;
-use opentelemetry::global::{self, BoxedTracer};
+use opentelemetry::global;
 use opentelemetry::metrics::Counter;
 use opentelemetry::trace::{SpanKind, Status, TraceContextExt as _, Tracer as _};
 use opentelemetry::{Context, KeyValue};
@@ -11,7 +11,7 @@ use opentelemetry::{Context, KeyValue};
 use super::broker::{Broker, BrokerError};
 use super::message::Message;
 use crate::comms::propagation::{self, IntoMap};
-use crate::comms::{SCOPE, names};
+use crate::comms::{SCOPE, Tracer, names};
 
 /// As many attributes as a message's span has by its end, with room for what a failure or a settlement adds.
 pub(super) const ATTRIBUTES: usize = 20;
@@ -21,7 +21,7 @@ pub(super) const ATTRIBUTES: usize = 20;
 pub struct Publisher {
     broker: Arc<dyn Broker>,
     sent: Counter<u64>,
-    tracer: Arc<BoxedTracer>,
+    tracer: Tracer,
 }
 
 impl Publisher {
@@ -31,7 +31,7 @@ impl Publisher {
             .with_unit("{message}")
             .with_description("Messages sent, with the error where it failed")
             .build();
-        Self { broker, sent, tracer: crate::comms::tracer() }
+        Self { broker, sent, tracer: Tracer::default() }
     }
 
     /// Sends a message and waits until the broker has it durably.
@@ -74,9 +74,9 @@ impl Publisher {
         ]);
         attributes.extend(server_attributes(self.broker.server()));
         attributes.extend(message_attributes(message));
-        let builder = self.tracer.span_builder(["send ", destination].concat());
+        let builder = self.tracer.get().span_builder(["send ", destination].concat());
         let builder = builder.with_kind(SpanKind::Producer).with_attributes(attributes);
-        Context::current_with_span(self.tracer.build(builder))
+        Context::current_with_span(self.tracer.get().build(builder))
     }
 }
 

@@ -203,7 +203,7 @@ impl Sent {
             for number in given {
                 let Some(slot) = self.slots.get_mut(&number) else { continue };
                 // Before it is asked: what happens to it from now on is for the next look.
-                slot.signal.is_given.store(false, Ordering::Release);
+                slot.signal.is_given.swap(false, Ordering::AcqRel);
                 let Way::On(sending) = &mut slot.way else { continue };
                 let waker = Waker::from(Arc::clone(&slot.signal));
                 if let Poll::Ready(answer) = sending.as_mut().poll(&mut Context::from_waker(&waker)) {
