@@ -22,6 +22,8 @@ pub struct Served {
     pub pages: String,
     /// Where it takes OTLP over HTTP.
     pub otlp: String,
+    /// Where it takes OTLP over gRPC, as host and port.
+    pub otlp_grpc: String,
 }
 
 impl Served {
@@ -38,17 +40,19 @@ impl Served {
             .expect("it starts");
         let lines = BufReader::new(process.stderr.take().expect("it is piped")).lines();
         let mut lines = lines.map_while(Result::ok);
-        let (mut pages, mut otlp) = (String::new(), String::new());
-        while pages.is_empty() || otlp.is_empty() {
+        let (mut pages, mut otlp, mut otlp_grpc) = (String::new(), String::new(), String::new());
+        while pages.is_empty() || otlp.is_empty() || otlp_grpc.is_empty() {
             let line = lines.next().expect("it says where it listens");
             if let Some((_, address)) = line.split_once("pages on ") {
                 pages = address.trim().to_owned();
             } else if let Some((_, address)) = line.split_once("OTLP over HTTP on ") {
                 otlp = format!("http://{}", address.trim());
+            } else if let Some((_, address)) = line.split_once("OTLP over gRPC on ") {
+                otlp_grpc = address.trim().to_owned();
             }
         }
         std::thread::spawn(move || lines.for_each(drop));
-        Self { process, pages, otlp }
+        Self { process, pages, otlp, otlp_grpc }
     }
 
     /// CPU seconds so far.
