@@ -14,6 +14,7 @@ mod consumer;
 mod contract;
 mod correlation;
 mod embedded_broker;
+mod examples;
 mod gateway;
 mod grpc;
 mod lines;
