@@ -78,7 +78,7 @@ async fn main() -> anyhow::Result<()> {
 
     let breaker = BreakerConfig { window: Window::Calls(4), minimum_calls: 4, ..BreakerConfig::default() };
     let policy =
-        Policy { breaker: Some(breaker), retry: None, ..Policy::with_timeout(Duration::from_millis(300)) };
+        Policy { breaker: Some(breaker), retry: None, ..Policy::with_timeout(Duration::from_secs(2)) };
     let users = UserGrpcClient::with_policy(&address, "orders", policy)?;
     let id = CorrelationId::generate("orders");
     correlation::scope(id.clone(), async {

@@ -32,6 +32,13 @@ async fn place() -> VirtualHost {
 contract!(place());
 
 #[tokio::test]
+async fn the_example_of_messages_is_the_same_on_a_real_broker() {
+    let url = place().await.url();
+    let running = move || common::examples::says("messages", &[&url], &common::examples::MESSAGES);
+    tokio::task::spawn_blocking(running).await.expect("it says so");
+}
+
+#[tokio::test]
 async fn a_queue_of_other_settings_is_told_with_the_way_out() {
     let broker = place().await.declared().await;
     let other = QueueSpec::durable("mail").max_length(3);

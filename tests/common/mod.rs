@@ -4,6 +4,7 @@
 pub mod breakers;
 pub mod contract;
 pub mod effects;
+pub mod examples;
 pub mod frames;
 #[cfg(all(unix, feature = "kafka"))]
 pub mod kafka;

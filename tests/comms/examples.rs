@@ -1,34 +1,9 @@
 //! The examples, as a reader runs them: each ends well and says what its text promises.
 
-use std::path::PathBuf;
-use std::process::Command;
+use crate::common::examples;
 
-/// Where cargo has put an example: beside the folder of this test's own file.
-fn program(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("this test's file");
-    let folder = test.parent().and_then(|deps| deps.parent()).expect("the folder of the profile");
-    let program = folder.join("examples").join(name);
-    assert!(program.exists(), "{} is not built: cargo build --examples", program.display());
-    program
-}
-
-/// Runs it in a folder of its own and gives what it prints.
-fn printed(name: &str) -> String {
-    let folder = tempfile::tempdir().expect("a folder");
-    let ran = Command::new(program(name)).current_dir(folder.path()).output().expect("it runs");
-    let said = String::from_utf8_lossy(&ran.stderr);
-    assert!(ran.status.success(), "{name}: {}\n{said}", ran.status);
-    String::from_utf8(ran.stdout).expect("text")
-}
-
-/// That an example prints these texts, one after the other.
 fn says(name: &str, texts: &[&str]) {
-    let printed = printed(name);
-    let mut rest = printed.as_str();
-    for text in texts {
-        let found = rest.find(text);
-        rest = &rest[found.unwrap_or_else(|| panic!("{name} does not say `{text}` in\n{printed}"))..];
-    }
+    examples::says(name, &[], texts);
 }
 
 #[test]
@@ -46,6 +21,11 @@ fn grpc_answers_refuses_ends_in_time_and_opens_its_breaker() {
     let texts =
         ["u-7: Ok(\"Ada\")", "Err(NotFound)", "no e-mail address", "DeadlineExceeded", "not even called"];
     says("grpc", &texts);
+}
+
+#[test]
+fn messages_are_neither_lost_nor_counted_twice() {
+    says("messages", &examples::MESSAGES);
 }
 
 #[test]
