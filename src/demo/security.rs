@@ -11,10 +11,11 @@ use crate::config::demo::ServiceSettings;
 use super::shop::ServiceName;
 
 /// What each service may do at those that it calls. Whoever is not here has no token.
-const GRANTS: [(ServiceName, ServiceName, &[&str]); 5] = [
+const GRANTS: [(ServiceName, ServiceName, &[&str]); 6] = [
     (ServiceName::Gateway, ServiceName::Orders, &[scopes::ORDERS_READ, scopes::ORDERS_WRITE]),
     (ServiceName::Gateway, ServiceName::Users, &[scopes::USERS_READ]),
     (ServiceName::Gateway, ServiceName::Inventory, &[scopes::STOCK_READ]),
+    (ServiceName::Orders, ServiceName::Users, &[scopes::USERS_READ]),
     (ServiceName::Orders, ServiceName::Inventory, &[scopes::STOCK_WRITE]),
     (ServiceName::Orders, ServiceName::Payments, &[scopes::PAYMENTS_WRITE]),
 ];
