@@ -25,6 +25,8 @@ pub mod scopes {
     pub const ORDERS_READ: &str = "orders:read";
     pub const ORDERS_WRITE: &str = "orders:write";
     pub const USERS_READ: &str = "users:read";
+    /// No service of the shop makes users: who has a key of its own may (`--trust-key`).
+    pub const USERS_WRITE: &str = "users:write";
     pub const STOCK_READ: &str = "stock:read";
     pub const STOCK_WRITE: &str = "stock:write";
     pub const PAYMENTS_WRITE: &str = "payments:write";

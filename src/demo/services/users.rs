@@ -17,6 +17,8 @@ use crate::demo::world::{Pace, note, query};
 
 /// No more are taken: this is a demo.
 const MOST: usize = 10_000;
+/// The one method that changes something.
+const CREATE_USER: &str = "/user.UserService/CreateUser";
 /// Users that are asked for at once.
 const AT_ONCE: usize = 100;
 
@@ -39,6 +41,7 @@ pub async fn build(shared: &Shared) -> anyhow::Result<Parts> {
     let service = UserServiceServer::from_arc(Arc::new(users));
     let guard = shared.security.tokens.clone();
     let guard = guard.map(|tokens| AccessLayer::scope(tokens, scopes::USERS_READ));
+    let guard = guard.map(|guard| guard.method(CREATE_USER, scopes::USERS_WRITE));
     let (router, told) = shared.grpc(service, DESCRIPTORS, guard).await?;
     Ok(Parts { router, consumers: vec![told] })
 }
