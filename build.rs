@@ -7,18 +7,21 @@ mod assets;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     assets::assets();
     #[cfg(feature = "comms")]
-    user_service()?;
+    service("user")?;
+    #[cfg(feature = "demo")]
+    service("inventory")?;
     Ok(())
 }
 
-/// The demo shop's `UserService`, client and server, and its description for server reflection.
+/// A gRPC service of `proto/`, client and server, and its description for server reflection.
 #[cfg(feature = "comms")]
-fn user_service() -> Result<(), Box<dyn std::error::Error>> {
-    println!("cargo:rerun-if-changed=proto/user.proto");
+fn service(name: &str) -> Result<(), Box<dyn std::error::Error>> {
+    let file = format!("{name}.proto");
+    println!("cargo:rerun-if-changed=proto/{file}");
     let mut compiler = protox::Compiler::new(["proto"])?;
-    compiler.include_source_info(true).include_imports(true).open_file("proto/user.proto")?;
+    compiler.include_source_info(true).include_imports(true).open_file(&file)?;
     let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
-    std::fs::write(out.join("user.binpb"), compiler.encode_file_descriptor_set())?;
+    std::fs::write(out.join(format!("{name}.binpb")), compiler.encode_file_descriptor_set())?;
     tonic_prost_build::configure().compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! What the services ask of each other: the bodies of requests and answers. Messages are in [`super::messages`].
+//! What the services ask of each other over REST: the bodies of requests and answers. Messages are in [`super::messages`],
+//! gRPC in `proto/`.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -25,10 +26,6 @@ pub struct PlaceOrder {
     #[serde(default = "good_card")]
     #[schema(max_length = 64)]
     pub card: String,
-    /// Filled in by the gateway.
-    #[serde(default)]
-    #[schema(max_length = 254)]
-    pub email: String,
 }
 
 fn good_card() -> String {
@@ -103,21 +100,6 @@ impl From<Order> for OrderV2 {
             total: Money { amount: order.amount, currency: order.currency },
         }
     }
-}
-
-/// `POST /reservations` at inventory, and `POST /releases` to take it back.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Reserve {
-    #[schema(min_length = 1, max_length = 64)]
-    pub order_id: String,
-    #[schema(min_items = 1, max_items = 50)]
-    pub items: Vec<Item>,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Reservation {
-    pub id: String,
-    pub amount: u64,
 }
 
 /// `POST /authorizations` at payments.

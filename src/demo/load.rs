@@ -83,7 +83,7 @@ fn order(n: u64) -> PlaceOrder {
         let picked = for_sale.sample(&mut rand::rng(), rand::random_range(1..=3));
         picked.map(|p| Item { sku: p.0.into(), quantity: rand::random_range(1..=2) }).collect()
     };
-    PlaceOrder { user_id: format!("u-{customer}"), items, card: card.into(), email: String::new() }
+    PlaceOrder { user_id: format!("u-{customer}"), items, card: card.into() }
 }
 
 impl Customers {

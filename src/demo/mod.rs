@@ -4,10 +4,12 @@
 //! service is a process of its own, as it would be in earnest.
 //!
 //! ```text
-//! load ─▶ gateway ─gRPC─▶ users
-//!            └─REST─▶ orders ─REST─▶ inventory
-//!                       ├─REST, behind a breaker─▶ payments ─REST─▶ bank
-//!                       └─ exchange `orders` ─▶ payments, inventory, notifications, analytics, orders
+//! load ─REST, GraphQL─▶ gateway ─REST─▶ orders ─gRPC─▶ users
+//!                          │               ├─gRPC─▶ inventory
+//!                          │               ├─REST, behind a breaker─▶ payments ─REST─▶ bank
+//!                          │               └─ exchange `orders` ─▶ payments, inventory, notifications, analytics, orders
+//!                          ├─REST─▶ inventory (the catalog)
+//!                          └─gRPC─▶ users (the customers of a list)
 //! ```
 //!
 //! | module | what lives there |
@@ -17,6 +19,9 @@
 //! | [`messages`] | what they tell each other: each message's versions, with their schemas |
 //! | [`service`] | running one service: telemetry, listening, consuming, ending |
 //! | [`services`] | the eight |
+//! | [`inventory`] | inventory's gRPC: generated code, client |
+//! | `grpc` | serving gRPC |
+//! | `faults` | services that fail because a scenario wants it |
 //! | `broker` | which broker messages go over |
 //! | [`database`] | the services' own state, with outbox and inbox beside it |
 //! | [`documents`] | OpenAPI, AsyncAPI and the schemas of requests |
@@ -32,6 +37,9 @@ pub mod api;
 mod broker;
 pub mod database;
 pub mod documents;
+mod faults;
+mod grpc;
+pub mod inventory;
 pub mod load;
 pub mod messages;
 pub mod scenarios;

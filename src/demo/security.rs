@@ -11,10 +11,11 @@ use crate::config::demo::ServiceSettings;
 use super::shop::ServiceName;
 
 /// What each service may do at those that it calls. Whoever is not here has no token.
-const GRANTS: [(ServiceName, ServiceName, &[&str]); 5] = [
+const GRANTS: [(ServiceName, ServiceName, &[&str]); 6] = [
     (ServiceName::Gateway, ServiceName::Orders, &[scopes::ORDERS_READ, scopes::ORDERS_WRITE]),
     (ServiceName::Gateway, ServiceName::Users, &[scopes::USERS_READ]),
     (ServiceName::Gateway, ServiceName::Inventory, &[scopes::STOCK_READ]),
+    (ServiceName::Orders, ServiceName::Users, &[scopes::USERS_READ]),
     (ServiceName::Orders, ServiceName::Inventory, &[scopes::STOCK_WRITE]),
     (ServiceName::Orders, ServiceName::Payments, &[scopes::PAYMENTS_WRITE]),
 ];
@@ -24,6 +25,8 @@ pub mod scopes {
     pub const ORDERS_READ: &str = "orders:read";
     pub const ORDERS_WRITE: &str = "orders:write";
     pub const USERS_READ: &str = "users:read";
+    /// No service of the shop makes users: who has a key of its own may (`--trust-key`).
+    pub const USERS_WRITE: &str = "users:write";
     pub const STOCK_READ: &str = "stock:read";
     pub const STOCK_WRITE: &str = "stock:write";
     pub const PAYMENTS_WRITE: &str = "payments:write";

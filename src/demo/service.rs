@@ -6,10 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
-use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::middleware::{self, Next};
-use axum::response::Response;
 use axum::routing::get;
 use axum::serve::ListenerExt as _;
 use futures_util::future::BoxFuture;
@@ -18,6 +15,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::broker::Named;
+use super::faults::FaultLayer;
+use super::inventory::InventoryGrpcClient;
 use super::scenarios::{Effect, Switches};
 use super::security::Security;
 use super::shop::{self, ServiceName};
@@ -105,6 +104,14 @@ impl Shared {
         UserGrpcClient::secured(&self.settings.users_url, self.name(), policy, tls, credentials)
     }
 
+    /// A client for the inventory service, for who reserves.
+    ///
+    /// # Errors
+    /// The address is not a URI.
+    pub fn inventory(&self) -> anyhow::Result<InventoryGrpcClient> {
+        InventoryGrpcClient::new(&self.settings, &self.security, Policy::default())
+    }
+
     /// Lets only those to a router's routes whose token has a scope, where the shop has tokens at all.
     pub fn guard<S: Clone + Send + Sync + 'static>(&self, router: Router<S>, scope: &str) -> Router<S> {
         match &self.security.tokens {
@@ -115,7 +122,7 @@ impl Shared {
 
     /// A service's routes with spans, metrics and the correlation ID, and with the failures of the scenarios.
     pub fn instrument(&self, router: Router) -> Router {
-        instrument(router.layer(middleware::from_fn_with_state(self.clone(), fail)), self.name())
+        instrument(router.layer(FaultLayer::new(self)), self.name())
     }
 
     pub fn name(&self) -> &'static str {
@@ -176,19 +183,6 @@ impl Shared {
         };
         Box::pin(consumer.run(self.stop.clone(), self.contracts.clone().guard(slowed)))
     }
-}
-
-/// Answers late and badly where a scenario wants it.
-async fn fail(State(shared): State<Shared>, request: Request, next: Next) -> Response {
-    let Some((after, status)) =
-        shared.scenarios.fault(shared.settings.name, &shared.settings.service_version)
-    else {
-        return next.run(request).await;
-    };
-    tokio::time::sleep(after.mul_f64(shared.pace.0)).await;
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    tracing::error!("{} fails: a scenario of the demo is on", shared.name());
-    services::failed(status)
 }
 
 /// Reads a message's body, which fits its contract; one of another shape can never be handled.

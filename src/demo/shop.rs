@@ -65,7 +65,7 @@ pub const SERVICES: [Service; 8] = [
         name: ServiceName::Inventory,
         text: "inventory",
         port: 7084,
-        speaks: "REST, messages",
+        speaks: "REST, gRPC, messages",
         does: "reserves, commits and releases stock",
     },
     Service {

@@ -17,9 +17,9 @@ use throughline::comms::grpc::user::user_service_server::{UserService, UserServi
 use throughline::comms::grpc::user::{
     CreateUserRequest, GetUserRequest, GetUsersRequest, GetUsersResponse, User,
 };
-use throughline::comms::grpc::{UserGrpcClient, is_rejected};
+use throughline::comms::grpc::{UserGrpcClient, is_rejected, rejected_by};
 use throughline::comms::http::{CallError, CallErrorKind, ServiceHttpClient};
-use throughline::comms::resilience::{Policy, Retry};
+use throughline::comms::resilience::{Policy, Retry, Transient as _};
 use tonic::service::Routes;
 use tonic::{Code, Request, Response, Status};
 
@@ -293,6 +293,8 @@ async fn grpc_calls_are_rejected_with_unavailable_and_the_breakers_name() {
     let made = asked.load(Ordering::SeqCst);
     let status = client.get_user("x").await.expect_err("open");
     assert_eq!((status.code(), is_rejected(&status)), (Code::Unavailable, true));
+    assert_eq!(rejected_by(&status), Some("users"));
+    assert!(status.retry_after().is_some_and(|wait| wait <= quick().open_for), "when to come again");
     assert!(status.message().contains("users"), "{status}");
     assert_eq!((made, asked.load(Ordering::SeqCst)), (10, 10), "the last was not made");
 

@@ -225,7 +225,9 @@ impl UserService for Users {
 }
 
 fn users(tokens: &Tokens) -> Router {
-    let guarded = AccessLayer::scope(tokens.clone(), "users:read").named_layer(UserServiceServer::new(Users));
+    let guard = AccessLayer::scope(tokens.clone(), "users:read");
+    let guard = guard.method("/user.UserService/CreateUser", "users:write");
+    let guarded = guard.named_layer(UserServiceServer::new(Users));
     let layered = GrpcServerLayer::new("users").named_layer(guarded);
     Routes::new(layered).into_axum_router()
 }
@@ -344,6 +346,11 @@ async fn grpc_calls_take_both_certificates_and_tokens() {
         let status = client(Some(&certificate), scopes).get_user("u-1").await.expect_err(says);
         assert_eq!(status.code(), code, "{status}");
         assert!(status.message().contains(says), "{status}");
+    }
+    // A method may want a scope of its own, and then no other.
+    for (scope, code) in [("users:read", Code::PermissionDenied), ("users:write", Code::Unimplemented)] {
+        let made = client(Some(&certificate), Some(&[scope])).create_user(CreateUserRequest::default()).await;
+        assert_eq!(made.expect_err("refused, or not there").code(), code, "{scope}");
     }
     let other = Authority::new(7).expect("an authority");
     for wrong in [tls(&other, &side.authority, "orders"), tls(&side.authority, &other, "orders")] {

@@ -31,7 +31,8 @@ async fn an_order_goes_through_all_services_in_one_trace() {
             count(spans, "process orders.payments") == 1
                 && count(spans, "process analytics.events") == 2
                 && count(spans, "POST /orders") == 3
-                && count(spans, "POST /reservations") == 2
+                && count(spans, "user.UserService/GetUser") == 2
+                && count(spans, "inventory.InventoryService/Reserve") == 2
                 && count(spans, "process notifications.email") == 1
                 && services(spans).len() == 8
                 && parents_are_in(spans, &receiver.all_spans())

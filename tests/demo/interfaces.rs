@@ -41,7 +41,7 @@ async fn versions_stand_side_by_side_and_tell_programs_what_they_are() {
         ("gateway", "/v2/orders"),
         ("orders", "/v1/orders/{id}"),
         ("payments", "/authorizations"),
-        ("inventory", "/reservations"),
+        ("inventory", "/products/{sku}"),
         ("analytics", "/counts"),
         ("bank", "/v1/captures"),
     ] {

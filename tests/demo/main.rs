@@ -7,6 +7,7 @@ mod demo_support;
 mod flow;
 mod gateway;
 mod interfaces;
+mod inventory;
 mod messages;
 mod outage;
 #[cfg(target_os = "linux")]

@@ -123,6 +123,32 @@ async fn the_breaker_opens_turns_orders_away_and_closes_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_inventory_that_fails_does_so_over_grpc_and_the_breaker_before_it_opens() {
+    let (receiver, otlp) = Receiver::start().await;
+    let demo = Demo::start(otlp);
+    let gateway = demo.gateway();
+    switch(&gateway, "retry-storm?seconds=600").await;
+    let (answer, before) = order_until(&gateway, "test-storm-1", 503).await;
+    assert!(before.contains(&502), "some failed before the breaker opened: {before:?}");
+    assert_eq!(answer.headers()[names::X_CIRCUIT_BREAKER], "inventory");
+    assert!(answer.headers().contains_key("retry-after"));
+    let told: Value = answer.json().await.expect("a reason");
+    assert_eq!(told["error"], "inventory is not available right now", "{told}");
+
+    let of = |seen: &Seen, service: &str| {
+        seen.service == service && seen.span.name == "inventory.InventoryService/Reserve"
+    };
+    let failed =
+        |seen: &Seen| of(seen, "inventory") && seen.text(names::RPC_RESPONSE_STATUS_CODE) == "UNAVAILABLE";
+    let rejected =
+        |seen: &Seen| of(seen, "orders") && seen.text(names::ERROR_TYPE) == names::ERROR_BREAKER_OPEN;
+    let spans =
+        receiver.spans("test-storm-1", |spans| spans.iter().any(failed) && spans.iter().any(rejected)).await;
+    let failed = spans.iter().find(|seen| failed(seen)).expect("a call that failed");
+    assert_eq!(failed.span.status.clone().unwrap_or_default().message, "UNAVAILABLE: it fails at the moment");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_scenario_is_answered_with_those_that_there_are() {
     let (_receiver, otlp) = Receiver::start().await;
     let demo = Demo::start(otlp);

@@ -33,7 +33,14 @@ async fn the_users_service_serves_the_guides_calls_health_and_reflection() {
     {
         assert_eq!(client(scopes).get_user("u-1").await.expect_err("refused").code(), code);
     }
-    let users = client(Some(&["users:read"]));
+    // Who reads may not write, nor the other way.
+    let asked = CreateUserRequest { email: "zoe@example.com".into(), name: "Zoe".into() };
+    let refused = client(Some(&["users:read"])).create_user(asked).await.expect_err("refused");
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    assert!(refused.message().contains("users:write"), "{refused}");
+    let refused = client(Some(&["users:write"])).get_user("u-1").await.expect_err("refused");
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    let users = client(Some(&["users:read", "users:write"]));
     let asked = CreateUserRequest { email: "zoe@example.com".into(), name: "Zoe".into() };
     let made = users.create_user(asked).await.expect("created");
     assert_eq!(users.get_user(&made.id).await.expect("kept"), made);

@@ -28,15 +28,23 @@ pub fn is_rejected(status: &Status) -> bool {
     status.metadata().contains_key(names::X_CIRCUIT_BREAKER)
 }
 
+/// The breaker because of which a call was not made, here or further down.
+pub fn rejected_by(status: &Status) -> Option<&str> {
+    status.metadata().get(names::X_CIRCUIT_BREAKER)?.to_str().ok()
+}
+
+/// When to come again, in milliseconds; what gRPC's own retries read.
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
+
 impl Transient for Status {
     /// `UNAVAILABLE`, but for a breaker's: that stays for a while.
     fn is_transient(&self) -> bool {
         self.code() == Code::Unavailable && !is_rejected(self)
     }
 
-    /// What the server asks for by `grpc-retry-pushback-ms`.
+    /// What the server asks for by `grpc-retry-pushback-ms`, or the breaker that rejected the call.
     fn retry_after(&self) -> Option<Duration> {
-        let millis = self.metadata().get("grpc-retry-pushback-ms")?.to_str().ok()?.parse().ok()?;
+        let millis = self.metadata().get(PUSHBACK)?.to_str().ok()?.parse().ok()?;
         Some(Duration::from_millis(millis))
     }
 }
@@ -73,7 +81,8 @@ impl GrpcClientLayer {
         self
     }
 
-    /// Puts calls behind a breaker. A call that it rejects is answered `UNAVAILABLE` at once; see [`is_rejected`].
+    /// Puts calls behind a breaker. A call that it rejects is answered `UNAVAILABLE` at once, with the time to come again
+    /// (`grpc-retry-pushback-ms`); see [`is_rejected`].
     pub fn with_breaker(mut self, breaker: Breaker) -> Self {
         self.breaker = Some(breaker);
         self
@@ -171,10 +180,7 @@ where
         }
         if let Err(rejected) = self.layer.acquire(&mut call) {
             call.finish_as(Code::Unavailable, &rejected.to_string(), names::ERROR_BREAKER_OPEN);
-            let mut response = Status::unavailable(rejected.to_string()).into_http();
-            if let Ok(name) = HeaderValue::try_from(&*rejected.breaker) {
-                response.headers_mut().insert(names::X_CIRCUIT_BREAKER, name);
-            }
+            let response = turned_away(&rejected);
             return Box::pin(async move { Ok(response) });
         }
         let until = self.layer.timeout.map(deadline::within).or_else(deadline::current);
@@ -196,4 +202,17 @@ where
             }
         })
     }
+}
+
+/// The answer of a breaker in place of the service.
+fn turned_away(rejected: &Rejected) -> Response<Body> {
+    let mut response = Status::unavailable(rejected.to_string()).into_http();
+    if let Ok(name) = HeaderValue::try_from(&*rejected.breaker) {
+        response.headers_mut().insert(names::X_CIRCUIT_BREAKER, name);
+    }
+    if let Some(wait) = rejected.retry_after {
+        let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        response.headers_mut().insert(PUSHBACK, HeaderValue::from(millis));
+    }
+    response
 }

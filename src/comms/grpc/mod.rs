@@ -6,16 +6,19 @@
 //! | file | what lives there |
 //! |---|---|
 //! | `client.rs`, `server.rs`, `call.rs` | the layers, and the span of one call |
+//! | `channel.rs` | a connection with the client's layer and a policy around it |
 //! | `standard.rs` | the health service and server reflection |
 //! | `users.rs` | [`UserGrpcClient`] |
 
 mod call;
+mod channel;
 pub mod client;
 pub mod server;
 pub mod standard;
 pub mod users;
 
-pub use client::{GrpcClientLayer, is_rejected};
+pub use channel::channel;
+pub use client::{GrpcClient, GrpcClientLayer, is_rejected, rejected_by};
 pub use server::GrpcServerLayer;
 pub use users::UserGrpcClient;
 

@@ -105,7 +105,12 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let (mut call, id) = self.layer.start(&request);
         let until = deadline::of(request.headers());
-        let work = self.inner.call(request).with_context(call.context.clone());
+        // What layers do before they wait is done in the span too, such as saying who calls.
+        let work = {
+            let _here = call.context.clone().attach();
+            self.inner.call(request)
+        };
+        let work = work.with_context(call.context.clone());
         let work = AssertUnwindSafe(work).catch_unwind();
         let work = correlation::scope(id.clone(), async { work.await.unwrap_or_else(|_| Ok(broken())) });
         Box::pin(async move {

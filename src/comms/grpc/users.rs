@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use tonic::codegen::http::Uri;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Request, Status};
-use tower::Layer as _;
 
-use super::client::{GrpcClient, GrpcClientLayer};
+use super::channel::channel;
+use super::client::GrpcClient;
 use super::user::user_service_client::UserServiceClient;
 use super::user::{CreateUserRequest, GetUserRequest, GetUsersRequest, User};
-use crate::comms::breaker::Breaker;
 use crate::comms::deadline;
 use crate::comms::resilience::{Policy, Retry};
 use crate::comms::security::{Credentials, Tls};
@@ -55,23 +53,9 @@ impl UserGrpcClient {
         tls: Option<&Tls>,
         credentials: Option<Credentials>,
     ) -> anyhow::Result<Self> {
-        let Policy { timeout, retry, breaker } = policy;
-        let uri: Uri = address.parse().map_err(|e| anyhow::anyhow!("`{address}` is not a URI: {e}"))?;
-        let endpoint =
-            Endpoint::from(uri.clone()).connect_timeout(timeout.min(Duration::from_secs(2))).timeout(timeout);
-        let endpoint = match tls {
-            Some(tls) => endpoint.tls_config(tls.grpc())?,
-            None => endpoint,
-        };
-        let channel = endpoint.connect_lazy();
-        let mut layer = GrpcClientLayer::new(service_name, PEER, uri).with_timeout(timeout);
-        if let Some(config) = breaker {
-            layer = layer.with_breaker(Breaker::new(PEER, config).with_peer(PEER));
-        }
-        if let Some(credentials) = credentials {
-            layer = layer.with_credentials(credentials);
-        }
-        Ok(Self { client: UserServiceClient::new(layer.layer(channel)), timeout, retry })
+        let channel = channel(address, service_name, PEER, &policy, tls, credentials)?;
+        let Policy { timeout, retry, .. } = policy;
+        Ok(Self { client: UserServiceClient::new(channel), timeout, retry })
     }
 
     /// Tried again while the service is away, within the client's budget.

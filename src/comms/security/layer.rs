@@ -1,5 +1,6 @@
 //! What a route wants of its callers, as a tower layer: for axum's routes and for gRPC services.
 
+use std::sync::Arc;
 use std::task::{Context as Poller, Poll};
 
 use axum::http::{Request, Response};
@@ -46,17 +47,32 @@ impl Refusal for Response<tonic::body::Body> {
 pub struct AccessLayer {
     tokens: Tokens,
     access: Access,
+    /// Paths that want something else.
+    apart: Arc<Vec<(String, Access)>>,
 }
 
 impl AccessLayer {
     /// Wants this of every request.
     pub fn new(tokens: Tokens, access: Access) -> Self {
-        Self { tokens, access }
+        Self { tokens, access, apart: Arc::default() }
     }
 
     /// Wants a scope.
     pub fn scope(tokens: Tokens, scope: &str) -> Self {
         Self::new(tokens, Access::Scope(scope.to_owned()))
+    }
+
+    /// Wants another scope of the requests for one path, in place of what it wants of the others. It is compared as it comes,
+    /// so this is for methods of gRPC, which have one spelling: `/user.UserService/CreateUser`.
+    #[must_use]
+    pub fn method(mut self, path: &str, scope: &str) -> Self {
+        Arc::make_mut(&mut self.apart).push((path.to_owned(), Access::Scope(scope.to_owned())));
+        self
+    }
+
+    /// What is wanted of the requests for a path.
+    fn access(&self, path: &str) -> &Access {
+        self.apart.iter().find(|(apart, _)| apart == path).map_or(&self.access, |(_, access)| access)
     }
 }
 
@@ -93,7 +109,7 @@ where
 
     fn call(&mut self, mut request: Request<Req>) -> Self::Future {
         let caller = self.layer.tokens.of(request.headers()).and_then(|caller| {
-            self.layer.access.check(caller.as_ref())?;
+            self.layer.access(request.uri().path()).check(caller.as_ref())?;
             Ok(caller)
         });
         match caller {

@@ -38,8 +38,8 @@ pub struct Scenario {
 /// What a scenario changes. Each is read by what is named behind it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Effect {
-    /// A share of the requests to a service, of one of its versions or of all, is answered late and with this status
-    /// (`Shared::instrument`).
+    /// A share of the requests to a service, of one of its versions or of all, is answered late and with this status of
+    /// HTTP, or over gRPC with the code that says the same (`faults`).
     Fault {
         service: ServiceName,
         version: Option<&'static str>,

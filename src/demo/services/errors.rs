@@ -10,7 +10,7 @@ use tonic::Code;
 
 use crate::comms::breaker::Rejected;
 use crate::comms::http::CallError;
-use crate::comms::resilience::Refused;
+use crate::comms::resilience::{Refused, Transient as _};
 use crate::comms::{correlation, grpc, names};
 
 /// A request that was not fulfilled.
@@ -88,13 +88,16 @@ impl From<Refused> for ShopError {
 }
 
 impl From<tonic::Status> for ShopError {
+    /// As of a call over REST.
     fn from(status: tonic::Status) -> Self {
+        if let Some(breaker) = grpc::rejected_by(&status) {
+            let message = format!("{breaker} is not available right now");
+            return Self::turned_away(breaker, message, status.retry_after());
+        }
         match status.code() {
             Code::NotFound => Self::new(StatusCode::NOT_FOUND, status.message()),
             Code::InvalidArgument => Self::new(StatusCode::BAD_REQUEST, status.message()),
-            _ if grpc::is_rejected(&status) => {
-                Self::turned_away("users", "users is not available right now", None)
-            }
+            Code::FailedPrecondition => Self::new(StatusCode::CONFLICT, status.message()),
             _ => Self::new(StatusCode::BAD_GATEWAY, "a service did not answer"),
         }
     }

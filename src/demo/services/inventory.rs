@@ -1,12 +1,14 @@
 //! Keeps the stock: reserves it for an order, commits it when the order is placed, releases it when the
 //! payment failed. What runs low is restocked, except for what is out of print.
+//!
+//! Products are read over REST, which lets them be kept; reserving is gRPC, in `reservations.rs`, on the same port.
 
 use std::collections::BTreeMap;
 
 use axum::extract::{Path, State};
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::{HeaderName, header};
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
+use axum::routing::get;
 use axum::{Json, Router};
 use futures_util::FutureExt as _;
 use opentelemetry::KeyValue;
@@ -16,9 +18,12 @@ use super::errors::ShopError;
 use super::shelf::{self, StockCommitted};
 use crate::comms::bus::EventBus;
 use crate::comms::queue::{Failure, Received};
-use crate::demo::api::{Item, Product, Reservation, Reserve};
-use crate::demo::database::stock::{NotTaken, Stock};
-use crate::demo::documents::{self, Problem};
+use crate::comms::security::AccessLayer;
+use crate::demo::api::Product;
+use crate::demo::database::stock::Stock;
+use crate::demo::documents;
+use crate::demo::inventory::rpc::DESCRIPTORS;
+use crate::demo::inventory::rpc::inventory_service_server::InventoryServiceServer;
 use crate::demo::messages::{OrderPlaced, ReleaseStock, StockReleased};
 use crate::demo::security::scopes;
 use crate::demo::service::{Parts, Shared, decode};
@@ -37,9 +42,9 @@ pub const CATALOG: [(&str, &str, u64); 6] = [
 const RESTOCKED: u32 = 500;
 
 #[derive(Clone)]
-struct Inventory {
-    shared: Shared,
-    stock: Stock,
+pub(super) struct Inventory {
+    pub shared: Shared,
+    pub stock: Stock,
     bus: EventBus,
 }
 
@@ -62,57 +67,24 @@ pub async fn build(shared: &Shared) -> anyhow::Result<Parts> {
         let inventory = releaser.clone();
         async move { inventory.release(&received).await }
     });
-    let writes = Router::new().route("/reservations", post(reserve)).route("/releases", post(give_back));
-    let writes = writes.layer(documents::request::<Reserve>()?.layer());
+    let guard = shared.security.tokens.clone();
+    let guard = guard.map(|tokens| AccessLayer::scope(tokens, scopes::STOCK_WRITE));
+    let service = InventoryServiceServer::new(inventory.clone());
+    let (rpc, told) = shared.grpc(service, DESCRIPTORS, guard).await?;
     let reads = Router::new().route("/products", get(products)).route("/products/{sku}", get(product));
-    let router = shared.guard(writes, scopes::STOCK_WRITE).merge(shared.guard(reads, scopes::STOCK_READ));
-    let router = router.with_state(inventory);
-    let router = shared.instrument(router).merge(documents::routes(document()));
-    Ok(Parts { router, consumers: vec![Box::pin(commit), release] })
+    let reads = shared.guard(reads, scopes::STOCK_READ).with_state(inventory);
+    // What neither has is not found, and no method that is missing.
+    let router = shared.instrument(reads).merge(documents::routes(document())).merge(rpc.reset_fallback());
+    Ok(Parts { router, consumers: vec![Box::pin(commit), release, told] })
 }
 
 /// What the service offers, for who calls it.
 #[derive(OpenApi)]
-#[openapi(paths(reserve, give_back, products, product), components(schemas(Problem)))]
+#[openapi(paths(products, product))]
 struct Document;
 
 pub fn document() -> utoipa::openapi::OpenApi {
     documents::named(Document::openapi(), ServiceName::Inventory)
-}
-
-/// Reserve stock for an order, all of it or none
-#[utoipa::path(
-    post, path = "/reservations", request_body = Reserve,
-    responses(
-        (status = 201, body = Reservation),
-        (status = 409, description = "out of stock"),
-        (status = 422, description = "the request does not fit", body = Problem, content_type = "application/problem+json"),
-    ),
-)]
-async fn reserve(
-    State(inventory): State<Inventory>,
-    Json(request): Json<Reserve>,
-) -> Result<(StatusCode, Json<Reservation>), ShopError> {
-    note([KeyValue::new("order.id", request.order_id.clone())]);
-    query(inventory.shared.pace, "SELECT", "stock", 2..14).await;
-    let amount = inventory.take(&request.items).await?;
-    query(inventory.shared.pace, "UPDATE", "stock", 2..10).await;
-    tracing::info!(order.id = %request.order_id, items = request.items.len(), "stock reserved");
-    let id = format!("res-{}", uuid::Uuid::now_v7().simple());
-    Ok((StatusCode::CREATED, Json(Reservation { id, amount })))
-}
-
-/// Give back what was reserved for an order that is not to be
-#[utoipa::path(post, path = "/releases", request_body = Reserve, responses((status = 204)))]
-async fn give_back(
-    State(inventory): State<Inventory>,
-    Json(request): Json<Reserve>,
-) -> Result<StatusCode, ShopError> {
-    note([KeyValue::new("order.id", request.order_id.clone())]);
-    query(inventory.shared.pace, "UPDATE", "stock", 2..10).await;
-    inventory.stock.give_back(&request.items).await?;
-    tracing::info!(order.id = %request.order_id, "stock released");
-    Ok(StatusCode::NO_CONTENT)
 }
 
 /// A second old is good enough for a page of products: what is left is asked for when it is ordered.
@@ -149,25 +121,6 @@ fn product_of((sku, name, price): &(&str, &str, u64), stock: &BTreeMap<String, u
 }
 
 impl Inventory {
-    /// Takes all items or none, and gives the price.
-    async fn take(&self, items: &[Item]) -> Result<u64, ShopError> {
-        let mut amount = 0_u64;
-        for item in items {
-            let known = CATALOG.iter().find(|p| p.0 == item.sku);
-            let (_, _, price) = known.ok_or_else(|| ShopError::not_found("product"))?;
-            amount = amount.saturating_add(price.saturating_mul(u64::from(item.quantity)));
-        }
-        self.stock.take(items).await.map_err(|error| match error {
-            NotTaken::Unknown => ShopError::not_found("product"),
-            NotTaken::OutOfStock { sku } => {
-                tracing::warn!(sku, "out of stock");
-                ShopError::new(StatusCode::CONFLICT, format!("{sku} is out of stock"))
-            }
-            NotTaken::Database(error) => anyhow::Error::from(error).into(),
-        })?;
-        Ok(amount)
-    }
-
     async fn commit(&self, received: &Received) -> Result<(), Failure> {
         let order: OrderPlaced = decode(received)?;
         note([KeyValue::new("order.id", order.order_id.clone())]);

@@ -9,6 +9,7 @@ mod inventory;
 mod notifications;
 mod orders;
 mod payments;
+mod reservations;
 mod scenarios;
 mod shelf;
 mod users;
@@ -35,7 +36,7 @@ pub fn document(of: ServiceName) -> Option<utoipa::openapi::OpenApi> {
         ServiceName::Inventory => Some(inventory::document()),
         ServiceName::Analytics => Some(analytics::document()),
         ServiceName::Bank => Some(bank::document()),
-        // gRPC, with reflection, and messages alone.
+        // gRPC alone, with reflection, and messages alone.
         ServiceName::Users | ServiceName::Notifications => None,
     }
 }

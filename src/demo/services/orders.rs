@@ -1,6 +1,6 @@
-//! Places orders: reserves stock, authorizes the card, tells everyone; then follows the payment. One that fails late is taken
-//! back step by step: the stock is released, then the order is cancelled. Where that is stands in the database, so that it
-//! goes on after a crash.
+//! Places orders: asks who the customer is, reserves stock, authorizes the card, tells everyone; then follows the payment. One
+//! that fails late is taken back step by step: the stock is released, then the order is cancelled. Where that is stands in the
+//! database, so that it goes on after a crash.
 
 use std::time::Duration;
 
@@ -15,14 +15,14 @@ use utoipa::OpenApi;
 
 use super::errors::ShopError;
 use crate::comms::breaker::{BreakerConfig, Window};
+use crate::comms::grpc::UserGrpcClient;
 use crate::comms::http::{CallError, ServiceHttpClient};
 use crate::comms::queue::{Failure, Received};
 use crate::comms::resilience::Policy;
-use crate::demo::api::{
-    Authorization, Authorize, CURRENCY, Order, OrderStatus, OrderV2, PlaceOrder, Reservation, Reserve,
-};
+use crate::demo::api::{Authorization, Authorize, CURRENCY, Item, Order, OrderStatus, OrderV2, PlaceOrder};
 use crate::demo::database::orders::OrderBook;
 use crate::demo::documents::{self, Problem};
+use crate::demo::inventory::InventoryGrpcClient;
 use crate::demo::messages::{
     OrderCancelled, OrderPlaced, Payment, PaymentFailed, ReleaseStock, StockReleased,
 };
@@ -34,7 +34,8 @@ use crate::demo::world::{note, query};
 #[derive(Clone)]
 struct Orders {
     shared: Shared,
-    inventory: ServiceHttpClient,
+    users: UserGrpcClient,
+    inventory: InventoryGrpcClient,
     payments: ServiceHttpClient,
     book: OrderBook,
 }
@@ -42,7 +43,8 @@ struct Orders {
 pub async fn build(shared: &Shared) -> anyhow::Result<Parts> {
     let (book, relay) = OrderBook::open(&shared.settings, shared.publisher.clone()).await?;
     let orders = Orders {
-        inventory: shared.client(ServiceName::Inventory, &shared.settings.inventory_url)?,
+        users: shared.users(Duration::from_secs(2))?,
+        inventory: shared.inventory()?,
         payments: shared.client_with(
             ServiceName::Payments,
             &shared.settings.payments_url,
@@ -133,6 +135,7 @@ fn guarded(shared: &Shared) -> Policy {
     responses(
         (status = 201, body = Order),
         (status = 402, description = "the bank declines"),
+        (status = 404, description = "there is no such customer or product"),
         (status = 409, description = "out of stock"),
         (status = 422, description = "the request does not fit", body = Problem, content_type = "application/problem+json"),
     ),
@@ -150,6 +153,7 @@ async fn place(
     responses(
         (status = 201, body = OrderV2),
         (status = 402, description = "the bank declines"),
+        (status = 404, description = "there is no such customer or product"),
         (status = 409, description = "out of stock"),
         (status = 422, description = "the request does not fit", body = Problem, content_type = "application/problem+json"),
     ),
@@ -209,8 +213,8 @@ impl Orders {
     async fn place(&self, request: PlaceOrder) -> Result<Order, ShopError> {
         let id = format!("o-{}", uuid::Uuid::now_v7().simple());
         note([KeyValue::new("order.id", id.clone()), KeyValue::new("user.id", request.user_id.clone())]);
-        let reserve = Reserve { order_id: id.clone(), items: request.items.clone() };
-        let reservation: Reservation = post_to(&self.inventory, "/reservations", &reserve).await?;
+        let user = self.users.get_user(&request.user_id).await?;
+        let reservation = self.inventory.reserve(&id, &request.items).await?;
         let authorize = Authorize {
             order_id: id.clone(),
             card: request.card.clone(),
@@ -220,7 +224,7 @@ impl Orders {
         let authorization: Authorization = match post_to(&self.payments, "/authorizations", &authorize).await
         {
             Ok(authorization) => authorization,
-            Err(error) => return Err(self.not_authorized(error, &reserve).await),
+            Err(error) => return Err(self.not_authorized(error, &id, &request.items).await),
         };
         let order = Order {
             id: id.clone(),
@@ -232,7 +236,7 @@ impl Orders {
         let placed = OrderPlaced {
             order_id: id,
             user_id: request.user_id,
-            email: request.email,
+            email: user.email,
             items: request.items,
             amount: reservation.amount,
             currency: CURRENCY.to_owned(),
@@ -261,16 +265,15 @@ async fn post_to<T: serde::de::DeserializeOwned>(
 
 impl Orders {
     /// Gives the stock back and says why there is no order.
-    async fn not_authorized(&self, error: CallError, reserved: &Reserve) -> ShopError {
-        let released: Result<(), _> = post_to(&self.inventory, "/releases", reserved).await;
-        if let Err(error) = released {
-            tracing::error!(order.id = %reserved.order_id, "stock stays reserved: {error}");
+    async fn not_authorized(&self, error: CallError, order_id: &str, reserved: &[Item]) -> ShopError {
+        if let Err(error) = self.inventory.release(order_id, reserved).await {
+            tracing::error!(order.id = order_id, "stock stays reserved: {error}");
         }
         let rejected = error.rejected().map(|rejected| (rejected.breaker.to_string(), rejected.retry_after));
         let Some((breaker, retry_after)) = rejected else { return error.into() };
         let when = retry_after
             .map_or_else(|| "shortly".to_owned(), |wait| format!("in {:.0} s", wait.as_secs_f64().ceil()));
-        tracing::warn!(order.id = %reserved.order_id, circuit_breaker.name = %breaker, "order turned away");
+        tracing::warn!(order.id = order_id, circuit_breaker.name = %breaker, "order turned away");
         let message = format!("payments are out: the order was not placed, please try again {when}");
         ShopError::turned_away(&breaker, message, retry_after)
     }

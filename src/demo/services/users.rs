@@ -4,14 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use opentelemetry::KeyValue;
-use tonic::service::{LayerExt as _, Routes};
 use tonic::{Request, Response, Status};
 
-use crate::comms::grpc::user::user_service_server::{SERVICE_NAME, UserService, UserServiceServer};
+use crate::comms::grpc::user::user_service_server::{UserService, UserServiceServer};
 use crate::comms::grpc::user::{
     CreateUserRequest, DESCRIPTORS, GetUserRequest, GetUsersRequest, GetUsersResponse, User,
 };
-use crate::comms::grpc::{GrpcServerLayer, standard};
 use crate::comms::security::AccessLayer;
 use crate::demo::security::scopes;
 use crate::demo::service::{Parts, Shared};
@@ -19,6 +17,8 @@ use crate::demo::world::{Pace, note, query};
 
 /// No more are taken: this is a demo.
 const MOST: usize = 10_000;
+/// The one method that changes something.
+const CREATE_USER: &str = "/user.UserService/CreateUser";
 /// Users that are asked for at once.
 const AT_ONCE: usize = 100;
 
@@ -39,23 +39,11 @@ pub async fn build(shared: &Shared) -> anyhow::Result<Parts> {
     });
     let users = Users { pace: shared.pace, known: Mutex::new(known.collect()) };
     let service = UserServiceServer::from_arc(Arc::new(users));
-    let layer = GrpcServerLayer::new(shared.name());
-    // The span around the guard, so that a refusal is seen.
-    let routes = match &shared.security.tokens {
-        Some(tokens) => {
-            let guard = AccessLayer::scope(tokens.clone(), scopes::USERS_READ);
-            Routes::new(layer.named_layer(guard.named_layer(service)))
-        }
-        None => Routes::new(layer.named_layer(service)),
-    };
-    let routes = standard::reflection(routes, &[DESCRIPTORS, standard::HEALTH_DESCRIPTORS])?;
-    let (routes, health) = standard::health(routes, &[SERVICE_NAME]).await;
-    let stop = shared.stop.clone();
-    let told = Box::pin(async move {
-        health.until(stop).await;
-        Ok(())
-    });
-    Ok(Parts { router: routes.into_axum_router(), consumers: vec![told] })
+    let guard = shared.security.tokens.clone();
+    let guard = guard.map(|tokens| AccessLayer::scope(tokens, scopes::USERS_READ));
+    let guard = guard.map(|guard| guard.method(CREATE_USER, scopes::USERS_WRITE));
+    let (router, told) = shared.grpc(service, DESCRIPTORS, guard).await?;
+    Ok(Parts { router, consumers: vec![told] })
 }
 
 #[tonic::async_trait]

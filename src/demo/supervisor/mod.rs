@@ -131,10 +131,10 @@ fn announce(plan: &Plan, settings: &DemoSettings, switches: &Switches) -> std::i
     } else {
         writeln!(out, "\nThe services export to {}\n", plan.otlp_endpoint())?;
     }
-    writeln!(out, "  {:<14} {:<24} {:<15} ", "service", "address", "speaks")?;
+    writeln!(out, "  {:<14} {:<24} {:<21} ", "service", "address", "speaks")?;
     for service in SERVICES {
         let url = plan.url(service.name);
-        writeln!(out, "  {:<14} {url:<24} {:<15} {}", service.text, service.speaks, service.does)?;
+        writeln!(out, "  {:<14} {url:<24} {:<21} {}", service.text, service.speaks, service.does)?;
     }
     writeln!(out)?;
     if plan.tls.is_some() {
