@@ -202,7 +202,12 @@ pub struct DashboardSettings {
     /// Where a service's interface is described, linked from its page: SERVICE=[TITLE=]URL, such as
     /// orders=https://docs.example/orders or orders=AsyncAPI=https://docs.example/messages; may be repeated, also for the same
     /// service with other titles
-    #[arg(long = "document", env = "THROUGHLINE_DOCUMENT", value_name = "SERVICE=[TITLE=]URL", value_delimiter = ',')]
+    #[arg(
+        long = "document",
+        env = "THROUGHLINE_DOCUMENT",
+        value_name = "SERVICE=[TITLE=]URL",
+        value_delimiter = ','
+    )]
     pub documents: Vec<Document>,
 
     /// Listen beyond this machine without both kinds of keys: everybody who reaches it may send or read
