@@ -4,7 +4,7 @@
 //! | address, at every service with REST | what |
 //! |---|---|
 //! | `/openapi.json` | its own interface |
-//! | `/asyncapi.json` | the messages of the whole shop |
+//! | `/asyncapi.json` | the messages of the whole shop, in all versions that are accepted |
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
