@@ -6,6 +6,7 @@ use crate::comms::shutdown;
 use crate::config::dashboard::DashboardSettings;
 use crate::dashboard::collect::address::Authorities;
 use crate::dashboard::collect::{self, Broker, Cluster, Tap, TapSettings};
+use crate::dashboard::documents::Documents;
 use crate::dashboard::operate::Brokers;
 use crate::dashboard::operate::address::Known;
 use crate::dashboard::query::messages::body::Schemas;
@@ -113,7 +114,7 @@ fn settings(args: Args) -> anyhow::Result<Settings> {
         allow_remote: given.allow_remote,
         demo: args.demo,
         scenarios_url: given.scenarios_url,
-        documents: given.documents.into_iter().collect(),
+        documents: Documents::new(given.documents)?,
         hands: Brokers::read(&given.rabbitmq_amqp, &given.embedded_broker, &known, &authorities)?,
         brokers,
         clusters,

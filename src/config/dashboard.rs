@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::dashboard::collect::tap::Exchange;
 use crate::dashboard::collect::{Address, Cluster};
+use crate::dashboard::documents::Document;
 use crate::dashboard::keys::Key;
 use crate::dashboard::store::Location;
 
@@ -198,10 +199,16 @@ pub struct DashboardSettings {
     #[arg(long, env = "THROUGHLINE_EMBEDDED_BROKER", value_name = "URL", value_delimiter = ',')]
     pub embedded_broker: Vec<Address>,
 
-    /// Where a service's interface is described, linked from its page: SERVICE=URL, such as
-    /// orders=https://docs.example/orders; may be repeated
-    #[arg(long = "document", env = "THROUGHLINE_DOCUMENT", value_name = "SERVICE=URL", value_delimiter = ',', value_parser = document)]
-    pub documents: Vec<(String, String)>,
+    /// Where a service's interface is described, linked from its page: SERVICE=[TITLE=]URL, such as
+    /// orders=https://docs.example/orders or orders=AsyncAPI=https://docs.example/messages; may be repeated, also for the same
+    /// service with other titles
+    #[arg(
+        long = "document",
+        env = "THROUGHLINE_DOCUMENT",
+        value_name = "SERVICE=[TITLE=]URL",
+        value_delimiter = ','
+    )]
+    pub documents: Vec<Document>,
 
     /// Listen beyond this machine without both kinds of keys: everybody who reaches it may send or read
     #[arg(long, env = "THROUGHLINE_ALLOW_REMOTE")]
@@ -317,27 +324,9 @@ fn gateway(text: &str) -> Result<String, String> {
     Ok(base.to_owned())
 }
 
-/// `SERVICE=URL`, for a link.
-fn document(text: &str) -> Result<(String, String), String> {
-    let (service, url) = text.split_once('=').unwrap_or_default();
-    let web = url.starts_with("http://") || url.starts_with("https://");
-    if service.is_empty() || !web || url.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return Err("a description of a service is SERVICE=URL, with http:// or https://".into());
-    }
-    Ok((service.to_owned(), url.to_owned()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_description_is_a_service_and_a_web_address() {
-        assert_eq!(document("orders=http://h/a=b"), Ok(("orders".into(), "http://h/a=b".into())));
-        for bad in ["", "orders", "=http://h", "orders=h", "orders=javascript:x", "orders=http://h/ a"] {
-            assert!(document(bad).is_err_and(|error| error.contains("SERVICE=URL")), "{bad}");
-        }
-    }
 
     #[test]
     fn reads_ages_and_sizes() {

@@ -5,6 +5,7 @@
 //! layout, `model` depends on nothing of ours.
 
 pub mod collect;
+pub mod documents;
 #[cfg(test)]
 pub mod fixture;
 pub mod keys;

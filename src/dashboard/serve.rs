@@ -6,7 +6,6 @@
 mod descriptors;
 mod door;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,6 +19,7 @@ use self::door::Door;
 use super::collect::passive::Passive;
 use super::collect::tap::{self, Tap, TapSettings};
 use super::collect::{self, Asked, Board, Broker, Cluster};
+use super::documents::Documents;
 use super::keys::gate::Gate;
 use super::keys::{Key, Keyring, Right, SameKey};
 use super::model::{correlation::Keys, now};
@@ -66,8 +66,8 @@ pub struct Settings {
     pub scenarios_url: Option<String>,
     /// Brokers whose messages can be acted on.
     pub hands: Brokers,
-    /// Addresses of descriptions of services' interfaces, by service.
-    pub documents: BTreeMap<String, String>,
+    /// Where services' interfaces are described.
+    pub documents: Documents,
     /// Brokers whose queues are asked for, and how often.
     pub brokers: Vec<Broker>,
     /// Kafkas whose groups are asked for, half as often; none in a build without the feature `kafka`.

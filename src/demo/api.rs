@@ -144,3 +144,62 @@ pub struct Product {
     pub price: u64,
     pub in_stock: u32,
 }
+
+/// `GET /pages/order/{id}` at the gateway, which joins what two services say. Described here and made there.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct OrderPage {
+    pub order: Order,
+    /// All products; null where inventory does not answer.
+    #[schema(required)]
+    pub catalog: Option<Vec<Product>>,
+    /// What is missing; not there where nothing is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<MissingPart>,
+}
+
+/// A part of a joined answer that is missing.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct MissingPart {
+    /// The member that is null.
+    pub part: String,
+    /// Of the answer that there should have been.
+    pub status: u16,
+    pub detail: String,
+}
+
+/// `POST /graphql` at the gateway; the schema is at `/schema.graphql`.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GraphQuery {
+    pub query: String,
+    /// Which of the query's operations is meant, where it has several.
+    pub operation_name: Option<String>,
+    #[schema(value_type = Option<Object>)]
+    pub variables: Option<serde_json::Value>,
+}
+
+/// What is answered to it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct GraphAnswer {
+    /// What was asked for; null where nothing of it can be said.
+    #[schema(value_type = Option<Object>, required)]
+    pub data: Option<serde_json::Value>,
+    /// Not there where all went well.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<GraphError>,
+}
+
+/// What went wrong with a query or a part of it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct GraphError {
+    pub message: String,
+    pub extensions: GraphErrorCode,
+}
+
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GraphErrorCode {
+    /// For programs, such as `BAD_QUERY`.
+    pub code: String,
+    pub correlation_id: Option<String>,
+}

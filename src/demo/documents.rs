@@ -4,7 +4,7 @@
 //! | address, at every service with REST | what |
 //! |---|---|
 //! | `/openapi.json` | its own interface |
-//! | `/asyncapi.json` | the messages of the whole shop |
+//! | `/asyncapi.json` | the messages of the whole shop, in all versions that are accepted |
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -18,7 +18,8 @@ use utoipa::openapi::schema::Schema;
 use utoipa::openapi::{Deprecated as Mark, OpenApi, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::messages;
+use super::messages::{self, Version};
+use super::services;
 use super::shop::{BINDINGS, EXCHANGE, SERVICES, ServiceName, keys};
 use crate::comms::http::{Deprecated, RequestSchema};
 
@@ -99,6 +100,24 @@ pub fn schema<T: ToSchema>() -> Value {
     whole
 }
 
+/// Where a service's interface is described, at the gateway, which people reach: a title and a path for each document.
+pub fn of(service: ServiceName) -> Vec<(&'static str, String)> {
+    let mut all = Vec::new();
+    if services::document(service).is_some() {
+        all.push(("OpenAPI", format!("/documents/{}", service.text())));
+    }
+    // Queues are named after the service that consumes them.
+    let own = format!("{}.", service.text());
+    let is_sender = MESSAGES.iter().any(|told| told.by == service);
+    if is_sender || BINDINGS.iter().any(|(queue, _)| queue.starts_with(&own)) {
+        all.push(("AsyncAPI", "/asyncapi.json".to_owned()));
+    }
+    if service == ServiceName::Gateway {
+        all.push(("GraphQL schema", "/schema.graphql".to_owned()));
+    }
+    all
+}
+
 /// A message of the shop: key and who sends it.
 struct Told {
     key: &'static str,
@@ -143,41 +162,69 @@ fn takes(pattern: &str, key: &str) -> bool {
     }
 }
 
-/// The messages of the shop as AsyncAPI 3.0: a channel for each key, who sends, and which queues receive.
+/// A version's name among the document's messages: the newest is called as its key, an older one says which it is.
+fn name_of(key: &str, version: u32, newest: u32) -> String {
+    if version == newest { key.to_owned() } else { format!("{key}.v{version}") }
+}
+
+/// A version of a message, for [`asyncapi`].
+fn message(told: &Told, version: &Version, newest: u32) -> Value {
+    let (key, number) = (told.key, version.number);
+    let is_old = number != newest;
+    let old = if is_old { " An older version: taken and made new, and not sent any more." } else { "" };
+    json!({
+        "name": key,
+        "title": format!("{key}, version {number}"),
+        "summary": format!("{}{old}", told.does),
+        "contentType": "application/json",
+        "payload": version.schema,
+        "correlationId": { "location": "$message.header#/x-correlation-id" },
+        "headers": { "type": "object", "properties": {
+            "x-correlation-id": { "type": "string" },
+            "traceparent": { "type": "string" },
+            "x-message-version": { "type": "integer", "const": number },
+        } },
+    })
+}
+
+/// The messages of the shop as AsyncAPI 3.0: a channel for each key, with all versions that are accepted; who sends, which is the
+/// newest version alone, and which queues receive.
 pub fn asyncapi() -> Value {
     let (mut channels, mut operations, mut messages) = (json!({}), json!({}), json!({}));
-    for Told { key, by, does } in MESSAGES {
-        let (version, schema) = messages::newest(key).unwrap_or_default();
+    for told in &MESSAGES {
+        let Told { key, by, does } = *told;
+        let versions = messages::versions(key);
+        let newest = versions.last().map_or(0, |version| version.number);
+        let (mut all, mut received) = (json!({}), Vec::new());
+        for version in &versions {
+            let name = name_of(key, version.number, newest);
+            received.push(json!({ "$ref": format!("#/channels/{key}/messages/{name}") }));
+            all[&name] = json!({ "$ref": format!("#/components/messages/{name}") });
+            messages[&name] = message(told, version, newest);
+        }
         let channel = json!({ "$ref": format!("#/channels/{key}") });
         channels[key] = json!({
             "address": key,
             "description": does,
-            "messages": { key: { "$ref": format!("#/components/messages/{key}") } },
+            "messages": all,
             "bindings": { "amqp": {
                 "is": "routingKey",
                 "exchange": { "name": EXCHANGE, "type": "topic", "durable": true },
                 "bindingVersion": "0.3.0",
             } },
         });
-        messages[key] = json!({
-            "name": key,
+        operations[format!("{}.sends.{key}", by.text())] = json!({
+            "action": "send",
+            "channel": channel,
             "summary": does,
-            "contentType": "application/json",
-            "payload": schema,
-            "correlationId": { "location": "$message.header#/x-correlation-id" },
-            "headers": { "type": "object", "properties": {
-                "x-correlation-id": { "type": "string" },
-                "traceparent": { "type": "string" },
-                "x-message-version": { "type": "integer", "const": version },
-            } },
+            "messages": [{ "$ref": format!("#/channels/{key}/messages/{key}") }],
         });
-        operations[format!("{}.sends.{key}", by.text())] =
-            json!({ "action": "send", "channel": channel, "summary": does });
         for (queue, _) in BINDINGS.iter().filter(|(_, pattern)| takes(pattern, key)) {
             operations[format!("{queue}.receives.{key}")] = json!({
                 "action": "receive",
                 "channel": channel,
                 "summary": format!("Queue {queue}"),
+                "messages": received,
                 "bindings": { "amqp": { "ack": true, "bindingVersion": "0.3.0" } },
             });
         }
@@ -212,6 +259,16 @@ mod tests {
         }
     }
 
+    /// Holds that each reference below `at` leads somewhere in the document.
+    fn assert_references(document: &Value, at: &Value) {
+        let mut found = Vec::new();
+        references(at, &mut found);
+        for reference in found {
+            let pointer = reference.trim_start_matches('#').to_owned();
+            assert!(document.pointer(&pointer).is_some(), "{reference} leads nowhere");
+        }
+    }
+
     #[test]
     fn every_message_has_a_sender_and_a_queue_and_a_schema_that_can_be_used() {
         let document = asyncapi();
@@ -219,16 +276,67 @@ mod tests {
             assert!(document["operations"].get(format!("{}.sends.{key}", by.text())).is_some(), "{key}");
             let receives = document["operations"].as_object().expect("operations").keys();
             assert!(receives.clone().any(|name| name.ends_with(&format!(".receives.{key}"))), "{key}");
-            let (_, schema) = messages::newest(key).expect(key);
-            RequestSchema::new(&schema).expect(key);
         }
-        let mut found = Vec::new();
-        references(&document["operations"], &mut found);
-        references(&document["channels"], &mut found);
-        assert!(!found.is_empty());
-        for reference in found {
-            let pointer = reference.trim_start_matches('#').to_owned();
-            assert!(document.pointer(&pointer).is_some(), "{reference} leads nowhere");
+        assert_references(&document, &document["operations"]);
+        assert_references(&document, &document["channels"]);
+    }
+
+    #[test]
+    fn every_version_that_is_accepted_is_a_message_with_its_own_schema() {
+        let document = asyncapi();
+        let contracts = messages::contracts().expect("schemas");
+        let mut accepted: Vec<_> =
+            contracts.versions().map(|(key, version)| (key.to_owned(), version)).collect();
+        let told = document["components"]["messages"].as_object().expect("messages");
+        let mut described: Vec<_> = told
+            .values()
+            .map(|message| {
+                RequestSchema::new(&message["payload"]).expect("a schema");
+                let version = &message["headers"]["properties"]["x-message-version"]["const"];
+                let version = version.as_u64().and_then(|number| u32::try_from(number).ok());
+                (message["name"].as_str().expect("a name").to_owned(), version.expect("a version"))
+            })
+            .collect();
+        accepted.sort_unstable();
+        described.sort_unstable();
+        assert_eq!(described, accepted);
+
+        let [old, new] = ["payment.failed.v1", "payment.failed"].map(|name| &told[name]["payload"]);
+        assert_eq!(old["properties"]["reason"]["type"], "string");
+        assert_eq!(new["properties"]["reason"]["type"], "object");
+        let of = |operation: &str| document["operations"][operation]["messages"].as_array().map(Vec::len);
+        assert_eq!(of("payments.sends.payment.failed"), Some(1), "the newest alone is sent");
+        assert_eq!(of("orders.payments.receives.payment.failed"), Some(2), "and both are taken");
+    }
+
+    #[test]
+    fn each_service_leads_to_what_describes_it() {
+        let titles = |of_service| of(of_service).into_iter().map(|(title, _)| title).collect::<Vec<_>>();
+        for service in SERVICES {
+            let expected: &[&str] = match service.text {
+                "gateway" => &["OpenAPI", "GraphQL schema"],
+                "orders" | "payments" | "inventory" | "analytics" => &["OpenAPI", "AsyncAPI"],
+                "notifications" => &["AsyncAPI"],
+                "bank" => &["OpenAPI"],
+                _ => &[],
+            };
+            assert_eq!(titles(service.name), expected, "{}", service.text);
+            assert_eq!(service.speaks.contains("REST"), expected.contains(&"OpenAPI"), "{}", service.text);
+            assert_eq!(
+                service.speaks.contains("messages"),
+                expected.contains(&"AsyncAPI"),
+                "{}",
+                service.text
+            );
+        }
+    }
+
+    #[test]
+    fn what_an_interface_refers_to_is_in_its_document() {
+        for service in SERVICES {
+            let Some(document) = services::document(service.name) else { continue };
+            let document = serde_json::to_value(document).expect("JSON");
+            assert_references(&document, &document);
         }
     }
 

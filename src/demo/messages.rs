@@ -93,32 +93,56 @@ pub struct OrderCancelled {
     pub reason: String,
 }
 
-/// The newest version of a message of the shop, and the schema of its body.
-pub fn newest(key: &str) -> Option<(u32, Value)> {
-    Some(match key {
-        keys::ORDER_PLACED => (1, order_placed()),
-        keys::PAYMENT_CAPTURED => (1, payment(&[])),
-        keys::PAYMENT_FAILED => (2, payment(&[("reason", reason())])),
-        keys::STOCK_RELEASE => (1, stock_release()),
-        keys::STOCK_RELEASED => (1, object([("order_id", text())])),
-        keys::ORDER_CANCELLED => (1, order_cancelled()),
-        _ => return None,
-    })
+/// How a body becomes one of the next version; an error says why it cannot.
+type Upcast = fn(Value) -> Result<Value, String>;
+
+/// A version of a message of the shop.
+pub struct Version {
+    pub number: u32,
+    /// The JSON Schema of its body.
+    pub schema: Value,
+    /// From the version before; none for the first.
+    upcast: Option<Upcast>,
+}
+
+impl Version {
+    fn first(schema: Value) -> Self {
+        Self { number: 1, schema, upcast: None }
+    }
+
+    fn next(number: u32, schema: Value, upcast: Upcast) -> Self {
+        Self { number, schema, upcast: Some(upcast) }
+    }
+}
+
+/// The versions of a message of the shop that are accepted, oldest first; none of what is no message of the shop.
+pub fn versions(key: &str) -> Vec<Version> {
+    match key {
+        keys::ORDER_PLACED => vec![Version::first(order_placed())],
+        keys::PAYMENT_CAPTURED => vec![Version::first(payment(&[]))],
+        keys::PAYMENT_FAILED => vec![
+            Version::first(payment(&[("reason", json!({ "type": "string" }))])),
+            Version::next(2, payment(&[("reason", reason())]), with_code),
+        ],
+        keys::STOCK_RELEASE => vec![Version::first(stock_release())],
+        keys::STOCK_RELEASED => vec![Version::first(object([("order_id", text())]))],
+        keys::ORDER_CANCELLED => vec![Version::first(order_cancelled())],
+        _ => Vec::new(),
+    }
 }
 
 /// Every message of the shop with all its versions.
 ///
 /// # Errors
-/// A schema below is none.
+/// A schema above is none, or a version does not follow the one before.
 pub fn contracts() -> anyhow::Result<Contracts> {
-    Contracts::default()
-        .first(keys::ORDER_PLACED, 1, &order_placed())?
-        .first(keys::PAYMENT_CAPTURED, 1, &payment(&[]))?
-        .first(keys::PAYMENT_FAILED, 1, &payment(&[("reason", json!({ "type": "string" }))]))?
-        .next(keys::PAYMENT_FAILED, 2, &payment(&[("reason", reason())]), with_code)?
-        .first(keys::STOCK_RELEASE, 1, &stock_release())?
-        .first(keys::STOCK_RELEASED, 1, &object([("order_id", text())]))?
-        .first(keys::ORDER_CANCELLED, 1, &order_cancelled())
+    let all = keys::ALL.iter().flat_map(|key| versions(key).into_iter().map(move |version| (key, version)));
+    all.into_iter().try_fold(Contracts::default(), |contracts, (key, Version { number, schema, upcast })| {
+        match upcast {
+            None => contracts.first(key, number, &schema),
+            Some(upcast) => contracts.next(key, number, &schema, upcast),
+        }
+    })
 }
 
 /// Version 1 of `payment.failed` wrote code and words as one text.

@@ -79,7 +79,7 @@ pub const SERVICES: [Service; 8] = [
         name: ServiceName::Analytics,
         text: "analytics",
         port: 7086,
-        speaks: "messages",
+        speaks: "REST, messages",
         does: "counts what happens",
     },
     Service {
@@ -119,6 +119,9 @@ pub mod keys {
     pub const STOCK_RELEASE: &str = "stock.release";
     pub const STOCK_RELEASED: &str = "stock.released";
     pub const ORDER_CANCELLED: &str = "order.cancelled";
+
+    pub const ALL: [&str; 6] =
+        [ORDER_PLACED, PAYMENT_CAPTURED, PAYMENT_FAILED, STOCK_RELEASE, STOCK_RELEASED, ORDER_CANCELLED];
 }
 
 /// Queues, each named after the service that consumes it and what for.

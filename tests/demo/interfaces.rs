@@ -1,8 +1,8 @@
 //! The interfaces of the shop: two versions side by side, what is said of them to programs, and GraphQL over the same
-//! services.
+//! services. The dashboard leads to all of it.
 
 use crate::demo_support::story::{client, count, place};
-use crate::demo_support::{self, Demo, Receiver};
+use crate::demo_support::{self, Demo, Receiver, Whole, eventually};
 use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,6 +68,93 @@ async fn versions_stand_side_by_side_and_tell_programs_what_they_are() {
     assert_eq!(messages["asyncapi"], "3.0.0");
     assert_eq!(messages["channels"]["order.placed"]["address"], "order.placed");
     assert_eq!(messages["operations"]["payments.charge.receives.order.placed"]["action"], "receive");
+}
+
+/// What is at an address, which answers 200.
+async fn read(url: &str) -> String {
+    let answer = client().get(url).send().await.expect("an answer");
+    assert_eq!(answer.status(), 200, "{url}");
+    answer.text().await.expect("text")
+}
+
+/// The links to documents on a page of the dashboard: titles and addresses.
+fn documents(page: &str) -> Vec<(String, String)> {
+    let list = page.split_once("<dt>Documents</dt><dd>").map_or("", |(_, rest)| rest);
+    let list = list.split_once("</dd>").map_or("", |(list, _)| list);
+    let links = list.split("<a href=\"").skip(1).map(|link| {
+        let (url, rest) = link.split_once("\">").expect("an address");
+        (rest.split_once("</a>").expect("a title").0.to_owned(), url.to_owned())
+    });
+    links.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_dashboards_pages_of_services_lead_to_their_documents() {
+    let demo = Whole::start(&["--rate=5"]);
+    for (service, titles) in [
+        ("orders", &["OpenAPI", "AsyncAPI"][..]),
+        ("notifications", &["AsyncAPI"]),
+        ("gateway", &["OpenAPI", "GraphQL schema"]),
+        ("users", &[]),
+    ] {
+        let url = format!("{}/services/{service}", demo.pages);
+        let page = eventually(&url, || async {
+            let answer = client().get(&url).send().await.ok()?;
+            if answer.status() == 200 { answer.text().await.ok() } else { None }
+        })
+        .await;
+        let links = documents(&page);
+        assert_eq!(links.iter().map(|(title, _)| title.as_str()).collect::<Vec<_>>(), titles, "{service}");
+        for (title, url) in links {
+            let text = read(&url).await;
+            match title.as_str() {
+                "OpenAPI" => {
+                    let document: Value = serde_json::from_str(&text).expect("JSON");
+                    assert_eq!(document["openapi"], "3.1.0");
+                    assert_eq!(document["info"]["title"], format!("Throughline demo shop: {service}"));
+                }
+                "AsyncAPI" => {
+                    let document: Value = serde_json::from_str(&text).expect("JSON");
+                    assert_eq!(document["asyncapi"], "3.0.0");
+                    let operations = document["operations"].as_object().expect("operations");
+                    let own = format!("{service}.");
+                    assert!(
+                        operations.keys().any(|name| name.starts_with(&own)),
+                        "{service} has a part in it"
+                    );
+                }
+                _ => assert!(text.contains("type Query"), "{text}"),
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_gateway_answers_is_as_its_document_says() {
+    let (_receiver, otlp) = Receiver::start().await;
+    let demo = Demo::start(otlp);
+    let gateway = demo.gateway();
+    let document: Value =
+        serde_json::from_str(&read(&format!("{gateway}/openapi.json")).await).expect("a document");
+    let assert_fits = |path: &str, method: &str, answer: &Value| {
+        let schema = document["paths"][path][method]["responses"]["200"]["content"].get("application/json");
+        let schema = &schema.expect("what it answers")["schema"];
+        let whole = json!({ "allOf": [schema], "components": document["components"] });
+        let validator = jsonschema::validator_for(&whole).expect("a schema");
+        let faults: Vec<_> = validator.iter_errors(answer).map(|fault| fault.to_string()).collect();
+        assert!(faults.is_empty(), "{path}: {faults:?} in {answer}");
+        assert!(!validator.is_valid(&json!({})), "{path}: anything would fit");
+    };
+    let order = place(&demo, "test-document-1", "tok_visa").await;
+    let page: Value =
+        serde_json::from_str(&read(&format!("{gateway}/pages/order/{order}")).await).expect("JSON");
+    assert!(page["catalog"].as_array().is_some_and(|products| !products.is_empty()), "{page}");
+    assert_fits("/pages/order/{id}", "get", &page);
+    for (query, fails) in [("{ orders { id } }", false), ("{ nonsense }", true)] {
+        let answer = ask(&gateway, "test-document-2", query).await;
+        assert_eq!(answer.get("errors").is_some(), fails, "{answer}");
+        assert_fits("/graphql", "post", &answer);
+    }
 }
 
 async fn ask(gateway: &str, correlation: &str, query: &str) -> Value {

@@ -1,10 +1,9 @@
 //! The payment outage, as processes: the breaker before payments opens, orders are turned away at once with the reason,
 //! and it closes when the bank is back. What is told of it reaches a receiver, and the dashboard.
 
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::demo_support::{Demo, NAMES, Receiver, SOON, Seen, text};
+use crate::demo_support::{Demo, Receiver, SOON, Seen, Whole, eventually, text};
 use serde_json::{Value, json};
 use throughline::comms::names;
 
@@ -164,43 +163,13 @@ async fn an_unknown_scenario_is_answered_with_those_that_there_are() {
     assert!(all.len() >= 6 && all.iter().all(|scenario| scenario["on"] == false), "{all:?}");
 }
 
-/// The whole demo with its dashboard.
-struct Whole(std::process::Child);
-
-impl Drop for Whole {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_dashboard_shows_the_open_breaker_and_the_story_of_an_order_that_it_turned_away() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_throughline"));
-    command.current_dir(folder.path()).arg("demo").args(NAMES.map(|name| format!("--{name}-port=0")));
-    command.args(["--listen=127.0.0.1:0", "--otlp-grpc=127.0.0.1:0", "--otlp-http=127.0.0.1:0", "--rate=10"]);
-    command.args(["--latency=0", "--breaker-wait-ms=60000", "--scenario=payment-outage"]);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut demo = Whole(command.spawn().expect("the demo starts"));
-    let lines = std::io::BufReader::new(demo.0.stdout.take().expect("stdout"));
-    let (mut pages, mut gateway, mut look) = (String::new(), String::new(), false);
-    for line in std::io::BufRead::lines(lines) {
-        let line = line.expect("a line");
-        let mut words = line.split_whitespace();
-        if let Some(address) = line.strip_prefix("Throughline is at ") {
-            pages = address.trim().to_owned();
-        } else if words.next() == Some("gateway") {
-            gateway = words.next().expect("an address").to_owned();
-        }
-        look |= line.starts_with("Look at Breakers");
-        if line.contains("Ctrl-C") {
-            break;
-        }
-    }
-    assert!(look, "it says where to look");
+    let demo = Whole::start(&["--rate=10", "--breaker-wait-ms=60000", "--scenario=payment-outage"]);
+    let (pages, gateway) = (&demo.pages, &demo.gateway);
+    assert!(demo.said.iter().any(|line| line.starts_with("Look at Breakers")), "it says where to look");
 
-    let (answer, _) = order_until(&gateway, "test-story-1", 503).await;
+    let (answer, _) = order_until(gateway, "test-story-1", 503).await;
     drop(answer);
     let story = format!("{pages}/correlations/test-story-1");
     eventually("the story", || async {
@@ -226,13 +195,5 @@ async fn the_dashboard_shows_the_open_breaker_and_the_story_of_an_order_that_it_
             newest.any(|value| value >= least).then_some(())
         })
         .await;
-    }
-}
-
-async fn eventually<F: Future<Output = Option<()>>>(what: &str, mut check: impl FnMut() -> F) {
-    let deadline = Instant::now() + SOON;
-    while check().await.is_none() {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        pause().await;
     }
 }

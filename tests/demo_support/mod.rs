@@ -274,6 +274,66 @@ impl Drop for Demo {
     }
 }
 
+/// The demo with its dashboard, on free ports and without latency.
+pub struct Whole {
+    child: Child,
+    /// Where the dashboard's pages are, and where the gateway is.
+    pub pages: String,
+    pub gateway: String,
+    /// What it said until it was ready.
+    pub said: Vec<String>,
+    _dir: tempfile::TempDir,
+}
+
+impl Whole {
+    /// Starts it with further flags and waits until it announces that it is ready.
+    pub fn start(flags: &[&str]) -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_throughline"));
+        command.current_dir(dir.path()).arg("demo").args(NAMES.map(|name| format!("--{name}-port=0")));
+        command.args(["--listen=127.0.0.1:0", "--otlp-grpc=127.0.0.1:0", "--otlp-http=127.0.0.1:0"]);
+        command.arg("--latency=0").args(flags);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("the demo starts");
+        let lines = BufReader::new(child.stdout.take().expect("stdout")).lines();
+        let (mut pages, mut gateway, mut said) = (String::new(), String::new(), Vec::new());
+        for line in lines {
+            let line = line.expect("a line");
+            let mut words = line.split_whitespace();
+            if let Some(address) = line.strip_prefix("Throughline is at ") {
+                pages = address.trim().to_owned();
+            } else if words.next() == Some("gateway") {
+                gateway = words.next().expect("an address").to_owned();
+            }
+            let is_ready = line.contains("Ctrl-C");
+            said.push(line);
+            if is_ready {
+                break;
+            }
+        }
+        Self { child, pages, gateway, said, _dir: dir }
+    }
+}
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits until `check` gives something.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut check: impl FnMut() -> F) -> T {
+    let deadline = Instant::now() + SOON;
+    loop {
+        if let Some(found) = check().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 pub fn broker_url(dir: &tempfile::TempDir) -> String {
     format!("sqlite://{}", dir.path().join("broker.db").display())
 }

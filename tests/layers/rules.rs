@@ -14,6 +14,8 @@ pub const LAYERS: &[Layer] = &[
     Layer { room: "dashboard::model", may_use: &[], never: &[] },
     // Who may do what is asked by both ends of the way, and knows neither.
     Layer { room: "dashboard::keys", may_use: &[], never: &[] },
+    // Addresses that the settings name and a page shows.
+    Layer { room: "dashboard::documents", may_use: &[], never: &[] },
     Layer {
         room: "dashboard::receive",
         may_use: &[
@@ -58,6 +60,7 @@ pub const LAYERS: &[Layer] = &[
         may_use: &[
             "dashboard::model",
             "dashboard::keys",
+            "dashboard::documents",
             "dashboard::store",
             "dashboard::query",
             "dashboard::collect::Board",
@@ -91,6 +94,7 @@ pub const LAYERS: &[Layer] = &[
             "telemetry",
             "dashboard::store",
             "dashboard::keys",
+            "dashboard::documents",
             "dashboard::collect",
             "dashboard::operate",
             "load",

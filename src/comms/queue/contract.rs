@@ -93,6 +93,13 @@ impl Contracts {
         Ok(self)
     }
 
+    /// The types that are taken, each with its versions, oldest first.
+    pub fn versions(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.types
+            .iter()
+            .flat_map(|(kind, versions)| versions.keys().map(|version| (kind.as_str(), *version)))
+    }
+
     /// The message in the newest version of its type.
     ///
     /// # Errors

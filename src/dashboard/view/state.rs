@@ -1,12 +1,12 @@
 //! What the pages stand on: the store's reader, the receivers' counters, and a few settings.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use crate::dashboard::collect::Board;
+use crate::dashboard::documents::Documents;
 use crate::dashboard::keys::gate::Gate;
 use crate::dashboard::model::{Nanos, TraceId};
 use crate::dashboard::operate::Desk;
@@ -70,8 +70,8 @@ pub struct PageSettings {
     pub started: Nanos,
     /// Whether this is `throughline demo`.
     pub demo: bool,
-    /// Addresses of descriptions of services' interfaces, by service.
-    pub documents: BTreeMap<String, String>,
+    /// Where services' interfaces are described.
+    pub documents: Documents,
 }
 
 /// Sends a test trace.

@@ -11,6 +11,7 @@ use axum::{Json, Router};
 use opentelemetry::KeyValue;
 use reqwest::Method;
 use serde_json::Value;
+use utoipa::OpenApi;
 
 use super::errors::ShopError;
 use super::graphql::{self, Services};
@@ -20,7 +21,7 @@ use crate::comms::http::ServiceHttpClient;
 use crate::comms::resilience::{Policy, Retry, RetryBudget};
 use crate::comms::retry::Backoff;
 use crate::comms::security::Principal;
-use crate::demo::api::PlaceOrder;
+use crate::demo::api::{OrderPage, PlaceOrder};
 use crate::demo::documents;
 use crate::demo::service::{Parts, Shared};
 use crate::demo::shop::{SERVICES, ServiceName};
@@ -48,11 +49,7 @@ pub fn build(shared: &Shared) -> anyhow::Result<Parts> {
         },
     );
     let gateway = gateway
-        .aggregate(Aggregate::get("/pages/order/{id}").required("order", "orders", "/orders/{id}").optional(
-            "catalog",
-            "inventory",
-            "/products",
-        ))
+        .aggregate(page_of_order())
         .own(places(&services)?)
         .own(graphql::routes(services))
         .limit(ClientLimit::new(PER_SECOND, PER_SECOND).by(kind_of_client))
@@ -84,7 +81,27 @@ fn places(services: &Services) -> anyhow::Result<Router> {
     Ok(all.layer(order.layer()).with_state(services.clone()))
 }
 
-/// What customers are offered: what the services behind say of it, under the gateway's own paths.
+/// One order and all products, joined
+///
+/// Where inventory does not answer, `catalog` is null and `errors` says why.
+#[utoipa::path(
+    get, path = "/pages/order/{id}", operation_id = "showOrderPage", params(("id" = String, Path)),
+    responses((status = 200, body = OrderPage), (status = 404, description = "there is no such order")),
+)]
+fn page_of_order() -> Aggregate {
+    Aggregate::get("/pages/order/{id}").required("order", "orders", "/orders/{id}").optional(
+        "catalog",
+        "inventory",
+        "/products",
+    )
+}
+
+/// What is the gateway's own, beside GraphQL.
+#[derive(OpenApi)]
+#[openapi(paths(page_of_order))]
+struct Document;
+
+/// What customers are offered: its own, and what the services behind say of it, under the gateway's own paths.
 pub fn document() -> utoipa::openapi::OpenApi {
     let mut document = super::orders::document();
     let behind = super::inventory::document();
@@ -97,6 +114,8 @@ pub fn document() -> utoipa::openapi::OpenApi {
     if let (Some(own), Some(theirs)) = (&mut document.components, behind.components) {
         own.schemas.extend(theirs.schemas);
     }
+    document.merge(Document::openapi());
+    document.merge(graphql::document());
     documents::named(document, ServiceName::Gateway)
 }
 
@@ -160,4 +179,21 @@ async fn place_order(
     note([KeyValue::new("order.id", id.clone())]);
     tracing::info!(order.id = %id, user.id = %order.user_id, "order accepted");
     Ok((StatusCode::CREATED, Json(placed)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_holds_all_that_customers_are_offered() {
+        let paths = document().paths.paths;
+        // What has no version in its path is there for who knew it before there were versions.
+        let table = TABLE.iter().map(|(pattern, ..)| *pattern).filter(|pattern| *pattern != "/orders/{id}");
+        for path in table.chain(["/v1/orders", "/v2/orders", "/graphql", "/pages/order/{id}"]) {
+            assert!(paths.contains_key(path), "{path}");
+        }
+        assert!(paths["/v2/orders"].get.is_some() && paths["/v2/orders"].post.is_some());
+        assert!(paths["/graphql"].post.is_some() && paths["/pages/order/{id}"].get.is_some());
+    }
 }

@@ -18,12 +18,13 @@ use axum::{Json, Router};
 use opentelemetry::KeyValue;
 use reqwest::Method;
 use tonic::Code;
+use utoipa::OpenApi;
 
 use super::errors::{ShopError, told};
 use crate::comms::correlation;
 use crate::comms::grpc::{UserGrpcClient, is_rejected, user};
 use crate::comms::http::{CallError, ServiceHttpClient};
-use crate::demo::api::{Item, OrderV2, PlaceOrder, Product};
+use crate::demo::api::{GraphAnswer, GraphQuery, Item, OrderV2, PlaceOrder, Product};
 use crate::demo::world::{note, step};
 
 /// How deep a query may be, and how much it may cost: a field costs 1, and a list what one of it costs times its length.
@@ -59,6 +60,23 @@ pub(super) fn interface() -> String {
     Schema::build(Query, Mutation, EmptySubscription).finish().sdl()
 }
 
+/// How it is asked, as OpenAPI.
+#[derive(OpenApi)]
+#[openapi(paths(answer))]
+struct Document;
+
+pub(super) fn document() -> utoipa::openapi::OpenApi {
+    Document::openapi()
+}
+
+/// Ask over GraphQL, or place an order
+#[utoipa::path(
+    post, path = "/graphql", operation_id = "graphql", request_body = GraphQuery,
+    responses((
+        status = 200, body = GraphAnswer,
+        description = "also of a query that fails, in part or as a whole: `errors` says with what",
+    )),
+)]
 async fn answer(
     State((schema, services)): State<(Shop, Services)>,
     Json(request): Json<Request>,

@@ -10,6 +10,7 @@ use super::process::Told;
 use crate::comms::security::{Authority, PublicKey, SigningKey, Tls};
 use crate::config::demo::{DemoSettings, address};
 use crate::demo::broker::Named;
+use crate::demo::documents;
 use crate::demo::shop::{self, SERVICES, ServiceName};
 
 /// The demo's certificates are made anew at each start.
@@ -200,11 +201,11 @@ fn dashboard(settings: &DemoSettings, gateway: String) -> Told {
     arguments.extend(flags.map(|(flag, value)| format!("{flag}={value}")));
     arguments.extend(["--demo", "--end-with-stdin"].map(str::to_owned));
     // Customers and people at the dashboard reach the gateway alone.
-    let rest = SERVICES.iter().filter(|service| service.speaks.contains("REST"));
-    arguments.extend(rest.map(|service| {
-        let name = service.text;
-        format!("--document={name}={gateway}/documents/{name}")
-    }));
+    for service in &SERVICES {
+        let all = documents::of(service.name).into_iter();
+        arguments
+            .extend(all.map(|(title, path)| format!("--document={}={title}={gateway}{path}", service.text)));
+    }
     arguments.extend(settings.dashboard.iter().cloned());
     // Addresses may hold a password.
     let mut variables = vec![("THROUGHLINE_STORE", settings.store.clone())];

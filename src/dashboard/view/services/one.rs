@@ -15,6 +15,7 @@ use super::super::map::{self, panel};
 use super::super::visit::Visit;
 use super::super::{PageState, format};
 use super::MAX_TEXT;
+use crate::dashboard::documents::Document;
 use crate::dashboard::query::kept::Period;
 use crate::dashboard::query::map::{BAD, Place, share};
 use crate::dashboard::query::services::{
@@ -60,7 +61,7 @@ struct ServicePage {
     breakers: Vec<Row>,
     more_breakers: usize,
     /// Where its interface is described.
-    document: Option<String>,
+    documents: Vec<Document>,
 }
 
 /// Handler of `GET /services/{name}`.
@@ -73,8 +74,8 @@ pub async fn show(State(state): State<PageState>, Path(name): Path<String>, visi
     let around = breakers::around(&all, &service.name);
     let more_breakers = around.len().saturating_sub(BREAKERS);
     let breakers = around.iter().take(BREAKERS).map(|one| breakers::row(&frame, one)).collect();
-    let document = state.settings.documents.get(&name).cloned();
-    page(&ServicePage { frame, service, figures, wanted, breakers, more_breakers, document })
+    let documents = state.settings.documents.of(&name).to_vec();
+    page(&ServicePage { frame, service, figures, wanted, breakers, more_breakers, documents })
 }
 
 /// Reads what is wanted of the operations, and refuses what no service's name can be.
