@@ -11,5 +11,7 @@ mod messages;
 mod outage;
 #[cfg(target_os = "linux")]
 mod saga;
+#[cfg(target_os = "linux")]
+mod scenarios;
 mod security;
 mod users;
