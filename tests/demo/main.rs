@@ -4,6 +4,8 @@
 #[path = "../demo_support/mod.rs"]
 mod demo_support;
 
+#[cfg(target_os = "linux")]
+mod analytics;
 mod flow;
 mod gateway;
 mod interfaces;
