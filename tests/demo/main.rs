@@ -6,6 +6,7 @@ mod demo_support;
 
 #[cfg(target_os = "linux")]
 mod analytics;
+mod bank;
 mod flow;
 mod gateway;
 mod interfaces;

@@ -53,6 +53,6 @@ pub async fn build(shared: &Shared) -> anyhow::Result<Parts> {
         ServiceName::Inventory => inventory::build(shared).await,
         ServiceName::Notifications => Ok(notifications::build(shared)),
         ServiceName::Analytics => analytics::build(shared).await,
-        ServiceName::Bank => Ok(bank::build(shared)),
+        ServiceName::Bank => bank::build(shared).await,
     }
 }
