@@ -4,8 +4,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::TcpListener;
 
-use crate::demo_support::story::{client, count, declined_story, place, wait_for_status};
-use crate::demo_support::{self, Demo, Receiver, Seen, broker_url, text};
+use crate::demo_support::story::{count, declined_story, place, wait_for_status};
+use crate::demo_support::{Demo, Receiver, Seen, broker_url, text};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use throughline::comms::names;
 use throughline::comms::queue::{Broker as _, EmbeddedBroker};
@@ -113,20 +113,9 @@ async fn a_service_that_crashes_is_started_again_and_the_others_are_left_alone()
     let demo = Demo::start(otlp);
     let before = demo.children();
     assert_eq!(before.len(), 8, "{before:?}");
-    let crashed = before["payments"];
-    demo_support::kill(crashed);
-    let deadline = std::time::Instant::now() + demo_support::SOON;
-    let ready = format!("http://{}/readyz", demo.services[3]);
-    loop {
-        let answers = client().get(&ready).send().await.is_ok_and(|answer| answer.status().is_success());
-        if answers && demo.children().get("payments").is_some_and(|id| *id != crashed) {
-            break;
-        }
-        assert!(std::time::Instant::now() < deadline, "payments is not back: {:?}", demo.children());
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    demo.crash("payments").await;
     let mut after = demo.children();
-    after.insert("payments".into(), crashed);
+    after.insert("payments".into(), before["payments"]);
     assert_eq!(after, before, "the others are the same processes as before");
 
     // What is started again does its work, and is seen doing it.

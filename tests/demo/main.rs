@@ -4,6 +4,9 @@
 #[path = "../demo_support/mod.rs"]
 mod demo_support;
 
+#[cfg(target_os = "linux")]
+mod analytics;
+mod bank;
 mod flow;
 mod gateway;
 mod interfaces;
@@ -12,5 +15,7 @@ mod messages;
 mod outage;
 #[cfg(target_os = "linux")]
 mod saga;
+#[cfg(target_os = "linux")]
+mod scenarios;
 mod security;
 mod users;

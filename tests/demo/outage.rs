@@ -196,4 +196,18 @@ async fn the_dashboard_shows_the_open_breaker_and_the_story_of_an_order_that_it_
         })
         .await;
     }
+    every_scenario_leads_to_a_page(&gateway, &pages).await;
+}
+
+async fn every_scenario_leads_to_a_page(gateway: &str, pages: &str) {
+    let all = client().get(format!("{gateway}/scenarios")).send().await.expect("an answer");
+    let all: Value = all.json().await.expect("a list");
+    for scenario in all["scenarios"].as_array().expect("a list") {
+        let page = format!("{pages}{}", scenario["page"].as_str().expect("a path"));
+        // What it is about may not have been seen yet.
+        eventually(&page, || async {
+            client().get(&page).send().await.ok()?.status().is_success().then_some(())
+        })
+        .await;
+    }
 }

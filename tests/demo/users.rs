@@ -68,3 +68,35 @@ async fn the_users_service_serves_the_guides_calls_health_and_reflection() {
     let answer = answers.expect("a stream").into_inner().message().await.expect("told").expect("an answer");
     assert!(format!("{answer:?}").contains("user.UserService"), "{answer:?}");
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_created_user_is_there_after_a_crash_and_a_broken_database_tells_nothing_inner() {
+    let (_receiver, otlp) = Receiver::start().await;
+    let key = SigningKey::generate("test").expect("a key");
+    let demo = Demo::start_with(otlp, &[format!("--trust-key={}", key.public())]);
+    let source = TokenSource::new(key);
+    let address = format!("http://{}", demo.services[2]);
+    // No channel to the process that is killed.
+    let client = || {
+        let scopes = ["users:read", "users:write"];
+        let credentials = Some(source.for_audience("users", &scopes));
+        let policy = Policy::with_timeout(Duration::from_secs(20));
+        UserGrpcClient::secured(&address, "test", policy, None, credentials).expect("a client")
+    };
+    let asked = CreateUserRequest { email: "zoe@example.com".into(), name: "Zoe".into() };
+    let made = client().create_user(asked).await.expect("created");
+    let first = client().get_user("u-1").await.expect("from the start");
+    demo.crash("users").await;
+    assert_eq!(client().get_user(&made.id).await.expect("kept"), made);
+    assert_eq!(client().get_user("u-1").await.expect("from the start"), first);
+    let ids = vec![made.id.clone(), "u-unknown".into(), "u-1".into()];
+    assert_eq!(client().get_users(&ids).await.expect("those there are"), [made.clone(), first]);
+
+    let file = demo.dir.path().join("throughline-shop/users.db");
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
+    let book = sqlx::SqlitePool::connect_with(options).await.expect("its book");
+    sqlx::query("DROP TABLE users").execute(&book).await.expect("broken");
+    let status = client().get_user(&made.id).await.expect_err("no table");
+    assert_eq!((status.code(), status.message()), (Code::Internal, "something went wrong here"));
+}

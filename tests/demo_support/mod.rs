@@ -32,6 +32,8 @@ pub const NAMES: [&str; 8] =
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub service: String,
+    /// The version that the service ran as.
+    pub version: String,
     pub span: Span,
 }
 
@@ -71,10 +73,11 @@ impl TraceService for Receiver {
         for group in request.into_inner().resource_spans {
             let resource = group.resource.unwrap_or_default();
             let service = text(&resource.attributes, "service.name");
+            let version = text(&resource.attributes, "service.version");
             assert_eq!(text(&resource.attributes, "service.namespace"), "shop");
             assert!(!text(&resource.attributes, "service.instance.id").is_empty());
             let spans = group.scope_spans.into_iter().flat_map(|scope| scope.spans);
-            let seen = spans.map(|span| Seen { service: service.clone(), span });
+            let seen = spans.map(|span| Seen { service: service.clone(), version: version.clone(), span });
             self.spans.lock().expect("lock").extend(seen);
         }
         Ok(Response::new(ExportTraceServiceResponse::default()))
@@ -152,9 +155,17 @@ pub struct Demo {
 
 impl Demo {
     pub fn command(dir: &tempfile::TempDir) -> Command {
+        Self::command_with(dir, &[])
+    }
+
+    /// The same with further flags, which may stand in for the usual ones.
+    fn command_with(dir: &tempfile::TempDir, flags: &[String]) -> Command {
+        let name = |flag: &str| flag.split('=').next().map(str::to_owned);
+        let usual = ["--rate=0", "--latency=0", "--retry-delay-ms=50", "--breaker-wait-ms=1500"];
+        let usual = usual.iter().filter(|usual| flags.iter().all(|flag| name(flag) != name(usual)));
         let mut command = Command::new(env!("CARGO_BIN_EXE_throughline"));
         command.arg("demo").arg("--no-dashboard").arg(format!("--broker={}", broker_url(dir)));
-        command.args(["--rate=0", "--latency=0", "--retry-delay-ms=50", "--breaker-wait-ms=1500"]);
+        command.args(usual).args(flags);
         command.current_dir(dir.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -167,8 +178,8 @@ impl Demo {
     /// The same with further flags.
     pub fn start_with(otlp: SocketAddr, flags: &[String]) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
-        let mut command = Self::command(&dir);
-        command.arg(format!("--otlp-grpc={otlp}")).args(flags);
+        let mut command = Self::command_with(&dir, flags);
+        command.arg(format!("--otlp-grpc={otlp}"));
         for name in NAMES {
             command.arg(format!("--{name}-port=0"));
         }
@@ -209,6 +220,31 @@ impl Demo {
         };
         let processes = std::fs::read_dir("/proc").expect("the processes").flatten();
         processes.filter_map(|entry| service(entry.file_name().to_str()?.parse().ok()?)).collect()
+    }
+
+    /// Waits until a service is another process than `before`, and ready. Gives its process ID.
+    #[cfg(target_os = "linux")]
+    pub async fn replaced(&self, service: &str, before: u32) -> u32 {
+        let at = NAMES.iter().position(|name| *name == service).expect("a service");
+        let ready = format!("http://{}/readyz", self.services[at]);
+        let deadline = Instant::now() + SOON;
+        loop {
+            let now = self.children().get(service).copied().filter(|now| *now != before);
+            let answer = story::client().get(&ready).send().await;
+            if let Some(now) = now.filter(|_| answer.is_ok_and(|answer| answer.status().is_success())) {
+                return now;
+            }
+            assert!(Instant::now() < deadline, "{service} is not back: {:?}", self.children());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Ends a service as a crash would, and waits until it is back.
+    #[cfg(target_os = "linux")]
+    pub async fn crash(&self, service: &str) {
+        let id = self.children()[service];
+        kill(id);
+        self.replaced(service, id).await;
     }
 
     pub fn signal(&self, signal: &str) {

@@ -3,13 +3,19 @@
 //! | file | what lives there |
 //! |---|---|
 //! | `mod.rs` | opening one |
+//! | `captures.rs` | what the bank has captured; a key that comes twice captures once |
+//! | `counts.rs` | how often each type of message came; one that comes twice counts once |
 //! | `ledger.rs` | the book of payments; what became of one and its message are written together |
 //! | `orders.rs` | the book of orders; a placed order and its message are written together |
 //! | `stock.rs` | what is in stock; a message that comes twice changes it once |
+//! | `users.rs` | the customers, those who were created among them |
 
+pub mod captures;
+pub mod counts;
 pub mod ledger;
 pub mod orders;
 pub mod stock;
+pub mod users;
 
 use std::time::Duration;
 

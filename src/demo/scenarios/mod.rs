@@ -197,13 +197,18 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::http;
 
     #[test]
     fn each_has_a_name_of_its_own_that_fits_an_address_and_something_that_happens() {
         for (index, scenario) in SCENARIOS.iter().enumerate() {
             assert!(scenario.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{}", scenario.name);
             assert_eq!(names().position(|name| name == scenario.name), Some(index));
-            assert!(scenario.page.starts_with('/') && !scenario.page.contains(' '), "{}", scenario.name);
+            for text in [scenario.title, scenario.does, scenario.look] {
+                assert!(!text.trim().is_empty(), "{}", scenario.name);
+            }
+            let page: http::uri::PathAndQuery = scenario.page.parse().expect(scenario.name);
+            assert!(page.as_str() == scenario.page && !page.path().starts_with("//"), "{}", scenario.name);
             assert!(!scenario.effects.is_empty() && !scenario.lasts.is_zero(), "{}", scenario.name);
             assert_eq!(named(scenario.name).map(|found| found.title), Some(scenario.title));
             for effect in scenario.effects {

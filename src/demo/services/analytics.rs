@@ -1,7 +1,6 @@
 //! Counts what happens, by type of message.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::State;
 use axum::routing::get;
@@ -9,30 +8,30 @@ use axum::{Json, Router};
 use opentelemetry::KeyValue;
 use utoipa::OpenApi;
 
+use super::errors::ShopError;
 use crate::comms::queue::{Failure, Received};
+use crate::demo::database::counts::Counts;
 use crate::demo::documents;
 use crate::demo::service::{Parts, Shared};
 use crate::demo::shop::{ServiceName, queues};
 use crate::demo::world::{Pace, step};
 
-type Counts = Arc<Mutex<BTreeMap<String, u64>>>;
-
-pub fn build(shared: &Shared) -> Parts {
-    let counts = Counts::default();
-    let (pace, counted) = (shared.pace, Arc::clone(&counts));
+pub async fn build(shared: &Shared) -> anyhow::Result<Parts> {
+    let counts = Counts::open(&shared.settings).await?;
+    let (pace, counted) = (shared.pace, counts.clone());
     let events = shared.consumer(queues::ANALYTICS_EVENTS, move |received| {
-        let counted = Arc::clone(&counted);
+        let counted = counted.clone();
         async move { count(pace, &counted, &received).await }
     });
     let router = Router::new().route("/counts", get(show)).with_state(counts);
     let router = shared.instrument(router).merge(documents::routes(document()));
-    Parts { router, consumers: vec![events] }
+    Ok(Parts { router, consumers: vec![events] })
 }
 
 /// How often each type of message came
 #[utoipa::path(get, path = "/counts", responses((status = 200, body = BTreeMap<String, u64>)))]
-async fn show(State(counts): State<Counts>) -> Json<BTreeMap<String, u64>> {
-    Json(counts.lock().unwrap_or_else(PoisonError::into_inner).clone())
+async fn show(State(counts): State<Counts>) -> Result<Json<BTreeMap<String, u64>>, ShopError> {
+    Ok(Json(counts.all().await?))
 }
 
 /// What the service offers, for who calls it.
@@ -48,6 +47,5 @@ async fn count(pace: Pace, counts: &Counts, received: &Received) -> Result<(), F
     // One of those that have a contract.
     let kind = &received.message.kind;
     step("aggregate", vec![KeyValue::new("event.type", kind.clone())], pace.pause(1..12)).await;
-    *counts.lock().unwrap_or_else(PoisonError::into_inner).entry(kind.clone()).or_default() += 1;
-    Ok(())
+    counts.count(received).await
 }

@@ -53,7 +53,7 @@ pub async fn build(shared: &Shared) -> anyhow::Result<Parts> {
         ServiceName::Payments => payments::build(shared).await,
         ServiceName::Inventory => inventory::build(shared).await,
         ServiceName::Notifications => Ok(notifications::build(shared)),
-        ServiceName::Analytics => Ok(analytics::build(shared)),
-        ServiceName::Bank => Ok(bank::build(shared)),
+        ServiceName::Analytics => analytics::build(shared).await,
+        ServiceName::Bank => bank::build(shared).await,
     }
 }

@@ -11,7 +11,7 @@ use reqwest::Method;
 use utoipa::OpenApi;
 
 use super::errors::{ShopError, told};
-use crate::comms::http::{CallError, CallErrorKind, ServiceHttpClient};
+use crate::comms::http::{Call, CallError, CallErrorKind, ServiceHttpClient};
 use crate::comms::queue::{Failure, Received};
 use crate::comms::resilience::Policy;
 use crate::demo::api::{Authorization, Authorize, BankAnswer, BankRequest};
@@ -78,12 +78,14 @@ async fn authorize(
         currency: request.currency,
         attempt: 1,
     };
-    payments.ask("/v1/authorizations", &ask).await.map_err(|error| match error.kind {
-        CallErrorKind::Timeout => ShopError::new(StatusCode::GATEWAY_TIMEOUT, "the bank gives no answer"),
-        CallErrorKind::Status(status) if status.is_client_error() => {
-            ShopError::new(StatusCode::PAYMENT_REQUIRED, format!("the bank declines: {}", told(&error)))
+    payments.ask("/v1/authorizations", &ask).send::<BankAnswer>().await.map_err(|error| {
+        match error.kind {
+            CallErrorKind::Timeout => ShopError::new(StatusCode::GATEWAY_TIMEOUT, "the bank gives no answer"),
+            CallErrorKind::Status(status) if status.is_client_error() => {
+                ShopError::new(StatusCode::PAYMENT_REQUIRED, format!("the bank declines: {}", told(&error)))
+            }
+            _ => ShopError::new(StatusCode::BAD_GATEWAY, "the bank is not available"),
         }
-        _ => ShopError::new(StatusCode::BAD_GATEWAY, "the bank is not available"),
     })?;
     query(payments.shared.pace, "INSERT", "authorizations", 1..6).await;
     let id = format!("auth-{}", uuid::Uuid::now_v7().simple());
@@ -92,8 +94,14 @@ async fn authorize(
 }
 
 impl Payments {
-    async fn ask(&self, path: &'static str, request: &BankRequest) -> Result<BankAnswer, CallError> {
-        self.bank.request(Method::POST, path).template(path).json(request).send().await
+    fn ask(&self, path: &'static str, request: &BankRequest) -> Call<'_> {
+        self.bank.request(Method::POST, path).template(path).json(request)
+    }
+
+    /// Once for an order, also where this service dies before it has noted that the bank did it.
+    async fn capture(&self, request: &BankRequest) -> Result<BankAnswer, CallError> {
+        let key = format!("capture-{}", request.order_id);
+        self.ask("/v1/captures", request).idempotency_key(key).send().await
     }
 
     /// Handles `order.placed`.
@@ -110,7 +118,7 @@ impl Payments {
             currency: order.currency.clone(),
             attempt: received.number,
         };
-        match self.ask("/v1/captures", &request).await.map_err(|error| not_charged(&error)) {
+        match self.capture(&request).await.map_err(|error| not_charged(&error)) {
             Ok(_) => {
                 query(self.shared.pace, "INSERT", "captures", 2..8).await;
                 tracing::info!(order.id = %order.order_id, payment.amount = order.amount, "card charged");

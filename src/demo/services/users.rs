@@ -1,7 +1,6 @@
-//! Knows the customers: the guide's `UserService` over gRPC, with fifty customers to begin with.
+//! Knows the customers: the guide's `UserService` over gRPC, with fifty customers to begin with. Those who are created stay.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use opentelemetry::KeyValue;
 use tonic::{Request, Response, Status};
@@ -11,12 +10,13 @@ use crate::comms::grpc::user::{
     CreateUserRequest, DESCRIPTORS, GetUserRequest, GetUsersRequest, GetUsersResponse, User,
 };
 use crate::comms::security::AccessLayer;
+use crate::demo::database::users::UserBook;
 use crate::demo::security::scopes;
 use crate::demo::service::{Parts, Shared};
 use crate::demo::world::{Pace, note, query};
 
 /// No more are taken: this is a demo.
-const MOST: usize = 10_000;
+const MOST: u32 = 10_000;
 /// The one method that changes something.
 const CREATE_USER: &str = "/user.UserService/CreateUser";
 /// Users that are asked for at once.
@@ -27,17 +27,16 @@ const FIRST_NAMES: [&str; 10] =
 
 struct Users {
     pace: Pace,
-    known: Mutex<HashMap<String, User>>,
+    book: UserBook,
 }
 
 pub async fn build(shared: &Shared) -> anyhow::Result<Parts> {
-    let known = (1..=50).map(|n| {
+    let first = (1..=50).map(|n| {
         let name = FIRST_NAMES[n % FIRST_NAMES.len()].to_owned();
         let email = format!("{}.{n}@example.com", name.to_lowercase());
-        let id = format!("u-{n}");
-        (id.clone(), User { id, email, name, role: "customer".to_owned() })
+        User { id: format!("u-{n}"), email, name, role: "customer".to_owned() }
     });
-    let users = Users { pace: shared.pace, known: Mutex::new(known.collect()) };
+    let users = Users { pace: shared.pace, book: UserBook::open(&shared.settings, first).await? };
     let service = UserServiceServer::from_arc(Arc::new(users));
     let guard = shared.security.tokens.clone();
     let guard = guard.map(|tokens| AccessLayer::scope(tokens, scopes::USERS_READ));
@@ -55,7 +54,7 @@ impl UserService for Users {
         }
         note([KeyValue::new("user.id", id.clone())]);
         query(self.pace, "SELECT", "users", 2..12).await;
-        let found = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+        let found = self.book.find(&id).await.map_err(internal)?;
         found.map(Response::new).ok_or_else(|| {
             tracing::warn!(user.id = %id, "unknown user");
             Status::not_found("User not found")
@@ -71,7 +70,7 @@ impl UserService for Users {
             return Err(Status::invalid_argument(format!("at most {AT_ONCE} IDs of 1 to 64 bytes")));
         }
         query(self.pace, "SELECT", "users", 3..15).await;
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.book.find_all(&ids).await.map_err(internal)?;
         let users = ids.iter().filter_map(|id| known.get(id).cloned()).collect();
         Ok(Response::new(GetUsersResponse { users }))
     }
@@ -83,13 +82,17 @@ impl UserService for Users {
         }
         query(self.pace, "INSERT", "users", 3..15).await;
         let id = format!("u-{}", uuid::Uuid::now_v7().simple());
-        let user = User { id: id.clone(), email, name, role: "customer".to_owned() };
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MOST {
+        let user = User { id, email, name, role: "customer".to_owned() };
+        if !self.book.add(&user, MOST).await.map_err(internal)? {
             return Err(Status::resource_exhausted("no more users"));
         }
-        known.insert(id.clone(), user.clone());
-        tracing::info!(user.id = %id, "user created");
+        tracing::info!(user.id = %user.id, "user created");
         Ok(Response::new(user))
     }
+}
+
+/// What failed inside is told to the log, and not to the caller.
+fn internal(error: anyhow::Error) -> Status {
+    tracing::error!("request failed: {error:#}");
+    Status::internal("something went wrong here")
 }
