@@ -476,7 +476,7 @@ impl Authenticate for Named {
         let found = match name {
             None => Ok(None),
             Some("ada") => Ok(Some(Principal { subject: "ada".into(), scopes: ["read".to_owned()].into() })),
-            Some(_) => Err(Denied::Invalid("nobody knows it".into())),
+            Some(_) => Err(Denied::invalid("nobody knows it")),
         };
         Box::pin(std::future::ready(found))
     }

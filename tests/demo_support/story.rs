@@ -136,7 +136,10 @@ pub async fn paid_story(receiver: &Receiver, demo: &Demo, correlation: &str) -> 
     let commit = of("process inventory.commit").expect("a consumer");
     for listener in listeners {
         let handled = of(listener).expect("a subscriber");
-        assert_eq!(handled.span.parent_span_id, commit.span.span_id, "{listener} by the service's own event bus");
+        assert_eq!(
+            handled.span.parent_span_id, commit.span.span_id,
+            "{listener} by the service's own event bus"
+        );
     }
     (send, charge)
 }
