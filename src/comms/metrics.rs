@@ -7,7 +7,6 @@ use std::sync::Arc;
 use opentelemetry::metrics::{Counter, Histogram};
 use opentelemetry::{KeyValue, StringValue, global};
 
-use super::propagation::Incoming;
 use super::{SCOPE, names};
 
 /// What semantic conventions advise for durations, in seconds. The SDK's own are meant for milliseconds: nearly every call would
@@ -56,13 +55,6 @@ impl Refusals {
         attributes.push(KeyValue::new(names::REFUSED_TRANSPORT, transport));
         attributes.extend(place.map(|place| KeyValue::new(key, place.into())));
         self.0.add(1, &attributes);
-    }
-
-    /// A request whose correlation ID was none, if it was: it is served under a new one.
-    pub fn count_id(&self, transport: Transport, place: Option<impl Into<StringValue>>, incoming: &Incoming) {
-        if incoming.refused.is_some() {
-            self.count(transport, place, "correlation_id");
-        }
     }
 
     /// A call that one of the parts of [`super::resilience`] refused, with that one's name where it has one.

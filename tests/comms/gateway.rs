@@ -65,9 +65,9 @@ async fn problem(answer: reqwest::Response) -> Value {
 }
 
 /// A body that comes in pieces, of a size that nobody says before.
-struct Pieces {
-    left: usize,
-    size: usize,
+pub struct Pieces {
+    pub left: usize,
+    pub size: usize,
 }
 
 impl http_body::Body for Pieces {

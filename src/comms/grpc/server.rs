@@ -50,7 +50,9 @@ impl GrpcServerLayer {
             KeyValue::new(names::CORRELATION_ID, id.shared()),
         ]);
         attributes.extend(incoming.refused_attribute());
-        self.refusals.count_id(Transport::Grpc, Some(method.clone()), &incoming);
+        if incoming.refused.is_some() {
+            self.refusals.count(Transport::Grpc, Some(method.clone()), "correlation_id");
+        }
         if let Some(authority) = request.uri().authority() {
             attributes.push(KeyValue::new(names::SERVER_ADDRESS, authority.host().to_owned()));
             attributes.extend(authority.port_u16().map(|p| KeyValue::new(names::SERVER_PORT, i64::from(p))));

@@ -116,7 +116,9 @@ impl Served {
         let mut attributes = request_attributes(request, route.as_ref(), &id);
         attributes.push(KeyValue::new(names::URL_SCHEME, scheme.clone()));
         attributes.extend(incoming.refused_attribute());
-        shared.refusals.count_id(Transport::Http, route.clone(), &incoming);
+        if incoming.refused.is_some() {
+            shared.refusals.count(Transport::Http, route.clone(), "correlation_id");
+        }
         let tracer = &shared.tracer;
         let name = span_name(request.method(), route.as_deref());
         let builder = tracer.span_builder(name).with_kind(SpanKind::Server).with_attributes(attributes);

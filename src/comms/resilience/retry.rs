@@ -111,7 +111,7 @@ impl Retry {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            match course.wait_after(&error, until) {
+            match course.wait_after(self, &error, until) {
                 Some(wait) => tokio::time::sleep(wait).await,
                 None => return Err(error),
             }
@@ -132,19 +132,23 @@ impl Retry {
             .with_max_times(self.backoff.retries)
             .with_jitter()
             .build();
-        Course { delays, retry: self.clone() }
+        Course { delays }
     }
 }
 
 /// The retries of one call.
 struct Course {
     delays: backon::ExponentialBackoff,
-    retry: Retry,
 }
 
 impl Course {
     /// How long to wait before the next try; none where there is to be none.
-    fn wait_after(&mut self, error: &impl Transient, until: Option<Instant>) -> Option<Duration> {
+    fn wait_after(
+        &mut self,
+        retry: &Retry,
+        error: &impl Transient,
+        until: Option<Instant>,
+    ) -> Option<Duration> {
         if !error.is_transient() {
             return None;
         }
@@ -152,8 +156,8 @@ impl Course {
         if until.is_some_and(|until| Instant::now() + wait >= until) {
             return None;
         }
-        if !self.retry.budget.withdraw() {
-            self.retry.refusals.count_by(self.retry.name.as_ref(), "retry_budget_exhausted");
+        if !retry.budget.withdraw() {
+            retry.refusals.count_by(retry.name.as_ref(), "retry_budget_exhausted");
             let attributes = vec![KeyValue::new(names::EVENT_REASON, "too many calls fail at the moment")];
             Context::map_current(|context| {
                 context.span().add_event(names::EVENT_RETRY_BUDGET_EXHAUSTED, attributes);
@@ -220,7 +224,7 @@ impl<Req: Clone, Res, E: Transient> tower::retry::Policy<Req, Res, E> for Retrie
     fn retry(&mut self, _: &mut Req, result: &mut Result<Res, E>) -> Option<Self::Future> {
         let error = result.as_ref().err()?;
         let course = self.course.get_or_insert_with(|| self.retry.course());
-        course.wait_after(error, deadline::current()).map(tokio::time::sleep)
+        course.wait_after(&self.retry, error, deadline::current()).map(tokio::time::sleep)
     }
 
     fn clone_request(&mut self, request: &Req) -> Option<Req> {
