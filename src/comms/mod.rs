@@ -15,6 +15,7 @@
 //! | [`breaker`] | circuit breakers: what is down is not called |
 //! | [`resilience`] | timeouts, retries within a budget, bulkheads, rate limits, caches, and their order |
 //! | [`deadline`] | how long somebody still waits for what a task does |
+//! | `metrics` | instruments that several of them make |
 //! | [`shutdown`] | one signal that tells all parts of a process to end |
 //! | [`testing`] | for tests of services: a broker in memory, calls that fail when they are to |
 //!
@@ -37,6 +38,8 @@ pub mod gateway;
 pub mod grpc;
 #[cfg(feature = "comms")]
 pub mod http;
+#[cfg(feature = "comms")]
+mod metrics;
 #[cfg(feature = "comms")]
 pub mod propagation;
 #[cfg(feature = "comms")]

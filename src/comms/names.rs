@@ -176,6 +176,24 @@ pub const EVENT_TO: &str = "to";
 /// The value of [`ERROR_TYPE`] for a call that a breaker rejected.
 pub const ERROR_BREAKER_OPEN: &str = "circuit_breaker.open";
 
+// What is refused: semconv has no names for it.
+/// Counter with [`REFUSED_REASON`] and, where known, [`REFUSED_TRANSPORT`], [`HTTP_ROUTE`] or [`RPC_METHOD`], and [`REFUSED_BY`]:
+/// requests that a server of the toolkit did not serve or of which it did not take the correlation ID, and calls that
+/// a limit kept from being made. What a breaker rejects is in [`METRIC_BREAKER_CALLS`].
+pub const METRIC_REQUESTS_REFUSED: &str = "throughline.requests.refused";
+/// Counter with [`QUEUE`] and [`REFUSED_REASON`]: messages that no handler got to see, and those of which the correlation ID was not
+/// taken.
+pub const METRIC_MESSAGES_REFUSED: &str = "throughline.messages.refused";
+/// Why, low in cardinality. Of requests: `token_missing`, `token_expired`, `token_early`, `token_foreign`, `token_forged`,
+/// `token_malformed`, `token_invalid`, `scope_missing`; `media_type`, `malformed_body`, `unreadable_body`, `schema`, `body_too_large`;
+/// `rate_limited`, `bulkhead_full`, `retry_budget_exhausted`; `no_route`, `method_not_allowed`, `malformed_path`; `correlation_id`. Of
+/// messages: `deliveries`, `body_size`, `unknown_type`, `unknown_version`, `malformed_message`, `schema`, `upcast`, `correlation_id`.
+pub const REFUSED_REASON: &str = "reason";
+/// How a refused request came: `http` or `grpc`.
+pub const REFUSED_TRANSPORT: &str = "throughline.transport";
+/// The name of the limit, the bulkhead or the retries that refused a call.
+pub const REFUSED_BY: &str = "throughline.refused.by";
+
 // Message headers.
 /// The `traceparent` of the first process span that failed; what a retry's new trace links to.
 pub const HEADER_FIRST_FAILURE: &str = "x-first-failure";

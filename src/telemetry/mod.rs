@@ -8,7 +8,7 @@
 //! | `mod.rs` | settings, [`init`], the [`Guard`] that flushes |
 //! | `export.rs` | the OTLP exporters and their providers |
 //! | `format.rs` | log lines with trace and correlation ID, as text or JSON |
-//! | `testing.rs` | a recorder of spans for tests of services, with assertions |
+//! | `testing/` | recorders of spans and metrics for tests of services |
 
 mod export;
 mod format;

@@ -11,7 +11,7 @@ use throughline::comms::bus::{Event, EventBus, PublishError, Subscriber, Subscri
 use throughline::comms::correlation::{self, CorrelationId};
 use throughline::comms::names;
 use throughline::comms::queue::Failure;
-use throughline::telemetry::testing::SpanRecorder;
+use throughline::telemetry::testing::{MetricRecorder, SpanRecorder};
 use tokio::sync::{Notify, Semaphore};
 
 struct Sold(u32);
@@ -166,6 +166,11 @@ async fn a_failure_a_panic_and_a_timeout_are_told_and_touch_nobody_else() {
 
 #[tokio::test]
 async fn who_is_behind_is_bounded_missed_by_name_and_holds_up_nobody_for_long() {
+    let recorder = MetricRecorder::install();
+    let missed_by = |subscriber: &str| {
+        let with = [(names::BUS_EVENT, "lamp.sold"), (names::BUS_SUBSCRIBER, subscriber)];
+        recorder.sum("throughline.event.missed", &with)
+    };
     let bus = EventBus::new();
     let (began, gate) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
     let seen = Seen::default();
@@ -186,7 +191,9 @@ async fn who_is_behind_is_bounded_missed_by_name_and_holds_up_nobody_for_long() 
     // One is at hand, two wait, and there is no room for more.
     assert_eq!(bus.publish(Sold(1)).await, Ok(2));
     assert_eq!(bus.publish(Sold(2)).await, Ok(2));
+    assert_eq!(missed_by("behind"), 0.0);
     let missed = bus.publish(Sold(3)).await.expect_err("no room");
+    assert_eq!((missed_by("behind"), missed_by("quick")), (1.0, 0.0));
     assert_eq!(missed, PublishError::Missed { event: "lamp.sold", subscribers: vec!["behind".into()] });
     assert_eq!(missed.to_string(), "`lamp.sold` was missed by behind");
     gate.add_permits(100);

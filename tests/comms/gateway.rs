@@ -65,9 +65,9 @@ async fn problem(answer: reqwest::Response) -> Value {
 }
 
 /// A body that comes in pieces, of a size that nobody says before.
-struct Pieces {
-    left: usize,
-    size: usize,
+pub struct Pieces {
+    pub left: usize,
+    pub size: usize,
 }
 
 impl http_body::Body for Pieces {
@@ -476,7 +476,7 @@ impl Authenticate for Named {
         let found = match name {
             None => Ok(None),
             Some("ada") => Ok(Some(Principal { subject: "ada".into(), scopes: ["read".to_owned()].into() })),
-            Some(_) => Err(Denied::Invalid("nobody knows it".into())),
+            Some(_) => Err(Denied::invalid("nobody knows it")),
         };
         Box::pin(std::future::ready(found))
     }

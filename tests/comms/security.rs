@@ -32,7 +32,7 @@ fn key(issuer: &str) -> SigningKey {
 
 fn why(tokens: &Tokens, token: &str) -> String {
     match tokens.check(token) {
-        Err(Denied::Invalid(why)) => why,
+        Err(Denied::Invalid { why, .. }) => why,
         other => panic!("{other:?}"),
     }
 }

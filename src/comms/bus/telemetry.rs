@@ -12,7 +12,7 @@ use opentelemetry::{Context, KeyValue};
 use super::Event;
 use crate::comms::correlation::CorrelationId;
 use crate::comms::queue::Failure;
-use crate::comms::{SCOPE, Tracer, names};
+use crate::comms::{SCOPE, Tracer, metrics, names};
 
 /// The instruments of a bus.
 pub(super) struct Telemetry {
@@ -23,13 +23,9 @@ pub(super) struct Telemetry {
 
 impl Default for Telemetry {
     fn default() -> Self {
-        let meter = global::meter(SCOPE);
-        let duration = meter
-            .f64_histogram(names::METRIC_EVENT_DURATION)
-            .with_unit("s")
-            .with_description("Duration of handling events of the process's own bus")
-            .build();
-        let missed = meter
+        let about = "Duration of handling events of the process's own bus";
+        let duration = metrics::durations(names::METRIC_EVENT_DURATION, about);
+        let missed = global::meter(SCOPE)
             .u64_counter(names::METRIC_EVENT_MISSED)
             .with_unit("{event}")
             .with_description("Events that a subscriber had no room for")

@@ -12,6 +12,7 @@ use super::cache::ResponseCache;
 use super::serve::{Entry, Joined};
 use super::table::{Path, Route};
 use super::upstream::Upstream;
+use crate::comms::metrics::Refusals;
 
 const EVERY: [MethodFilter; 8] = [
     MethodFilter::GET,
@@ -30,19 +31,27 @@ pub(super) struct Assembly {
     upstreams: BTreeMap<String, Upstream>,
     cache: ResponseCache,
     most_body: usize,
+    refusals: Refusals,
     /// Shapes of paths with their methods.
     taken: BTreeSet<(String, String)>,
     by_path: BTreeMap<String, MethodRouter>,
 }
 
 impl Assembly {
-    pub fn new(service: Arc<str>, upstreams: Vec<Upstream>, cached_bytes: u64, most_body: usize) -> Self {
+    pub fn new(
+        service: Arc<str>,
+        upstreams: Vec<Upstream>,
+        cached_bytes: u64,
+        most_body: usize,
+        refusals: Refusals,
+    ) -> Self {
         let upstreams = upstreams.into_iter().map(|upstream| (upstream.name.to_string(), upstream));
         Self {
             service,
             upstreams: upstreams.collect(),
             cache: ResponseCache::new(cached_bytes),
             most_body,
+            refusals,
             taken: BTreeSet::new(),
             by_path: BTreeMap::new(),
         }
@@ -58,6 +67,7 @@ impl Assembly {
             template: route.target.as_str().into(),
             most_body: route.most_body.unwrap_or(self.most_body),
             cache: self.cache.clone(),
+            refusals: self.refusals.clone(),
             route,
             pattern,
             target,
@@ -83,7 +93,8 @@ impl Assembly {
         }
         let pattern = Path::read(&text)?;
         let shape = pattern.shape();
-        let joined = Arc::new(Joined { service: Arc::clone(&self.service), aggregate, pattern, parts });
+        let (service, refusals) = (Arc::clone(&self.service), self.refusals.clone());
+        let joined = Arc::new(Joined { service, aggregate, pattern, parts, refusals });
         let serve = move |request: Request| {
             let joined = Arc::clone(&joined);
             async move { joined.serve(request).await }

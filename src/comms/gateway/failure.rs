@@ -106,6 +106,14 @@ impl Failure {
         }
     }
 
+    /// What is counted where the request is at fault.
+    pub fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::TooLarge(_) => Some("body_too_large"),
+            _ => None,
+        }
+    }
+
     /// What a client is told, which is nothing of the inside but the upstream's name.
     pub fn problem(&self, upstream: &str) -> Problem {
         match self {

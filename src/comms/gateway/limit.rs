@@ -47,7 +47,8 @@ impl ClientLimit {
     /// Counts a request; gives how many more its client may make at once.
     pub(super) fn take(&self, parts: &Parts, caller: Option<&Principal>) -> Result<u32, Problem> {
         let key: String = (self.key)(parts, caller).chars().take(LONGEST).collect();
-        self.limit.take(&key).map_err(|refused| {
+        // Counted by who asks, with the route.
+        self.limit.try_take(&key).map_err(|refused| {
             let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, refused.to_string());
             let Refused::Limited { retry_after } = refused else { return problem };
             let wait = u64::try_from(retry_after.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);

@@ -41,7 +41,8 @@
 //! | 11 | the upstream, told how long is left (`x-request-timeout-ms`) | 502, 504 |
 //!
 //! Bodies go through as they come, both ways; only short ones that may have to be sent again, or kept, are held. What ends
-//! here is answered as `application/problem+json`. Upgrades (WebSocket) are not passed on.
+//! here is answered as `application/problem+json` and counted with the reason
+//! ([`METRIC_REQUESTS_REFUSED`](crate::comms::names::METRIC_REQUESTS_REFUSED)). Upgrades (WebSocket) are not passed on.
 //!
 //! | file | what lives there |
 //! |---|---|
@@ -69,7 +70,7 @@ mod upstream;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, MatchedPath};
 use axum::http::StatusCode;
 use axum::middleware;
 use axum::response::{IntoResponse as _, Response};
@@ -83,6 +84,7 @@ use self::serve::Gate;
 pub use self::table::Route;
 pub use self::upstream::Upstream;
 use crate::comms::http::Problem;
+use crate::comms::metrics::Refusals;
 use crate::comms::security::Authenticate;
 
 /// A gateway that is being put together.
@@ -172,21 +174,29 @@ impl Gateway {
     /// # Panics
     /// An own route has the method and path of one of the table.
     pub fn into_router(self) -> anyhow::Result<Router> {
-        let mut assembly = Assembly::new(self.service, self.upstreams, self.cached_bytes, self.most_body);
+        let refusals = Refusals::default();
+        let mut assembly =
+            Assembly::new(self.service, self.upstreams, self.cached_bytes, self.most_body, refusals.clone());
         for route in self.routes {
             assembly.route(route)?;
         }
         for aggregate in self.aggregates {
             assembly.aggregate(aggregate)?;
         }
-        let gate = Arc::new(Gate { limit: self.limit, authenticate: self.authenticate });
+        let (unknown, other) = (refusals.clone(), refusals.clone());
+        let gate = Arc::new(Gate { limit: self.limit, authenticate: self.authenticate, refusals });
         let router = assembly
             .into_router()
             .merge(self.own.layer(DefaultBodyLimit::max(self.most_body)))
-            .method_not_allowed_fallback(|| async {
-                Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path is not there for this method")
+            .method_not_allowed_fallback(move |route: Option<MatchedPath>| {
+                serve::refuse(&other, route.as_ref(), "method_not_allowed");
+                let text = "this path is not there for this method";
+                std::future::ready(Problem::new(StatusCode::METHOD_NOT_ALLOWED, text))
             })
-            .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path") });
+            .fallback(move || {
+                serve::refuse(&unknown, None, "no_route");
+                std::future::ready(Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path"))
+            });
         Ok(router.layer(middleware::from_fn_with_state(gate, serve::enter)))
     }
 }

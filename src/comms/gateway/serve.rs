@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -23,6 +23,7 @@ use super::limit::ClientLimit;
 use super::table::{Path, Route};
 use super::upstream::{Outgoing, Payload, Upstream};
 use crate::comms::http::Problem;
+use crate::comms::metrics::{Refusals, Transport};
 use crate::comms::security::{Authenticate, Principal};
 use crate::comms::{deadline, names};
 
@@ -33,6 +34,7 @@ const HELD: u64 = 64 << 10;
 pub(super) struct Gate {
     pub limit: Option<ClientLimit>,
     pub authenticate: Option<Arc<dyn Authenticate>>,
+    pub refusals: Refusals,
 }
 
 /// A route whose upstream is known.
@@ -45,6 +47,7 @@ pub(super) struct Entry {
     pub upstream: Upstream,
     pub cache: ResponseCache,
     pub most_body: usize,
+    pub refusals: Refusals,
 }
 
 /// An aggregate whose upstreams are known.
@@ -53,12 +56,14 @@ pub(super) struct Joined {
     pub aggregate: Aggregate,
     pub pattern: Path,
     pub parts: Vec<Ready>,
+    pub refusals: Refusals,
 }
 
 /// Steps 2 to 4.
 pub(super) async fn enter(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     let line = Line::begin(&request);
     let (mut parts, body) = request.into_parts();
+    let refuse = |reason| refuse(&gate.refusals, parts.extensions.get(), reason);
     let found = match &gate.authenticate {
         Some(by) => by.authenticate(&parts).await,
         None => Ok(None),
@@ -70,12 +75,14 @@ pub(super) async fn enter(State(gate): State<Arc<Gate>>, request: Request, next:
         Ok(left) => left,
         Err(problem) => {
             note("rate_limited");
+            refuse("rate_limited");
             return line.with(with_caller(problem.into_response(), caller));
         }
     };
     let mut response = match found {
         Err(denied) => {
             note(denied.kind());
+            refuse(denied.reason());
             denied.into_response()
         }
         Ok(found) => {
@@ -101,6 +108,11 @@ fn note(why: &'static str) {
     Context::map_current(|context| context.span().set_attribute(KeyValue::new(names::ERROR_TYPE, why)));
 }
 
+/// Counts a request that ends here.
+pub(super) fn refuse(refusals: &Refusals, route: Option<&MatchedPath>, reason: &'static str) {
+    refusals.count(Transport::Http, route.map(|path| path.as_str().to_owned()), reason);
+}
+
 fn noted(mut response: Response, notes: Notes) -> Response {
     response.extensions_mut().insert(notes);
     response
@@ -117,15 +129,21 @@ fn astray() -> Response {
 impl Joined {
     /// Steps 5 to 11 for all parts at the same time.
     pub async fn serve(&self, request: Request) -> Response {
+        let matched: Option<MatchedPath> = request.extensions().get().cloned();
+        let refuse = |reason| refuse(&self.refusals, matched.as_ref(), reason);
         if let Err(denied) = self.aggregate.access.check(request.extensions().get::<Principal>()) {
             note(denied.kind());
+            refuse(denied.reason());
             return denied.into_response();
         }
         let headers = headers::onward(request.headers(), peer(&request));
-        let (path, Self { service, aggregate, pattern, parts }) = (request.uri().path(), self);
+        let (path, Self { service, aggregate, pattern, parts, .. }) = (request.uri().path(), self);
         match aggregate::answer(service, aggregate, pattern, parts, path, &headers).await {
             Some((response, notes)) => noted(response, notes),
-            None => astray(),
+            None => {
+                refuse("malformed_path");
+                astray()
+            }
         }
     }
 }
@@ -133,11 +151,15 @@ impl Joined {
 impl Entry {
     /// Steps 5 to 11.
     pub async fn serve(&self, request: Request) -> Response {
+        let matched: Option<MatchedPath> = request.extensions().get().cloned();
+        let refuse = |reason| refuse(&self.refusals, matched.as_ref(), reason);
         if let Err(denied) = self.route.access.check(request.extensions().get::<Principal>()) {
             note(denied.kind());
+            refuse(denied.reason());
             return denied.into_response();
         }
         let Some(mut path) = self.pattern.rewrite(&self.target, request.uri().path()) else {
+            refuse("malformed_path");
             return astray();
         };
         if let Some(query) = request.uri().query() {
@@ -148,7 +170,10 @@ impl Entry {
         let (parts, body) = request.into_parts();
         let payload = match self.payload(body).await {
             Ok(payload) => payload,
-            Err(failure) => return answer_of(failure, &self.upstream.name),
+            Err(failure) => {
+                failure.reason().into_iter().for_each(refuse);
+                return answer_of(failure, &self.upstream.name);
+            }
         };
         let (method, template) = (parts.method, Arc::clone(&self.template));
         let cached = ResponseCache::takes(&method, &parts.headers)
@@ -167,7 +192,10 @@ impl Entry {
                 (answer, notes)
             }
         };
-        let mut response = answer.unwrap_or_else(|failure| answer_of(failure, &self.upstream.name));
+        let mut response = answer.unwrap_or_else(|failure| {
+            failure.reason().into_iter().for_each(refuse);
+            answer_of(failure, &self.upstream.name)
+        });
         let status =
             notes.cache.as_ref().map(|what| HeaderValue::try_from(format!("{}; {what}", self.service)));
         if let Some(Ok(status)) = status {

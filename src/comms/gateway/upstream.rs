@@ -10,7 +10,6 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::response::Response;
 use bytes::Bytes;
 use opentelemetry::context::FutureExt as _;
-use opentelemetry::global;
 use opentelemetry::metrics::Histogram;
 use opentelemetry::trace::{Status, TraceContextExt as _};
 use opentelemetry::{Context, KeyValue};
@@ -27,7 +26,7 @@ use crate::comms::http::span::Try;
 use crate::comms::propagation::{self, IntoHeaders};
 use crate::comms::resilience::{Policy, Retry};
 use crate::comms::security::Credentials;
-use crate::comms::{SCOPE, Tracer, deadline, names};
+use crate::comms::{Tracer, deadline, metrics, names};
 
 /// A service that requests are passed on to; cheap to clone.
 #[derive(Clone)]
@@ -84,17 +83,14 @@ impl Upstream {
     ) -> anyhow::Result<Self> {
         let address = Address::parse(base_url)?;
         let Policy { timeout, retry, breaker } = policy;
-        let duration = global::meter(SCOPE)
-            .f64_histogram("http.client.request.duration")
-            .with_unit("s")
-            .with_description("Duration of calls to other services")
-            .build();
+        let about = "Duration of calls to other services";
+        let duration = metrics::durations("http.client.request.duration", about);
         Ok(Self {
             name: name.into(),
             address,
             client: transport.forwarder(timeout)?,
             timeout,
-            retry,
+            retry: retry.map(|retry| retry.named_or(name)),
             breaker: breaker.map(|config| Breaker::new(name, config).with_peer(name)),
             credentials: None,
             duration,
@@ -151,7 +147,9 @@ impl Upstream {
         let guarded = self.guarded(service, &url, out, id, until, &context);
         let answer = guarded.with_context(context.clone()).await;
         let span = context.span();
-        let mut measured = vec![KeyValue::new(names::HTTP_REQUEST_METHOD, method_text(&out.method))];
+        let mut measured = Vec::with_capacity(5);
+        measured.push(KeyValue::new(names::HTTP_REQUEST_METHOD, method_text(&out.method)));
+        measured.extend(self.address.attributes());
         let status = match &answer {
             Ok(response) => Some(response.status()),
             Err(Failure::Answer(response)) => Some(response.status()),

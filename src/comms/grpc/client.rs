@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use opentelemetry::context::FutureExt as _;
-use opentelemetry::global;
 use opentelemetry::metrics::Histogram;
 use opentelemetry::trace::{SpanKind, TraceContextExt as _, Tracer as _};
 use opentelemetry::{Context, KeyValue};
@@ -21,7 +20,7 @@ use crate::comms::correlation::{self, CorrelationId};
 use crate::comms::propagation::{self, IntoHeaders};
 use crate::comms::resilience::Transient;
 use crate::comms::security::Credentials;
-use crate::comms::{SCOPE, Tracer, deadline, names};
+use crate::comms::{Tracer, deadline, metrics, names};
 
 /// Whether a call was not made because a breaker is open.
 pub fn is_rejected(status: &Status) -> bool {
@@ -65,11 +64,8 @@ pub struct GrpcClientLayer {
 impl GrpcClientLayer {
     /// Calls to the service `peer` at `address`, on behalf of `service_name`.
     pub fn new(service_name: &str, peer: &str, address: Uri) -> Self {
-        let duration = global::meter(SCOPE)
-            .f64_histogram("rpc.client.call.duration")
-            .with_unit("s")
-            .with_description("Duration of gRPC calls to other services")
-            .build();
+        let about = "Duration of gRPC calls to other services";
+        let duration = metrics::durations("rpc.client.call.duration", about);
         let (service, peer, tracer) = (service_name.into(), peer.into(), Tracer::default());
         Self { service, peer, address, timeout: None, breaker: None, credentials: None, duration, tracer }
     }

@@ -10,7 +10,6 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use opentelemetry::KeyValue;
 use opentelemetry::context::FutureExt as _;
-use opentelemetry::global;
 use opentelemetry::metrics::Histogram;
 use opentelemetry::trace::{SpanKind, TraceContextExt as _, Tracer as _};
 use tonic::Status;
@@ -20,25 +19,23 @@ use tower::{Layer, Service};
 
 use super::call::{ATTRIBUTES, Call, ObservedBody, method_of};
 use crate::comms::correlation::{self, CorrelationId};
-use crate::comms::propagation;
-use crate::comms::{SCOPE, Tracer, deadline, names};
+use crate::comms::metrics::{self, Refusals, Transport};
+use crate::comms::{Tracer, deadline, names, propagation};
 
 /// Wraps a generated tonic service; use `tonic::service::LayerExt::named_layer` to keep its name.
 #[derive(Clone)]
 pub struct GrpcServerLayer {
     service: Arc<str>,
     duration: Histogram<f64>,
+    refusals: Refusals,
     tracer: Tracer,
 }
 
 impl GrpcServerLayer {
     pub fn new(service_name: &str) -> Self {
-        let duration = global::meter(SCOPE)
-            .f64_histogram("rpc.server.call.duration")
-            .with_unit("s")
-            .with_description("Duration of gRPC calls served")
-            .build();
-        Self { service: service_name.into(), duration, tracer: Tracer::default() }
+        let duration = metrics::durations("rpc.server.call.duration", "Duration of gRPC calls served");
+        let (service, refusals, tracer) = (service_name.into(), Refusals::default(), Tracer::default());
+        Self { service, duration, refusals, tracer }
     }
 
     fn start(&self, request: &Request<Body>) -> (Call, CorrelationId) {
@@ -52,6 +49,9 @@ impl GrpcServerLayer {
             KeyValue::new(names::CORRELATION_ID, id.shared()),
         ]);
         attributes.extend(incoming.refused_attribute());
+        if incoming.refused.is_some() {
+            self.refusals.count(Transport::Grpc, Some(method.clone()), "correlation_id");
+        }
         if let Some(authority) = request.uri().authority() {
             attributes.push(KeyValue::new(names::SERVER_ADDRESS, authority.host().to_owned()));
             attributes.extend(authority.port_u16().map(|p| KeyValue::new(names::SERVER_PORT, i64::from(p))));

@@ -95,8 +95,9 @@ impl<'a> Call<'a> {
         let context = self.start_span(url, id, number);
         let started = Instant::now();
         let answer = self.guarded::<T>(url, id, until, &context).with_context(context.clone()).await;
-        let mut attributes = Vec::with_capacity(3);
+        let mut attributes = Vec::with_capacity(5);
         attributes.push(KeyValue::new(names::HTTP_REQUEST_METHOD, method_text(&self.method)));
+        attributes.extend(self.client.address.attributes());
         match &answer {
             Ok((status, _)) => {
                 attributes.push(KeyValue::new(names::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16())));

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use opentelemetry::global;
 use opentelemetry::metrics::Histogram;
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Method, Url};
@@ -20,7 +19,7 @@ use super::transport::Transport;
 use crate::comms::breaker::{Breaker, CountsAsFailure};
 use crate::comms::resilience::{Policy, Retry};
 use crate::comms::security::Credentials;
-use crate::comms::{SCOPE, Tracer, names};
+use crate::comms::{Tracer, metrics, names};
 
 /// The timeout of a call unless another is set.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -82,11 +81,8 @@ impl ServiceHttpClient {
         let mut headers = HeaderMap::new();
         headers.insert(names::X_SERVICE_NAME, HeaderValue::try_from(service_name)?);
         let client = transport.client(timeout, headers)?;
-        let duration = global::meter(SCOPE)
-            .f64_histogram("http.client.request.duration")
-            .with_unit("s")
-            .with_description("Duration of calls to other services")
-            .build();
+        let about = "Duration of calls to other services";
+        let duration = metrics::durations("http.client.request.duration", about);
         let breaker = breaker.map(|config| Breaker::new(&authority(address.url()), config));
         Ok(Self {
             client,
@@ -105,9 +101,10 @@ impl ServiceHttpClient {
     }
 
     /// Names the called service on the spans, as `service.peer.name`, and the breaker after it: without this the
-    /// breaker has the name of the address.
+    /// breaker has the name of the address. Retries that have no name get it too.
     pub fn with_peer(mut self, name: &str) -> Self {
         self.peer = Some(name.into());
+        self.retry = self.retry.map(|retry| retry.named_or(name));
         self.breaker = self.breaker.map(|b| Breaker::new(name, b.config().clone()).with_peer(name));
         self
     }

@@ -11,7 +11,6 @@ use axum::http::{HeaderValue, Method, Version, header};
 use axum::response::Response;
 use futures_util::future::BoxFuture;
 use opentelemetry::context::FutureExt as _;
-use opentelemetry::global;
 use opentelemetry::metrics::Histogram;
 use opentelemetry::trace::{SpanKind, Status, TraceContextExt as _, Tracer as _};
 use opentelemetry::{Array, Context, KeyValue, StringValue, Value};
@@ -20,8 +19,8 @@ use tower::{Layer, Service};
 use super::attributes::{method_text, of_method, span_name};
 use super::redact;
 use crate::comms::correlation::{self, CorrelationId};
-use crate::comms::propagation;
-use crate::comms::{SCOPE, Tracer, deadline, names};
+use crate::comms::metrics::{self, Refusals, Transport};
+use crate::comms::{Tracer, deadline, names, propagation};
 
 /// As many attributes as a request has by its end, with room for a failure's.
 const ATTRIBUTES: usize = 14;
@@ -30,6 +29,7 @@ const ATTRIBUTES: usize = 14;
 struct Shared {
     service: Arc<str>,
     duration: Histogram<f64>,
+    refusals: Refusals,
     tracer: Tracer,
 }
 
@@ -37,12 +37,9 @@ struct Shared {
 ///
 /// Routes that only a supervisor asks for (`/livez`, `/readyz`) belong after this call: they are noise.
 pub fn instrument<S: Clone + Send + Sync + 'static>(router: Router<S>, service_name: &str) -> Router<S> {
-    let duration = global::meter(SCOPE)
-        .f64_histogram("http.server.request.duration")
-        .with_unit("s")
-        .with_description("Duration of requests served")
-        .build();
-    let shared = Shared { service: service_name.into(), duration, tracer: Tracer::default() };
+    let duration = metrics::durations("http.server.request.duration", "Duration of requests served");
+    let (service, refusals, tracer) = (service_name.into(), Refusals::default(), Tracer::default());
+    let shared = Shared { service, duration, refusals, tracer };
     router.layer(Instrument(Arc::new(shared)))
 }
 
@@ -102,6 +99,7 @@ struct Served {
     id: CorrelationId,
     method: Method,
     route: Option<Arc<str>>,
+    scheme: StringValue,
     began: Instant,
 }
 
@@ -111,14 +109,19 @@ impl Served {
         let id = incoming.id_or_new(&shared.service);
         let route: Option<Arc<str>> =
             request.extensions().get().map(|path: &MatchedPath| path.as_str().into());
+        let scheme = scheme(request);
         let mut attributes = request_attributes(request, route.as_ref(), &id);
+        attributes.push(KeyValue::new(names::URL_SCHEME, scheme.clone()));
         attributes.extend(incoming.refused_attribute());
+        if incoming.refused.is_some() {
+            shared.refusals.count(Transport::Http, route.clone(), "correlation_id");
+        }
         let tracer = shared.tracer.get();
         let name = span_name(request.method(), route.as_deref());
         let builder = tracer.span_builder(name).with_kind(SpanKind::Server).with_attributes(attributes);
         let span = tracer.build_with_context(builder, &incoming.context);
         let (context, method) = (incoming.context.with_span(span), request.method().clone());
-        Self { shared: Arc::clone(shared), context, id, method, route, began: Instant::now() }
+        Self { shared: Arc::clone(shared), context, id, method, route, scheme, began: Instant::now() }
     }
 
     fn end(self, mut response: Response) -> Response {
@@ -126,9 +129,10 @@ impl Served {
         let code = KeyValue::new(names::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16()));
         let span = self.context.span();
         span.set_attribute(code.clone());
-        let mut measured = Vec::with_capacity(4);
+        let mut measured = Vec::with_capacity(5);
         measured.push(KeyValue::new(names::HTTP_REQUEST_METHOD, method_text(&self.method)));
         measured.push(code);
+        measured.push(KeyValue::new(names::URL_SCHEME, self.scheme));
         measured.extend(self.route.map(|route| KeyValue::new(names::HTTP_ROUTE, route)));
         if status.is_server_error() {
             let error_type = KeyValue::new(names::ERROR_TYPE, status.as_u16().to_string());
@@ -151,12 +155,6 @@ fn request_attributes(request: &Request, route: Option<&Arc<str>>, id: &Correlat
     let mut attributes = Vec::with_capacity(ATTRIBUTES);
     of_method(request.method(), &mut attributes);
     attributes.push(KeyValue::new(names::URL_PATH, uri.path().to_owned()));
-    let scheme = match uri.scheme_str() {
-        Some("https") => "https".into(),
-        Some("http") | None => "http".into(),
-        Some(other) => StringValue::from(other.to_owned()),
-    };
-    attributes.push(KeyValue::new(names::URL_SCHEME, scheme));
     attributes.push(KeyValue::new(names::CORRELATION_ID, id.shared()));
     attributes.push(KeyValue::new(names::NETWORK_PROTOCOL_VERSION, protocol(request.version())));
     attributes.extend(route.map(|route| KeyValue::new(names::HTTP_ROUTE, Arc::clone(route))));
@@ -175,6 +173,14 @@ fn request_attributes(request: &Request, route: Option<&Arc<str>>, id: &Correlat
         attributes.extend(authority.port_u16().map(|p| KeyValue::new(names::SERVER_PORT, i64::from(p))));
     }
     attributes
+}
+
+fn scheme(request: &Request) -> StringValue {
+    match request.uri().scheme_str() {
+        Some("https") => "https".into(),
+        Some("http") | None => "http".into(),
+        Some(other) => other.to_owned().into(),
+    }
 }
 
 fn protocol(version: Version) -> &'static str {

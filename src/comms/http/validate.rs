@@ -23,12 +23,14 @@
 //! | a body that is no JSON | 400, with line and column |
 //! | longer than the limit of axum's `DefaultBodyLimit` | 413 |
 //! | JSON that does not fit | 422, with `errors`: for each fault its `pointer` (RFC 6901) and what is wrong, and no value |
+//!
+//! Each is counted with its reason: [`METRIC_REQUESTS_REFUSED`](crate::comms::names::METRIC_REQUESTS_REFUSED).
 
 use std::sync::Arc;
 use std::task::{Context as Poller, Poll};
 
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest as _, Request};
+use axum::extract::{FromRequest as _, MatchedPath, Request};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::future::BoxFuture;
@@ -37,6 +39,7 @@ use serde_json::{Value, json};
 use tower::{Layer, Service};
 
 use super::problem::Problem;
+use crate::comms::metrics::{Refusals, Transport};
 
 /// Faults that are told, and how long the text of each may be, in characters.
 const MOST_FAULTS: usize = 10;
@@ -81,11 +84,11 @@ impl RequestSchema {
 
     /// A layer for the routes that take such a body; requests without one (GET, HEAD, DELETE, OPTIONS) go through.
     pub fn layer(&self) -> SchemaLayer {
-        SchemaLayer(self.clone())
+        SchemaLayer { schema: self.clone(), refusals: Refusals::default() }
     }
 
-    /// The request with its body read, if that fits.
-    async fn take(&self, request: Request) -> Result<Request, Response> {
+    /// The request with its body read, if that fits; otherwise what is told, and what is counted.
+    async fn take(&self, request: Request) -> Result<Request, (Problem, &'static str)> {
         use axum::http::Method;
         if matches!(*request.method(), Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS) {
             return Ok(request);
@@ -95,28 +98,36 @@ impl RequestSchema {
         let kind = kind.to_ascii_lowercase();
         if kind != "application/json" && !(kind.starts_with("application/") && kind.ends_with("+json")) {
             let text = "the body has to be JSON, and the header Content-Type to say so: application/json";
-            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text).into_response());
+            return Err((Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text), "media_type"));
         }
         let (parts, body) = request.into_parts();
         let head = Request::from_parts(parts.clone(), body);
         // By axum's own way, for its limit.
-        let body = Bytes::from_request(head, &())
-            .await
-            .map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()).into_response())?;
-        self.check(&body).map_err(|problem| problem.into_response())?;
+        let body = Bytes::from_request(head, &()).await.map_err(|rejection| {
+            let too_large = rejection.status() == StatusCode::PAYLOAD_TOO_LARGE;
+            let reason = if too_large { "body_too_large" } else { "unreadable_body" };
+            (Problem::new(rejection.status(), rejection.body_text()), reason)
+        })?;
+        self.check(&body).map_err(|problem| {
+            let is_json = problem.status() == StatusCode::UNPROCESSABLE_ENTITY;
+            (problem, if is_json { "schema" } else { "malformed_body" })
+        })?;
         Ok(Request::from_parts(parts, Body::from(body)))
     }
 }
 
 /// See [`RequestSchema::layer`].
 #[derive(Clone, Debug)]
-pub struct SchemaLayer(RequestSchema);
+pub struct SchemaLayer {
+    schema: RequestSchema,
+    refusals: Refusals,
+}
 
 impl<S> Layer<S> for SchemaLayer {
     type Service = Checked<S>;
 
     fn layer(&self, inner: S) -> Checked<S> {
-        Checked { inner, schema: self.0.clone() }
+        Checked { inner, layer: self.clone() }
     }
 }
 
@@ -124,7 +135,7 @@ impl<S> Layer<S> for SchemaLayer {
 #[derive(Clone, Debug)]
 pub struct Checked<S> {
     inner: S,
-    schema: RequestSchema,
+    layer: SchemaLayer,
 }
 
 impl<S> Service<Request> for Checked<S>
@@ -145,11 +156,15 @@ where
         let other = self.inner.clone();
         // The one that is ready; another takes its place.
         let mut inner = std::mem::replace(&mut self.inner, other);
-        let schema = self.schema.clone();
+        let SchemaLayer { schema, refusals } = self.layer.clone();
         Box::pin(async move {
+            let route: Option<MatchedPath> = request.extensions().get().cloned();
             match schema.take(request).await {
                 Ok(request) => inner.call(request).await,
-                Err(refusal) => Ok(refusal),
+                Err((problem, reason)) => {
+                    refusals.count(Transport::Http, route.map(|path| path.as_str().to_owned()), reason);
+                    Ok(problem.into_response())
+                }
             }
         })
     }

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use opentelemetry::context::FutureExt as _;
-use opentelemetry::global;
 use opentelemetry::metrics::Histogram;
 use opentelemetry::trace::{Status, TraceContextExt as _};
 use opentelemetry::{Context, KeyValue};
@@ -19,10 +18,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::broker::{Broker, BrokerError, Deliveries, Delivery, Outcome, Settled};
+use super::given_up::Refusals;
 use super::message::Message;
 use super::process_span::ProcessSpan;
 use crate::comms::retry::Backoff;
-use crate::comms::{SCOPE, Tracer, correlation, deadline, names};
+use crate::comms::{Tracer, correlation, deadline, metrics, names};
 
 /// Why a handler did not handle a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,17 +109,14 @@ pub struct Consumer {
     prefetch: usize,
     timeout: Duration,
     duration: Histogram<f64>,
+    refusals: Refusals,
     tracer: Tracer,
 }
 
 impl Consumer {
     /// A consumer with the default policy, eight messages at a time and 30 s for each.
     pub fn new(broker: Arc<dyn Broker>, queue: &str) -> Self {
-        let duration = global::meter(SCOPE)
-            .f64_histogram("messaging.process.duration")
-            .with_unit("s")
-            .with_description("Duration of handling messages")
-            .build();
+        let duration = metrics::durations("messaging.process.duration", "Duration of handling messages");
         Self {
             broker,
             queue: queue.to_owned(),
@@ -127,6 +124,7 @@ impl Consumer {
             prefetch: 8,
             timeout: Duration::from_secs(30),
             duration,
+            refusals: Refusals::default(),
             tracer: Tracer::default(),
         }
     }
@@ -198,6 +196,11 @@ impl Consumer {
     {
         let started = Instant::now();
         let span = ProcessSpan::start(self.tracer.get(), self.broker.as_ref(), &delivery);
+        // Once for each message: later deliveries still have what the first one had.
+        if delivery.number == 1 && delivery.message.headers.contains_key(names::HEADER_REFUSED_CORRELATION_ID)
+        {
+            self.refusals.count(&self.queue, "correlation_id");
+        }
         let received = Received {
             message: delivery.message.clone(),
             queue: delivery.queue.clone(),
@@ -225,6 +228,7 @@ impl Consumer {
             correlation::scope_caused_by(id, message_id, whole.with_context(span.context().clone())).await;
         let mut measured = vec![
             KeyValue::new(names::MESSAGING_SYSTEM, self.broker.system()),
+            KeyValue::new(names::MESSAGING_OPERATION_NAME, "process"),
             KeyValue::new(names::QUEUE, self.queue.clone()),
         ];
         measured.extend(result.err().map(|failure| KeyValue::new(names::ERROR_TYPE, failure.kind)));

@@ -30,6 +30,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::consumer::{Failure, Received};
+use super::given_up::Refusals;
 use super::message::Message;
 
 /// How many of a body's faults a reason tells, and how long the text of each may be, in characters.
@@ -134,7 +135,8 @@ impl Contracts {
         Ok(message)
     }
 
-    /// A handler for [`super::Consumer::run`] that gets what fits alone, in its newest version.
+    /// A handler for [`super::Consumer::run`] that gets what fits alone, in its newest version. What does not is counted
+    /// ([`METRIC_MESSAGES_REFUSED`](crate::comms::names::METRIC_MESSAGES_REFUSED)), with the kind of its failure as the reason.
     pub fn guard<H, Fut>(
         self,
         handler: H,
@@ -147,12 +149,16 @@ impl Contracts {
         H: Fn(Received) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<(), Failure>> + Send + 'static,
     {
+        let refusals = Refusals::default();
         move |mut received: Received| match self.accept(received.message) {
             Ok(message) => {
                 received.message = message;
                 Box::pin(handler(received))
             }
-            Err(failure) => Box::pin(std::future::ready(Err(failure))),
+            Err(failure) => {
+                refusals.count(&received.queue, failure.kind.clone());
+                Box::pin(std::future::ready(Err(failure)))
+            }
         }
     }
 

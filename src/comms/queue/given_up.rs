@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use opentelemetry::metrics::Counter;
-use opentelemetry::{KeyValue, global};
+use opentelemetry::{KeyValue, StringValue, global};
 
 use super::broker::MAX_BODY;
 use crate::comms::{SCOPE, names};
@@ -35,15 +35,18 @@ pub(super) fn note(
     headers.insert(names::HEADER_DEATH_DELIVERIES.to_owned(), deliveries.to_string());
 }
 
-/// Counts messages that no handler gets to see.
+/// Counts messages that no handler gets to see, and those of which a part was refused: [`names::METRIC_MESSAGES_REFUSED`].
+#[derive(Clone)]
 pub(super) struct Refusals(Counter<u64>);
 
 impl Default for Refusals {
     fn default() -> Self {
         let counter = global::meter(SCOPE)
-            .u64_counter("throughline.messages.refused")
+            .u64_counter(names::METRIC_MESSAGES_REFUSED)
             .with_unit("{message}")
-            .with_description("Messages that no handler got to see, with the reason")
+            .with_description(
+                "Messages that no handler got to see, or a part of which was refused, with the reason",
+            )
             .build();
         Self(counter)
     }
@@ -51,7 +54,8 @@ impl Default for Refusals {
 
 impl Refusals {
     /// One of a queue, and the kind of reason.
-    pub fn count(&self, queue: &str, reason: &'static str) {
-        self.0.add(1, &[KeyValue::new(names::QUEUE, queue.to_owned()), KeyValue::new("reason", reason)]);
+    pub fn count(&self, queue: &str, reason: impl Into<StringValue>) {
+        let queue = KeyValue::new(names::QUEUE, queue.to_owned());
+        self.0.add(1, &[queue, KeyValue::new(names::REFUSED_REASON, reason.into())]);
     }
 }

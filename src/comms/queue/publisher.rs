@@ -48,8 +48,9 @@ impl Publisher {
         let context = self.start_span(&destination, routing_key, &message);
         propagation::inject(&context, &message.correlation_id, &mut IntoMap(&mut message.headers));
         let result = self.broker.publish(exchange, routing_key, &message).with_context(context.clone()).await;
-        let mut measured = Vec::with_capacity(3);
+        let mut measured = Vec::with_capacity(4);
         measured.push(KeyValue::new(names::MESSAGING_SYSTEM, self.broker.system()));
+        measured.push(KeyValue::new(names::MESSAGING_OPERATION_NAME, "send"));
         measured.push(KeyValue::new(names::MESSAGING_DESTINATION_NAME, destination));
         let span = context.span();
         if let Err(error) = &result {

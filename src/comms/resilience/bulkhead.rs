@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::{Layer, Service};
 
 use super::refused::Refused;
+use crate::comms::metrics::Refusals;
 
 /// So many calls at a time; clones share the places.
 #[derive(Clone, Debug)]
@@ -17,6 +18,7 @@ pub struct Bulkhead {
     places: Arc<Semaphore>,
     at_once: usize,
     wait: Duration,
+    refusals: Refusals,
 }
 
 impl Bulkhead {
@@ -24,7 +26,8 @@ impl Bulkhead {
     /// wait at all.
     pub fn new(name: &str, at_once: usize, wait: Duration) -> Self {
         let at_once = at_once.clamp(1, Semaphore::MAX_PERMITS);
-        Self { name: name.into(), places: Arc::new(Semaphore::new(at_once)), at_once, wait }
+        let (places, refusals) = (Arc::new(Semaphore::new(at_once)), Refusals::default());
+        Self { name: name.into(), places, at_once, wait, refusals }
     }
 
     /// A place, to be kept for as long as the call takes. Those who wait get one in the order in which they came.
@@ -41,6 +44,7 @@ impl Bulkhead {
             Ok(Ok(place)) => Ok(place),
             Ok(Err(_)) | Err(_) => {
                 let (bulkhead, at_once, waited) = (Arc::clone(&self.name), self.at_once, self.wait);
+                self.refusals.count_by(Some(&self.name), "bulkhead_full");
                 Err(Refused::Full { bulkhead, at_once, waited }.noted())
             }
         }

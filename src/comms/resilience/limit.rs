@@ -13,6 +13,7 @@ use governor::{Quota, RateLimiter};
 use tower::{Layer, Service};
 
 use super::refused::Refused;
+use crate::comms::metrics::Refusals;
 
 /// With more keys than this, those that have their whole burst again are forgotten.
 const MOST_KEYS: usize = 10_000;
@@ -21,13 +22,16 @@ const MOST_KEYS: usize = 10_000;
 pub struct RateLimit<K: Hash + Eq + Clone = ()> {
     limiter: Arc<Limiter<K>>,
     clock: DefaultClock,
+    name: Option<Arc<str>>,
+    refusals: Refusals,
 }
 
 type Limiter<K> = RateLimiter<K, DefaultKeyedStateStore<K>, DefaultClock, StateInformationMiddleware>;
 
 impl<K: Hash + Eq + Clone> Clone for RateLimit<K> {
     fn clone(&self) -> Self {
-        Self { limiter: Arc::clone(&self.limiter), clock: self.clock.clone() }
+        let (name, refusals) = (self.name.clone(), self.refusals.clone());
+        Self { limiter: Arc::clone(&self.limiter), clock: self.clock.clone(), name, refusals }
     }
 }
 
@@ -52,7 +56,15 @@ impl<K: Hash + Eq + Clone> RateLimit<K> {
         Self {
             limiter: Arc::new(RateLimiter::keyed(quota).with_middleware()),
             clock: DefaultClock::default(),
+            name: None,
+            refusals: Refusals::default(),
         }
+    }
+
+    /// What metrics call it, where they count what it refuses ([`names::REFUSED_BY`](crate::comms::names::REFUSED_BY)).
+    #[must_use]
+    pub fn named(self, name: &str) -> Self {
+        Self { name: Some(name.into()), ..self }
     }
 
     /// Counts a call.
@@ -68,6 +80,11 @@ impl<K: Hash + Eq + Clone> RateLimit<K> {
     /// # Errors
     /// As [`Self::check`].
     pub fn take(&self, key: &K) -> Result<u32, Refused> {
+        self.try_take(key).inspect_err(|_| self.refusals.count_by(self.name.as_ref(), "rate_limited"))
+    }
+
+    /// As [`Self::take`], for one who counts what is refused itself.
+    pub(in crate::comms) fn try_take(&self, key: &K) -> Result<u32, Refused> {
         if self.limiter.len() > MOST_KEYS {
             self.limiter.retain_recent();
         }

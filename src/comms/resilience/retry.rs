@@ -14,6 +14,7 @@ use opentelemetry::{Context, KeyValue};
 use tokio::time::Instant;
 use tower::retry::budget::{Budget as _, TpsBudget};
 
+use crate::comms::metrics::Refusals;
 use crate::comms::retry::Backoff;
 use crate::comms::{deadline, names};
 
@@ -52,6 +53,8 @@ pub trait Transient {
 pub struct Retry {
     backoff: Backoff,
     budget: Arc<TpsBudget>,
+    name: Option<Arc<str>>,
+    refusals: Refusals,
 }
 
 impl Default for Retry {
@@ -73,7 +76,19 @@ impl Retry {
         let per_call = if budget.per_call.is_nan() { 0.0 } else { budget.per_call.clamp(0.0, 10.0) };
         let remembered = budget.remembered_for.clamp(Duration::from_secs(1), Duration::from_secs(60));
         let budget = TpsBudget::new(remembered, budget.per_second.min(1_000_000), per_call);
-        Self { backoff, budget: Arc::new(budget) }
+        Self { backoff, budget: Arc::new(budget), name: None, refusals: Refusals::default() }
+    }
+
+    /// What metrics call them, where they count what the budget did not pay for
+    /// ([`names::REFUSED_BY`](crate::comms::names::REFUSED_BY)).
+    #[must_use]
+    pub fn named(self, name: &str) -> Self {
+        Self { name: Some(name.into()), ..self }
+    }
+
+    /// As [`Self::named`], unless they have a name.
+    pub(in crate::comms) fn named_or(self, name: &str) -> Self {
+        if self.name.is_some() { self } else { self.named(name) }
     }
 
     /// Makes a call, and makes it again while it fails for a passing reason, there are retries left, the budget pays,
@@ -96,7 +111,7 @@ impl Retry {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            match course.wait_after(&error, until) {
+            match course.wait_after(self, &error, until) {
                 Some(wait) => tokio::time::sleep(wait).await,
                 None => return Err(error),
             }
@@ -117,19 +132,23 @@ impl Retry {
             .with_max_times(self.backoff.retries)
             .with_jitter()
             .build();
-        Course { delays, budget: Arc::clone(&self.budget) }
+        Course { delays }
     }
 }
 
 /// The retries of one call.
 struct Course {
     delays: backon::ExponentialBackoff,
-    budget: Arc<TpsBudget>,
 }
 
 impl Course {
     /// How long to wait before the next try; none where there is to be none.
-    fn wait_after(&mut self, error: &impl Transient, until: Option<Instant>) -> Option<Duration> {
+    fn wait_after(
+        &mut self,
+        retry: &Retry,
+        error: &impl Transient,
+        until: Option<Instant>,
+    ) -> Option<Duration> {
         if !error.is_transient() {
             return None;
         }
@@ -137,7 +156,8 @@ impl Course {
         if until.is_some_and(|until| Instant::now() + wait >= until) {
             return None;
         }
-        if !self.budget.withdraw() {
+        if !retry.budget.withdraw() {
+            retry.refusals.count_by(retry.name.as_ref(), "retry_budget_exhausted");
             let attributes = vec![KeyValue::new(names::EVENT_REASON, "too many calls fail at the moment")];
             Context::map_current(|context| {
                 context.span().add_event(names::EVENT_RETRY_BUDGET_EXHAUSTED, attributes);
@@ -204,7 +224,7 @@ impl<Req: Clone, Res, E: Transient> tower::retry::Policy<Req, Res, E> for Retrie
     fn retry(&mut self, _: &mut Req, result: &mut Result<Res, E>) -> Option<Self::Future> {
         let error = result.as_ref().err()?;
         let course = self.course.get_or_insert_with(|| self.retry.course());
-        course.wait_after(error, deadline::current()).map(tokio::time::sleep)
+        course.wait_after(&self.retry, error, deadline::current()).map(tokio::time::sleep)
     }
 
     fn clone_request(&mut self, request: &Req) -> Option<Req> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::task::{Context as Poller, Poll};
 
+use axum::extract::MatchedPath;
 use axum::http::{Request, Response};
 use axum::response::IntoResponse as _;
 use futures_util::future::BoxFuture;
@@ -13,10 +14,14 @@ use tower::{Layer, Service};
 
 use super::principal::{Access, Denied, Principal};
 use super::tokens::Tokens;
+use crate::comms::metrics::{Refusals, Transport};
 use crate::comms::names;
 
 /// An answer that can say that its request was refused.
 pub trait Refusal {
+    /// Whether it is one of gRPC: a refusal is counted by the method then, and by the route otherwise.
+    const IS_GRPC: bool = false;
+
     fn refusal(denied: &Denied) -> Self;
 }
 
@@ -28,11 +33,13 @@ impl Refusal for Response<axum::body::Body> {
 }
 
 impl Refusal for Response<tonic::body::Body> {
+    const IS_GRPC: bool = true;
+
     /// `UNAUTHENTICATED` or `PERMISSION_DENIED`.
     fn refusal(denied: &Denied) -> Self {
         let text = denied.to_string();
         let status = match denied {
-            Denied::Unknown | Denied::Invalid(_) => Status::unauthenticated(text),
+            Denied::Unknown | Denied::Invalid { .. } => Status::unauthenticated(text),
             Denied::Scope { .. } => Status::permission_denied(text),
         };
         status.into_http()
@@ -42,19 +49,20 @@ impl Refusal for Response<tonic::body::Body> {
 /// Lets requests through whose token holds and has what is wanted; who calls is an extension of the request.
 ///
 /// Inside of the layer that makes the request's span, so that a refusal is seen: the span gets `error.type` and the caller's
-/// name, and never the token.
+/// name, and never the token. Refusals are counted ([`names::METRIC_REQUESTS_REFUSED`]).
 #[derive(Clone, Debug)]
 pub struct AccessLayer {
     tokens: Tokens,
     access: Access,
     /// Paths that want something else.
     apart: Arc<Vec<(String, Access)>>,
+    refusals: Refusals,
 }
 
 impl AccessLayer {
     /// Wants this of every request.
     pub fn new(tokens: Tokens, access: Access) -> Self {
-        Self { tokens, access, apart: Arc::default() }
+        Self { tokens, access, apart: Arc::default(), refusals: Refusals::default() }
     }
 
     /// Wants a scope.
@@ -73,6 +81,15 @@ impl AccessLayer {
     /// What is wanted of the requests for a path.
     fn access(&self, path: &str) -> &Access {
         self.apart.iter().find(|(apart, _)| apart == path).map_or(&self.access, |(_, access)| access)
+    }
+
+    fn count<Req, Res: Refusal>(&self, request: &Request<Req>, reason: &'static str) {
+        if Res::IS_GRPC {
+            let method = request.uri().path().trim_start_matches('/').to_owned();
+            return self.refusals.count(Transport::Grpc, Some(method), reason);
+        }
+        let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+        self.refusals.count(Transport::Http, route, reason);
     }
 }
 
@@ -125,6 +142,7 @@ where
                     context.span().set_attribute(KeyValue::new(names::ERROR_TYPE, denied.kind()));
                 });
                 tracing::warn!(error.r#type = denied.kind(), "request refused: {denied}");
+                self.layer.count::<Req, Response<Res>>(&request, denied.reason());
                 let refusal = <Response<Res>>::refusal(&denied);
                 Box::pin(std::future::ready(Ok(refusal)))
             }

@@ -21,6 +21,6 @@ pub mod tokens;
 pub use authority::Authority;
 pub use keys::{PublicKey, SigningKey};
 pub use layer::{AccessLayer, Refusal};
-pub use principal::{Access, Authenticate, Denied, Principal};
+pub use principal::{Access, Authenticate, Denied, Fault, Principal};
 pub use tls::{Tls, TlsListener};
 pub use tokens::{Credentials, TokenSource, Tokens};

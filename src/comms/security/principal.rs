@@ -46,11 +46,28 @@ pub enum Denied {
     #[error("the request has no token: it goes into the header Authorization, as Bearer TOKEN")]
     Unknown,
     /// What says who makes it does not hold; the text says why, without it. 401.
-    #[error("the token is refused: {0}")]
-    Invalid(String),
+    #[error("the token is refused: {why}")]
+    Invalid { fault: Fault, why: String },
     /// Who makes it may not. 403.
     #[error("{subject} may not do this: the scope {scope} is missing")]
     Scope { subject: String, scope: String },
+}
+
+/// What is wrong with what says who makes a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It held until lately.
+    Expired,
+    /// It does not hold yet.
+    Early,
+    /// It is for another service, or of somebody who is unknown here.
+    Foreign,
+    /// Its signature is not what it has to be.
+    Forged,
+    /// It cannot be read.
+    Malformed,
+    /// Something else.
+    Other,
 }
 
 impl Access {
@@ -72,11 +89,32 @@ impl Access {
 }
 
 impl Denied {
-    /// A word for counting, such as on spans.
+    /// What says who makes a request does not hold, for a reason that [`Fault`] has no word for.
+    pub fn invalid(why: impl Into<String>) -> Self {
+        Self::Invalid { fault: Fault::Other, why: why.into() }
+    }
+
+    /// What metrics call it: see [`names::REFUSED_REASON`](crate::comms::names::REFUSED_REASON).
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Unknown => "token_missing",
+            Self::Invalid { fault, .. } => match fault {
+                Fault::Expired => "token_expired",
+                Fault::Early => "token_early",
+                Fault::Foreign => "token_foreign",
+                Fault::Forged => "token_forged",
+                Fault::Malformed => "token_malformed",
+                Fault::Other => "token_invalid",
+            },
+            Self::Scope { .. } => "scope_missing",
+        }
+    }
+
+    /// The `error.type` of its span: RFC 6750's word for it, where that has one.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Unknown => "no_token",
-            Self::Invalid(_) => "invalid_token",
+            Self::Invalid { .. } => "invalid_token",
             Self::Scope { .. } => "insufficient_scope",
         }
     }
@@ -85,7 +123,7 @@ impl Denied {
         // RFC 6750, "The WWW-Authenticate Response Header Field".
         let (status, challenge) = match self {
             Self::Unknown => (StatusCode::UNAUTHORIZED, "Bearer".to_owned()),
-            Self::Invalid(_) => (StatusCode::UNAUTHORIZED, r#"Bearer error="invalid_token""#.to_owned()),
+            Self::Invalid { .. } => (StatusCode::UNAUTHORIZED, r#"Bearer error="invalid_token""#.to_owned()),
             Self::Scope { scope, .. } => {
                 (StatusCode::FORBIDDEN, format!(r#"Bearer error="insufficient_scope", scope="{scope}""#))
             }

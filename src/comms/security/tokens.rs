@@ -31,7 +31,7 @@ use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header, encode}
 use serde::{Deserialize, Serialize};
 
 use super::keys::{PublicKey, SigningKey};
-use super::principal::{Authenticate, Denied, Principal};
+use super::principal::{Authenticate, Denied, Fault, Principal};
 
 /// How long a token holds unless told otherwise: no longer than a key that was taken away may do harm.
 const LIFETIME: Duration = Duration::from_secs(300);
@@ -213,16 +213,16 @@ impl Tokens {
     /// # Errors
     /// It does not hold. The text says why, without the token and what is in it.
     pub fn check(&self, token: &str) -> Result<Principal, Denied> {
-        let invalid = |why: &str| Denied::Invalid(why.to_owned());
+        let malformed = |why: &str| refused(Fault::Malformed, why);
         if token.len() > LONGEST {
-            return Err(invalid("it is too long"));
+            return Err(malformed("it is too long"));
         }
-        let header = decode_header(token).map_err(|_| invalid("it is no JWT"))?;
-        let id = header.kid.ok_or_else(|| invalid("it names no key (kid)"))?;
+        let header = decode_header(token).map_err(|_| malformed("it is no JWT"))?;
+        let id = header.kid.ok_or_else(|| malformed("it names no key (kid)"))?;
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let key = keys.get(&id).cloned();
         drop(keys);
-        let key = key.ok_or_else(|| invalid("its key is unknown here"))?;
+        let key = key.ok_or_else(|| refused(Fault::Foreign, "its key is unknown here"))?;
         // The one algorithm, whatever the header says.
         let mut wanted = Validation::new(Algorithm::EdDSA);
         wanted.leeway = self.leeway.as_secs();
@@ -231,21 +231,25 @@ impl Tokens {
         wanted.set_issuer(&[&key.issuer]);
         wanted.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         let claims = decode::<Claims>(token, &key.decoding(), &wanted);
-        let claims = claims.map_err(|error| Denied::Invalid(self.words(error.kind())))?.claims;
+        let claims = claims.map_err(|error| self.told(error.kind()))?.claims;
         let scopes: BTreeSet<String> = claims.scope.split_whitespace().map(str::to_owned).collect();
         Ok(Principal { subject: claims.sub, scopes })
     }
 
-    fn words(&self, why: &ErrorKind) -> String {
+    fn told(&self, why: &ErrorKind) -> Denied {
         match why {
-            ErrorKind::ExpiredSignature => "it has expired".to_owned(),
-            ErrorKind::ImmatureSignature => "it does not hold yet".to_owned(),
-            ErrorKind::InvalidAudience => format!("it is for another service than {}", self.audience),
-            ErrorKind::InvalidIssuer => "it is signed by a key of another issuer".to_owned(),
-            ErrorKind::InvalidSignature => "its signature is wrong".to_owned(),
-            ErrorKind::InvalidAlgorithm => "its algorithm is not EdDSA".to_owned(),
-            ErrorKind::MissingRequiredClaim(claim) => format!("it lacks the claim `{claim}`"),
-            _ => "it cannot be read".to_owned(),
+            ErrorKind::ExpiredSignature => refused(Fault::Expired, "it has expired"),
+            ErrorKind::ImmatureSignature => refused(Fault::Early, "it does not hold yet"),
+            ErrorKind::InvalidAudience => {
+                refused(Fault::Foreign, format!("it is for another service than {}", self.audience))
+            }
+            ErrorKind::InvalidIssuer => refused(Fault::Foreign, "it is signed by a key of another issuer"),
+            ErrorKind::InvalidSignature => refused(Fault::Forged, "its signature is wrong"),
+            ErrorKind::InvalidAlgorithm => refused(Fault::Forged, "its algorithm is not EdDSA"),
+            ErrorKind::MissingRequiredClaim(claim) => {
+                refused(Fault::Malformed, format!("it lacks the claim `{claim}`"))
+            }
+            _ => refused(Fault::Malformed, "it cannot be read"),
         }
     }
 
@@ -258,7 +262,7 @@ impl Tokens {
         let text = value.to_str().unwrap_or_default();
         let bearer = text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         let Some((_, token)) = bearer else {
-            return Err(Denied::Invalid("the header Authorization is no Bearer TOKEN".to_owned()));
+            return Err(refused(Fault::Malformed, "the header Authorization is no Bearer TOKEN"));
         };
         self.check(token.trim()).map(Some)
     }
@@ -268,6 +272,10 @@ impl Authenticate for Tokens {
     fn authenticate<'a>(&'a self, request: &'a Parts) -> BoxFuture<'a, Result<Option<Principal>, Denied>> {
         Box::pin(std::future::ready(self.of(&request.headers)))
     }
+}
+
+fn refused(fault: Fault, why: impl Into<String>) -> Denied {
+    Denied::Invalid { fault, why: why.into() }
 }
 
 /// In seconds since 1970.

@@ -6,7 +6,7 @@
 //! | [`LosableBroker`] | a broker before another, whose connection can be cut and mended |
 //! | [`Faults`] | a tower layer around any client or service: late, failed, every so many calls, on and off while it runs |
 //!
-//! Assertions over spans are in [`crate::telemetry::testing`], since they need the OpenTelemetry SDK, and the toolkit does
+//! Assertions over spans and metrics are in [`crate::telemetry::testing`], since they need the OpenTelemetry SDK, and the toolkit does
 //! without it. `examples/testing.rs` puts most of them to use.
 
 mod faults;

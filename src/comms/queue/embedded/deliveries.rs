@@ -123,7 +123,7 @@ impl EmbeddedDeliveries {
     /// Takes the lease on the oldest due message. What ran out of deliveries goes to the dead letters instead.
     async fn claim(&self, now: i64) -> Result<Option<SqliteRow>, BrokerError> {
         let mut tx = self.inner.quick.begin_with("BEGIN IMMEDIATE").await.map_err(unavailable)?;
-        self.bury_exhausted(&mut tx, now).await?;
+        let buried = self.bury_exhausted(&mut tx, now).await?;
         let row = sqlx::query(
             "UPDATE message SET lease = ?, due_ms = ?, deliveries = deliveries + 1 WHERE seq = (
                  SELECT seq FROM message WHERE queue = ? AND due_ms <= ? ORDER BY seq LIMIT 1)
@@ -137,10 +137,14 @@ impl EmbeddedDeliveries {
         .await
         .map_err(unavailable)?;
         tx.commit().await.map_err(unavailable)?;
+        for _ in 0..buried {
+            self.inner.refused.count(&self.queue, "deliveries");
+        }
         Ok(row)
     }
 
-    async fn bury_exhausted(&self, tx: &mut Transaction<'_, Sqlite>, now: i64) -> Result<(), BrokerError> {
+    /// How many there were.
+    async fn bury_exhausted(&self, tx: &mut Transaction<'_, Sqlite>, now: i64) -> Result<usize, BrokerError> {
         let exhausted: Vec<i64> = sqlx::query_scalar(
             "SELECT m.seq FROM message m JOIN queue q ON q.name = m.queue
              WHERE m.queue = ? AND m.due_ms <= ? AND m.deliveries >= q.max_deliveries",
@@ -150,11 +154,11 @@ impl EmbeddedDeliveries {
         .fetch_all(&mut **tx)
         .await
         .map_err(unavailable)?;
-        for seq in exhausted {
-            let buried = settle::dead_letter(tx, seq, UNSETTLED).await?;
+        for seq in &exhausted {
+            let buried = settle::dead_letter(tx, *seq, UNSETTLED).await?;
             tracing::error!(queue = %self.queue, seq, to = ?buried, "message gave no result too often");
         }
-        Ok(())
+        Ok(exhausted.len())
     }
 
     fn delivery(&self, row: &SqliteRow, slot: OwnedSemaphorePermit) -> Result<Delivery, BrokerError> {

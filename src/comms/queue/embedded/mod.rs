@@ -37,6 +37,7 @@ use sqlx::{Row as _, SqlitePool as Pool};
 use self::columns::millis;
 use self::watch::Watch;
 use super::broker::{Broker, BrokerError, Deliveries, QueueSpec, QueueStats};
+use super::given_up::Refusals;
 use super::message::Message;
 use crate::comms::names;
 use crate::comms::retry::Backoff;
@@ -59,6 +60,7 @@ pub(super) struct Inner {
     quick: SqlitePool,
     watch: Watch,
     lease: Duration,
+    refused: Refusals,
     /// Both are the same connection, and the messages are gone with it.
     in_memory: bool,
 }
@@ -92,7 +94,8 @@ impl EmbeddedBroker {
         let quick = one_connection(options.clone().synchronous(SqliteSynchronous::Normal)).await?;
         let file = options.get_filename().to_owned();
         let watch = Watch::start(one_connection(options).await?, &file);
-        Ok(Self { inner: Arc::new(Inner { durable, quick, watch, lease, in_memory: false }) })
+        let (refused, in_memory) = (Refusals::default(), false);
+        Ok(Self { inner: Arc::new(Inner { durable, quick, watch, lease, refused, in_memory }) })
     }
 
     /// A broker of its own in memory, for tests: nothing of it is left when its last clone is dropped, and closing it
@@ -105,7 +108,8 @@ impl EmbeddedBroker {
         // One connection for everything: another one would see another database.
         let only = prepare(options).await?;
         let (durable, quick, watch) = (only.clone(), only.clone(), Watch::own(only));
-        Ok(Self { inner: Arc::new(Inner { durable, quick, watch, lease, in_memory: true }) })
+        let (refused, in_memory) = (Refusals::default(), true);
+        Ok(Self { inner: Arc::new(Inner { durable, quick, watch, lease, refused, in_memory }) })
     }
 }
 

@@ -1,19 +1,4 @@
-//! For tests of services: what they would have exported, kept in memory, and assertions that say what was there instead.
-//!
-//! ```no_run
-//! # async fn place_an_order(_: &throughline::comms::correlation::CorrelationId) {}
-//! # #[tokio::main] async fn main() {
-//! use throughline::comms::correlation::CorrelationId;
-//! use throughline::telemetry::testing::SpanRecorder;
-//!
-//! let recorder = SpanRecorder::install();
-//! let id = CorrelationId::generate("test");
-//! place_an_order(&id).await;
-//! let spans = recorder.of(&id);
-//! spans.one("POST /orders").has("http.response.status_code", 201).is_fine();
-//! spans.are_one_trace();
-//! # }
-//! ```
+//! Spans that have ended, and assertions over them.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -47,7 +32,7 @@ impl SpanExporter for SpanRecorder {
 
 impl SpanRecorder {
     /// The process's recorder. The first call makes it where all spans go, and sets the propagators of W3C, in place of
-    /// [`super::init`]. Tests that run side by side share it: each looks at its own correlation ID.
+    /// [`crate::telemetry::init`]. Tests that run side by side share it: each looks at its own correlation ID.
     pub fn install() -> Self {
         static RECORDER: OnceLock<SpanRecorder> = OnceLock::new();
         let install = || {
