@@ -232,9 +232,10 @@ mod tests {
             let seen = tokio::spawn(carry(async { (current(), current_cause()) })).await.expect("task");
             assert_eq!(seen, (Some(id.clone()), Some("m-1".to_owned())));
             let until = tokio::time::Instant::now() + std::time::Duration::from_secs(3);
-            let spawning =
-                deadline::scope(until, async { tokio::spawn(carry(async { deadline::current() })) });
-            assert_eq!(spawning.await.await.expect("task"), Some(until));
+            let spawned = deadline::scope(until, async {
+                tokio::spawn(carry(async { deadline::current() })).await.expect("task")
+            });
+            assert_eq!(spawned.await, Some(until));
         })
         .await;
     }

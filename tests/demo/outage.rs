@@ -196,7 +196,7 @@ async fn the_dashboard_shows_the_open_breaker_and_the_story_of_an_order_that_it_
         })
         .await;
     }
-    every_scenario_leads_to_a_page(&gateway, &pages).await;
+    every_scenario_leads_to_a_page(gateway, pages).await;
 }
 
 async fn every_scenario_leads_to_a_page(gateway: &str, pages: &str) {
