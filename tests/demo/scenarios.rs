@@ -137,12 +137,12 @@ async fn with_a_slow_consumer_letters_wait_in_their_queue_until_it_is_over() {
     let deadline = Instant::now() + SOON;
     let mut placed = 0;
     loop {
-        // More at a time than the consumer takes.
+        // More at a time than the consumer takes. Of one round not all are taken yet, of two they would be.
         let orders: Vec<_> = (placed..placed + 10).map(|number| format!("test-slow-{number}")).collect();
         futures_util::future::join_all(orders.iter().map(|id| place(&demo, id, "tok_visa"))).await;
         placed += orders.len();
         let QueueStats { ready, unsettled, .. } = letters().await;
-        if ready >= 10 && unsettled > 0 {
+        if ready >= 2 * orders.len() as u64 && unsettled > 0 {
             break;
         }
         assert!(Instant::now() < deadline, "{ready} letters wait after {placed} orders");

@@ -1,4 +1,5 @@
-//! Knows the customers: the guide's `UserService` over gRPC, with fifty customers to begin with. Those who are created stay.
+//! Knows the customers: the guide's `UserService` over gRPC, with fifty customers to begin with.
+//! Those who are created stay.
 
 use std::sync::Arc;
 
