@@ -12,7 +12,7 @@ use opentelemetry::{Context, KeyValue};
 use tonic::body::Body;
 use tonic::codegen::http::{HeaderValue, Request, Response, Uri};
 use tonic::{Code, Status};
-use tower::{Layer, Service};
+use tower::{BoxError, Layer, Service};
 
 use super::call::{ATTRIBUTES, Call, ObservedBody, method_of};
 use crate::comms::breaker::{Breaker, Permit, Rejected};
@@ -153,7 +153,7 @@ pub struct GrpcClient<S> {
 impl<S> Service<Request<Body>> for GrpcClient<S>
 where
     S: Service<Request<Body>, Response = Response<Body>>,
-    S::Error: std::fmt::Display,
+    S::Error: Into<BoxError>,
     S::Future: Send + 'static,
 {
     type Response = Response<Body>;
@@ -173,6 +173,9 @@ where
         }
         if let Some(Err(error)) = self.layer.credentials.as_ref().map(|c| c.put(request.headers_mut())) {
             tracing::error!("{error:#}");
+            let status = Status::unauthenticated("the call's token could not be signed");
+            call.finish(status.code(), status.message());
+            return Box::pin(async move { Ok(status.into_http()) });
         }
         if let Err(rejected) = self.layer.acquire(&mut call) {
             call.finish_as(Code::Unavailable, &rejected.to_string(), names::ERROR_BREAKER_OPEN);
@@ -186,18 +189,34 @@ where
         }
         let answer = self.inner.call(request).with_context(call.context.clone());
         Box::pin(async move {
-            match answer.await {
-                Ok(response) => {
+            let answer = match until {
+                Some(until) => tokio::time::timeout_at(until, answer).await.ok(),
+                None => Some(answer.await),
+            };
+            // The channel has a clock of its own for the same time, whose status is another.
+            let is_late = until.is_some_and(|until| tokio::time::Instant::now() >= until);
+            let status = match answer {
+                Some(Ok(response)) => {
                     call.finish_from(response.headers());
-                    Ok(response.map(|inner| Body::new(ObservedBody { inner, call })))
+                    return Ok(response.map(|inner| Body::new(ObservedBody { inner, call })));
                 }
-                Err(error) => {
-                    call.finish(Code::Unavailable, &error.to_string());
-                    Err(error)
-                }
-            }
+                Some(Err(error)) if !is_late => unreached(error.into()),
+                _ => Status::deadline_exceeded("no answer in time"),
+            };
+            call.finish(status.code(), status.message());
+            Ok(status.into_http())
         })
     }
+}
+
+/// The status of a call that came to no answer: `UNAVAILABLE`, whatever the connection was doing when it was lost, with what was
+/// behind it.
+fn unreached(error: BoxError) -> Status {
+    let mut cause: &dyn std::error::Error = &*error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    Status::unavailable(cause.to_string())
 }
 
 /// The answer of a breaker in place of the service.
