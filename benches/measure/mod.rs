@@ -1,5 +1,6 @@
-//! How the benchmarks of the toolkit measure: wall and CPU time of work in this process, medians of rounds, and telemetry that
-//! goes to a sink.
+//! How the benchmarks of the toolkit measure: wall and CPU time of work in this process, medians of rounds, telemetry that
+//! goes to a sink, and figures beside their bars.
+#![allow(dead_code)]
 
 #[path = "../cpu/mod.rs"]
 mod cpu;
@@ -29,6 +30,12 @@ pub fn median(costs: &[Cost], part: fn(&Cost) -> f64) -> f64 {
     let mut values: Vec<f64> = costs.iter().map(part).collect();
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
+}
+
+/// A figure beside its bar, which it is not to exceed.
+pub fn verdict(figure: f64, bar: f64, unit: &str) -> String {
+    let word = if figure <= bar { "within" } else { "ABOVE" };
+    format!("{figure:.1} {unit}, {word} {bar}")
 }
 
 /// Tracing, metrics and their export, into a receiver in this process that takes everything.
