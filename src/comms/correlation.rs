@@ -11,8 +11,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use opentelemetry::context::FutureExt as _;
 
-use super::deadline;
-
 /// The longest ID taken from outside, in bytes.
 pub const MAX_LENGTH: usize = 128;
 
@@ -156,19 +154,14 @@ pub(super) fn scope_as<F: Future>(held: Current, work: F) -> impl Future<Output 
     CURRENT.scope(held, work)
 }
 
-/// Makes a future carry the caller's correlation ID, deadline and trace context into another task, for `spawn`.
+/// Makes a future carry the caller's correlation ID and trace context into another task, for `spawn`. Its deadline stays behind, since
+/// most work that is spawned goes on after the answer; where somebody waits for it there is [`super::deadline::carry`].
 pub fn carry<F: Future>(work: F) -> impl Future<Output = F::Output> {
-    let (current, until) = (held(), deadline::current());
+    let current = held();
     let work = work.with_current_context();
-    let work = async move {
+    async move {
         match current {
             Some(current) => CURRENT.scope(current, work).await,
-            None => work.await,
-        }
-    };
-    async move {
-        match until {
-            Some(until) => deadline::scope(until, work).await,
             None => work.await,
         }
     }
@@ -177,6 +170,7 @@ pub fn carry<F: Future>(work: F) -> impl Future<Output = F::Output> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::comms::deadline;
 
     #[test]
     fn takes_visible_ascii_up_to_the_limit() {
@@ -233,9 +227,11 @@ mod tests {
             assert_eq!(seen, (Some(id.clone()), Some("m-1".to_owned())));
             let until = tokio::time::Instant::now() + std::time::Duration::from_secs(3);
             let spawned = deadline::scope(until, async {
-                tokio::spawn(carry(async { deadline::current() })).await.expect("task")
+                let here = || async { (deadline::current(), current()) };
+                let waited_for = tokio::spawn(deadline::carry(carry(here()))).await.expect("task");
+                (waited_for, tokio::spawn(carry(here())).await.expect("task"))
             });
-            assert_eq!(spawned.await, Some(until));
+            assert_eq!(spawned.await, ((Some(until), Some(id.clone())), (None, Some(id.clone()))));
         })
         .await;
     }

@@ -24,6 +24,22 @@ pub fn scope<F: Future>(until: Instant, work: F) -> impl Future<Output = F::Outp
     UNTIL.scope(current().map_or(until, |outer| outer.min(until)), work)
 }
 
+/// Runs a future for somebody who waits so long, or shorter; where that is too long to be a deadline, as if nobody had said.
+pub(super) async fn scope_for<F: Future>(time: Duration, work: F) -> F::Output {
+    if time <= LONGEST { scope(Instant::now() + time, work).await } else { work.await }
+}
+
+/// Makes a future carry the caller's deadline into another task, for `spawn`, where somebody waits for what it does.
+pub fn carry<F: Future>(work: F) -> impl Future<Output = F::Output> {
+    let until = current();
+    async move {
+        match until {
+            Some(until) => scope(until, work).await,
+            None => work.await,
+        }
+    }
+}
+
 /// Until when somebody waits for what this task does; none where nobody said.
 pub fn current() -> Option<Instant> {
     UNTIL.try_with(|until| *until).ok()

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use opentelemetry::trace::SpanKind;
+use throughline::comms::breaker::{BreakerConfig, Window};
 use throughline::comms::correlation::{self, CorrelationId};
 use throughline::comms::deadline;
 use throughline::comms::grpc::user::user_service_server::{SERVICE_NAME, UserService, UserServiceServer};
@@ -12,6 +13,7 @@ use throughline::comms::grpc::user::{
     CreateUserRequest, DESCRIPTORS, GetUserRequest, GetUsersRequest, GetUsersResponse, User,
 };
 use throughline::comms::grpc::{GrpcServerLayer, UserGrpcClient, standard};
+use throughline::comms::resilience::Policy;
 use throughline::telemetry::testing::SpanRecorder;
 use tokio_util::sync::CancellationToken;
 use tonic::service::{LayerExt as _, Routes};
@@ -183,4 +185,30 @@ async fn reflection_tells_what_can_be_called() {
     assert_eq!(unknown.expect_err("not here").code(), Code::NotFound);
     let error = standard::reflection(users(None), &[b"no descriptors"]).expect_err("refused");
     assert!(error.to_string().contains("descriptors"), "{error}");
+}
+
+/// Who brings little time says nothing about the service: its breaker stays closed, and without any time left nothing is asked.
+#[tokio::test]
+async fn a_callers_own_deadline_opens_no_breaker() {
+    let recorder = SpanRecorder::install();
+    let address = serve(users(None)).await;
+    let breaker = BreakerConfig { window: Window::Calls(2), minimum_calls: 2, ..BreakerConfig::default() };
+    let policy = Policy { breaker: Some(breaker), retry: None, ..Policy::with_timeout(PATIENT) };
+    let client =
+        UserGrpcClient::with_policy(&format!("http://{address}"), "hasty", policy).expect("a client");
+    let id = CorrelationId::parse("test-grpc-hasty").expect("an ID");
+    correlation::scope(id.clone(), async {
+        for left in
+            [Duration::from_millis(30), Duration::from_millis(30), Duration::from_millis(30), Duration::ZERO]
+        {
+            let until = tokio::time::Instant::now() + left;
+            let status = deadline::scope(until, client.get_user("slow")).await.expect_err("nobody waits");
+            assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
+        }
+        client.get_user("anyone").await.expect("the breaker is closed");
+    })
+    .await;
+    let spans = recorder.of(&id);
+    let asked = spans.iter().filter(|span| span.0.span_kind == SpanKind::Client).count();
+    assert_eq!(asked, 5, "a call that has no time is told too");
 }

@@ -61,7 +61,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::pending::{Pending, Waiting};
 pub use self::subscriber::Subscriber;
-use self::subscriber::{Seat, is_handling, run};
+use self::subscriber::{Seat, handling, next_number, run};
 use self::telemetry::Telemetry;
 use crate::comms::correlation::{self, CorrelationId, Current};
 use crate::comms::queue::Failure;
@@ -116,7 +116,6 @@ struct State {
     /// Whether events come from handlers alone.
     is_closing: bool,
     is_closed: bool,
-    next: u64,
     seats: HashMap<TypeId, Vec<Seat>>,
     /// Those who handle, by the numbers of their seats.
     tasks: HashMap<u64, Task>,
@@ -175,8 +174,7 @@ impl EventBus {
         let of = TypeId::of::<E>();
         let mut state = self.inner.state();
         state.tasks.retain(|_, task| !task.handle.is_finished());
-        let number = state.next;
-        state.next += 1;
+        let number = next_number();
         if !state.is_closed {
             let (sender, events) = mpsc::channel(subscriber.room);
             let (last_call, is_done) = (CancellationToken::new(), CancellationToken::new());
@@ -199,12 +197,15 @@ impl EventBus {
     /// # Errors
     /// The bus is closed, or a subscriber had no room in time. The event comes to all others in any case.
     pub async fn publish<E: Event>(&self, event: E) -> Result<usize, PublishError> {
-        let seats = {
+        // Counted before anybody can find that there are none.
+        let (seats, _publishing) = {
             let state = self.inner.state();
-            if state.is_closed || state.is_closing && !is_handling() {
+            let is_ours = || handling().is_some_and(|number| state.tasks.contains_key(&number));
+            if state.is_closed || state.is_closing && !is_ours() {
                 return Err(PublishError::Closed { event: E::NAME });
             }
-            state.seats.get(&TypeId::of::<E>()).cloned().unwrap_or_default()
+            let seats: Vec<Seat> = state.seats.get(&TypeId::of::<E>()).cloned().unwrap_or_default();
+            (seats, self.inner.pending.one())
         };
         if seats.is_empty() {
             return Ok(0);

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
@@ -56,13 +56,19 @@ impl Subscriber {
 }
 
 tokio::task_local! {
-    /// The seat whose event this task handles.
+    /// The seat whose event this task handles, of whichever bus.
     static HANDLING: u64;
 }
 
-/// Whether this is a handler of some bus.
-pub(super) fn is_handling() -> bool {
-    HANDLING.try_with(|_| ()).is_ok()
+/// The seat whose event this task handles, if it does.
+pub(super) fn handling() -> Option<u64> {
+    HANDLING.try_with(|number| *number).ok()
+}
+
+/// A number that no other seat of the process has.
+pub(super) fn next_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// A subscriber as publishers see it.
@@ -104,8 +110,7 @@ impl Seat {
             Err(TrySendError::Full(posted)) => Some(posted),
         };
         let mut missed = Missed { seat: &self, missing, is_missed: true };
-        let waits =
-            !self.patience.is_zero() && HANDLING.try_with(|number| *number != self.number).unwrap_or(true);
+        let waits = !self.patience.is_zero() && handling() != Some(self.number);
         let Some(posted) = full.filter(|_| waits) else { return Err(Arc::clone(&self.name)) };
         match self.sender.send_timeout(posted, self.patience).await {
             Ok(()) => {
@@ -178,7 +183,7 @@ where
     let handled = async {
         // The handler is dropped in here too, where its limit is reached: that may panic as well.
         let work = AssertUnwindSafe(async { tokio::time::timeout(limit, handler(event)).await });
-        match deadline::scope(deadline::within(limit), work.catch_unwind()).await {
+        match deadline::scope_for(limit, work.catch_unwind()).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(Failure::permanent("timeout", format!("not done within {limit:?}"))),
             Err(_) => Err(Failure::permanent("panic", "the handler panicked")),

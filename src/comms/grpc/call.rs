@@ -115,6 +115,10 @@ impl Call {
 
     /// Ends the call if these headers or trailers hold its status.
     pub fn finish_from(&mut self, headers: &HeaderMap) {
+        if headers.contains_key(names::X_CIRCUIT_BREAKER) {
+            // A breaker further down: the service is well itself, and one outage opens one breaker.
+            drop(self.permit.take());
+        }
         if let Some(status) = tonic::Status::from_header_map(headers) {
             self.finish(status.code(), status.message());
         }

@@ -11,7 +11,7 @@ use opentelemetry::trace::{SpanKind, TraceContextExt as _, Tracer as _};
 use opentelemetry::{Context, KeyValue};
 use tonic::body::Body;
 use tonic::codegen::http::{HeaderValue, Request, Response, Uri};
-use tonic::{Code, Status};
+use tonic::{Code, Status, TimeoutExpired};
 use tower::{BoxError, Layer, Service};
 
 use super::call::{ATTRIBUTES, Call, ObservedBody, method_of};
@@ -177,14 +177,25 @@ where
             call.finish(status.code(), status.message());
             return Box::pin(async move { Ok(status.into_http()) });
         }
+        // What a caller has set for this call alone goes first; it is no more than what is left in any case.
+        let own = deadline::of(request.headers());
+        let until = self.layer.timeout.map(deadline::within).or_else(deadline::current);
+        let until = own.map(|own| until.map_or(own, |until| until.min(own))).or(until);
+        let now = tokio::time::Instant::now();
+        let left = until.map(|until| until.saturating_duration_since(now));
+        if left.is_some_and(|left| left.is_zero()) {
+            let status = Status::deadline_exceeded("no time is left for the call");
+            call.finish(status.code(), status.message());
+            return Box::pin(async move { Ok(status.into_http()) });
+        }
+        // Less than its own time says nothing about the service: the caller's deadline or earlier tries took the rest.
+        let is_own_time = self.layer.timeout.zip(left).is_none_or(|(all, left)| left >= all.mul_f64(0.9));
         if let Err(rejected) = self.layer.acquire(&mut call) {
             call.finish_as(Code::Unavailable, &rejected.to_string(), names::ERROR_BREAKER_OPEN);
             let response = turned_away(&rejected);
             return Box::pin(async move { Ok(response) });
         }
-        let until = self.layer.timeout.map(deadline::within).or_else(deadline::current);
-        if let Some(until) = until.filter(|_| !request.headers().contains_key(names::GRPC_TIMEOUT)) {
-            let left = until.saturating_duration_since(tokio::time::Instant::now());
+        if let Some(left) = left {
             request.headers_mut().insert(names::GRPC_TIMEOUT, deadline::grpc_header(left));
         }
         let answer = self.inner.call(request).with_context(call.context.clone());
@@ -203,20 +214,32 @@ where
                 Some(Err(error)) if !is_late => unreached(error.into()),
                 _ => Status::deadline_exceeded("no answer in time"),
             };
+            if status.code() == Code::DeadlineExceeded && !is_own_time {
+                // Slow at most, as the permit itself finds.
+                drop(call.permit.take());
+            }
             call.finish(status.code(), status.message());
             Ok(status.into_http())
         })
     }
 }
 
-/// The status of a call that came to no answer: `UNAVAILABLE`, whatever the connection was doing when it was lost, with what was
-/// behind it.
+/// The status of a call that came to no answer: that of a layer below which gives one, `DEADLINE_EXCEEDED` where the channel's
+/// clock ran out, and else `UNAVAILABLE`, whatever the connection was doing when it was lost, with what was behind it.
 fn unreached(error: BoxError) -> Status {
-    let mut cause: &dyn std::error::Error = &*error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
+    let mut cause: &(dyn std::error::Error + 'static) = &*error;
+    loop {
+        if let Some(status) = cause.downcast_ref::<Status>() {
+            return status.clone();
+        }
+        if cause.is::<TimeoutExpired>() {
+            return Status::deadline_exceeded("no answer in time");
+        }
+        match cause.source() {
+            Some(inner) => cause = inner,
+            None => return Status::unavailable(cause.to_string()),
+        }
     }
-    Status::unavailable(cause.to_string())
 }
 
 /// The answer of a breaker in place of the service.

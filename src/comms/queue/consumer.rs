@@ -213,8 +213,7 @@ impl Consumer {
             // The handler is dropped in here too, where its time is over: that may panic as well.
             let work =
                 AssertUnwindSafe(async { tokio::time::timeout(self.timeout, handler(received)).await });
-            let until = deadline::within(self.timeout);
-            let result = match deadline::scope(until, work.catch_unwind()).await {
+            let result = match deadline::scope_for(self.timeout, work.catch_unwind()).await {
                 Ok(Ok(result)) => result,
                 Ok(Err(_)) => {
                     Err(Failure::transient("timeout", format!("no result within {:?}", self.timeout)))

@@ -21,9 +21,9 @@ use tonic::Code;
 use utoipa::OpenApi;
 
 use super::errors::{ShopError, told};
-use crate::comms::correlation;
 use crate::comms::grpc::{UserGrpcClient, is_rejected, user};
 use crate::comms::http::{CallError, ServiceHttpClient};
+use crate::comms::{correlation, deadline};
 use crate::demo::api::{GraphAnswer, GraphQuery, Item, OrderV2, PlaceOrder, Product};
 use crate::demo::world::{note, step};
 
@@ -82,7 +82,9 @@ async fn answer(
     Json(request): Json<Request>,
 ) -> Json<Response> {
     // Its customers are asked for together, and for this request alone.
-    let users = DataLoader::new(Users(services.users), |work| tokio::spawn(correlation::carry(work)));
+    let users = DataLoader::new(Users(services.users), |work| {
+        tokio::spawn(deadline::carry(correlation::carry(work)))
+    });
     let operation = request.operation_name.clone().unwrap_or_default();
     let name: String = operation.chars().take(64).collect();
     note([KeyValue::new("graphql.operation.name", name.clone())]);

@@ -15,6 +15,7 @@ use utoipa::OpenApi;
 
 use super::errors::ShopError;
 use crate::comms::breaker::{BreakerConfig, Window};
+use crate::comms::correlation;
 use crate::comms::grpc::UserGrpcClient;
 use crate::comms::http::{CallError, ServiceHttpClient};
 use crate::comms::queue::{Failure, Received};
@@ -266,8 +267,15 @@ async fn post_to<T: serde::de::DeserializeOwned>(
 impl Orders {
     /// Gives the stock back and says why there is no order.
     async fn not_authorized(&self, error: CallError, order_id: &str, reserved: &[Item]) -> ShopError {
-        if let Err(error) = self.inventory.release(order_id, reserved).await {
-            tracing::error!(order.id = order_id, "stock stays reserved: {error}");
+        // In a task of its own, which has time whatever the customer has left, and goes on when the customer hangs up.
+        let (inventory, order, items) = (self.inventory.clone(), order_id.to_owned(), reserved.to_vec());
+        let releasing = tokio::spawn(correlation::carry(async move {
+            if let Err(error) = inventory.release(&order, &items).await {
+                tracing::error!(order.id = order, "stock stays reserved: {error}");
+            }
+        }));
+        if releasing.await.is_err() {
+            tracing::error!(order.id = order_id, "stock stays reserved: its release broke off");
         }
         let rejected = error.rejected().map(|rejected| (rejected.breaker.to_string(), rejected.retry_after));
         let Some((breaker, retry_after)) = rejected else { return error.into() };

@@ -21,8 +21,9 @@ impl InventoryService for Inventory {
         let items = usable(&order_id, items)?;
         note([KeyValue::new("order.id", order_id.clone())]);
         query(self.shared.pace, "SELECT", "stock", 2..14).await;
-        let amount = self.take(&items).await?;
         query(self.shared.pace, "UPDATE", "stock", 2..10).await;
+        // Last: a caller that gives up waiting ends the handler where it waits, and stock that was taken by then would be lost.
+        let amount = self.take(&items).await?;
         tracing::info!(order.id = %order_id, items = items.len(), "stock reserved");
         let id = format!("res-{}", uuid::Uuid::now_v7().simple());
         Ok(Response::new(Reservation { id, amount }))
