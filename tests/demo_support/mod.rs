@@ -197,7 +197,12 @@ impl Demo {
                 break;
             }
         }
-        assert_eq!(services.len(), NAMES.len(), "the table names all services");
+        if services.len() != NAMES.len() {
+            let _ = child.kill();
+            let mut said = String::new();
+            child.stderr.take().expect("stderr").read_to_string(&mut said).expect("text");
+            panic!("the table names {services:?} and not all services:\n{said}");
+        }
         Self { child, services, dir }
     }
 
