@@ -261,6 +261,20 @@ impl Stock {
 }
 
 #[tokio::test]
+async fn a_post_with_a_key_is_tried_again_with_the_same_key() {
+    let stock = Stock::default();
+    let address = serve(stock.router()).await;
+    let gateway = Gateway::new("gateway")
+        .upstream(upstream(address, Policy::with_timeout(SOON)))
+        .route(Route::prefix("/catalog").to("stock", "/products/{*rest}"));
+    let base = open(gateway).await;
+    stock.fails.lock().expect("alive").push(503);
+    let post = client().post(format!("{base}/catalog/lamp")).header("idempotency-key", "order-17").body("{}");
+    let answer = post.send().await.expect("an answer");
+    assert_eq!((answer.status().as_u16(), stock.asked()), (200, 2));
+}
+
+#[tokio::test]
 async fn what_may_be_made_twice_is_and_a_dead_upstream_is_left_alone() {
     let stock = Stock::default();
     let address = serve(stock.router()).await;

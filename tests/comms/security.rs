@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::lines::Lines;
@@ -10,6 +12,7 @@ use axum::routing::get;
 use axum::serve::ListenerExt as _;
 use axum::{Extension, Router};
 use serde_json::{Value, json};
+use throughline::comms::gateway::{Gateway, Route, Upstream};
 use throughline::comms::grpc::user::user_service_server::{UserService, UserServiceServer};
 use throughline::comms::grpc::user::{
     CreateUserRequest, GetUserRequest, GetUsersRequest, GetUsersResponse, User,
@@ -413,4 +416,54 @@ async fn certs_makes_an_authority_and_overwrites_nothing() {
         assert_eq!(&std::fs::read(at.join(file)).expect("read"), before, "{file} is as it was");
     }
     assert!(!at.join("stock.pem").exists() && !Path::new(&new).exists());
+}
+
+/// The gateway finds out who calls by the same tokens, before it asks anybody.
+#[tokio::test]
+async fn a_gateway_lets_through_who_has_a_token_for_it_with_the_scope() {
+    let (orders, strangers) = (key("orders"), key("orders"));
+    let tokens = Tokens::new("gateway", [orders.public()]).leeway(Duration::ZERO);
+    let asked = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&asked);
+    let stock = Router::new().route(
+        "/stock",
+        get(move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+            async { "\"7\"" }
+        }),
+    );
+    let upstream = Upstream::new("stock", &format!("http://{}", serve(stock).await)).expect("an upstream");
+    let gateway = Gateway::new("gateway")
+        .upstream(upstream)
+        .authenticate(tokens.clone())
+        .route(Route::get("/stock").to("stock", "/stock").access(Access::Scope("stock:read".into())));
+    let address = serve(instrument(gateway.into_router().expect("a router"), "gateway")).await;
+    let token = |of: &SigningKey, audience: &str, scopes: &[&str], lifetime: Duration| {
+        let source = TokenSource::new(of.clone()).lifetime(lifetime);
+        source.for_audience(audience, scopes).token().expect("a token")
+    };
+    let hour = Duration::from_secs(3_600);
+    let expired = token(&orders, "gateway", &["stock:read"], Duration::from_secs(1));
+    let deadline = tokio::time::Instant::now() + SOON;
+    while tokens.check(&expired).is_ok() {
+        assert!(tokio::time::Instant::now() < deadline, "it never ends");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    for (token, status, says) in [
+        (Some(token(&orders, "gateway", &["stock:read"], hour)), 200, "7"),
+        (None, 401, "no token"),
+        (Some(expired), 401, "it has expired"),
+        (Some(token(&orders, "payments", &["stock:read"], hour)), 401, "another service than gateway"),
+        (Some(token(&strangers, "gateway", &["stock:read"], hour)), 401, "token"),
+        (Some(token(&orders, "gateway", &["stock:write"], hour)), 403, "the scope stock:read is missing"),
+    ] {
+        let request = client.get(format!("http://{address}/stock"));
+        let request = token.into_iter().fold(request, |request, token| request.bearer_auth(token));
+        let answer = request.send().await.expect("an answer");
+        assert_eq!(answer.status().as_u16(), status, "{says}");
+        let text = answer.text().await.expect("text");
+        assert!(text.contains(says), "{text}");
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 1, "who is refused asks nobody behind it");
 }

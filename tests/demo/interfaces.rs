@@ -209,8 +209,14 @@ async fn graphql_asks_users_once_for_a_list_and_refuses_what_costs_too_much() {
     .await;
     assert!(nothing.get("errors").is_none() && nothing["data"]["order"].is_null(), "{nothing}");
     let many = (0..30).map(|n| format!("a{n}: orders(limit: 100) {{ id }}")).collect::<Vec<_>>().join(" ");
+    let calls = |n: usize| {
+        (0..n).map(|n| format!("a{n}: product(sku: \"rug-wool\") {{ sku }}")).collect::<Vec<_>>().join(" ")
+    };
+    let some = ask(&gateway, "test-graph-5", &format!("{{ {} }}", calls(30))).await;
+    assert_eq!(some["data"]["a29"]["sku"], "rug-wool", "{some}");
     for (query, code, says) in [
         (format!("{{ {many} }}"), "BAD_QUERY", "complex"),
+        (format!("{{ {} }}", calls(60)), "BAD_QUERY", "complex"),
         ("{ orders(limit: 101) { id } }".to_owned(), "BAD_QUERY", "less than or equal to"),
         ("{ nonsense }".to_owned(), "BAD_QUERY", "nonsense"),
         ("{ __schema { types { fields { type { ofType { ofType { ofType { ofType { ofType { name } } } } } } } } } }".to_owned(), "BAD_QUERY", "deep"),
