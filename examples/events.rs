@@ -12,7 +12,7 @@ use std::time::Duration;
 use throughline::comms::bus::{Event, EventBus, Subscriber};
 use throughline::comms::correlation::{self, CorrelationId};
 use throughline::comms::queue::Failure;
-use throughline::telemetry::{self, LogFormat};
+use throughline::telemetry;
 
 /// A customer has put something into the basket.
 struct AddedToBasket {
@@ -26,14 +26,8 @@ impl Event for AddedToBasket {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let telemetry = telemetry::init(&telemetry::Settings {
-        service_name: "baskets".into(),
-        service_version: "1.0.0".into(),
-        service_namespace: None,
         otlp_endpoint: std::env::args().nth(1),
-        otlp_protocol: telemetry::Protocol::Grpc,
-        otlp_gzip: false,
-        log_format: LogFormat::Text,
-        log_filter: "info".into(),
+        ..telemetry::Settings::new("baskets", "1.0.0")
     })?;
     let bus = EventBus::new();
     bus.subscribe("suggestions", |added: Arc<AddedToBasket>| async move {

@@ -18,7 +18,7 @@ use axum::{Json, Router};
 use serde_json::json;
 use throughline::comms::gateway::{Aggregate, CacheRule, ClientLimit, Gateway, Route, Upstream};
 use throughline::comms::http::instrument;
-use throughline::telemetry::{self, LogFormat};
+use throughline::telemetry;
 
 async fn serve(router: Router) -> anyhow::Result<String> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
@@ -32,14 +32,8 @@ async fn serve(router: Router) -> anyhow::Result<String> {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let telemetry = telemetry::init(&telemetry::Settings {
-        service_name: "gateway".into(),
-        service_version: "1.0.0".into(),
-        service_namespace: None,
         otlp_endpoint: std::env::args().nth(1),
-        otlp_protocol: telemetry::Protocol::Grpc,
-        otlp_gzip: false,
-        log_format: LogFormat::Text,
-        log_filter: "info".into(),
+        ..telemetry::Settings::new("gateway", "1.0.0")
     })?;
     let ill = Arc::new(AtomicBool::new(false));
     let is_ill = Arc::clone(&ill);

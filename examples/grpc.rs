@@ -18,7 +18,7 @@ use throughline::comms::grpc::user::{
 };
 use throughline::comms::grpc::{GrpcServerLayer, UserGrpcClient, is_rejected, standard};
 use throughline::comms::resilience::Policy;
-use throughline::telemetry::{self, LogFormat};
+use throughline::telemetry;
 use tokio_util::sync::CancellationToken;
 use tonic::service::{LayerExt as _, Routes};
 use tonic::{Request, Response, Status};
@@ -55,14 +55,8 @@ impl UserService for Users {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let telemetry = telemetry::init(&telemetry::Settings {
-        service_name: "users".into(),
-        service_version: "1.0.0".into(),
-        service_namespace: None,
         otlp_endpoint: std::env::args().nth(1),
-        otlp_protocol: telemetry::Protocol::Grpc,
-        otlp_gzip: false,
-        log_format: LogFormat::Text,
-        log_filter: "info".into(),
+        ..telemetry::Settings::new("users", "1.0.0")
     })?;
     let stop = CancellationToken::new();
     let routes = Routes::new(GrpcServerLayer::new("users").named_layer(UserServiceServer::new(Users)));

@@ -15,7 +15,7 @@ use throughline::comms::resilience::{
     BreakerLayer, Bulkhead, BulkheadLayer, Cache, CacheConfig, CacheLayer, RateLimit, RateLimitLayer, Retry,
     RetryLayer, TimeoutLayer,
 };
-use throughline::telemetry::{self, LogFormat};
+use throughline::telemetry;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt as _};
 
 /// What is asked of the service: how many of something there are. It never answers while it is ill.
@@ -38,14 +38,8 @@ impl Stock {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let telemetry = telemetry::init(&telemetry::Settings {
-        service_name: "shelf".into(),
-        service_version: "1.0.0".into(),
-        service_namespace: None,
         otlp_endpoint: std::env::args().nth(1),
-        otlp_protocol: telemetry::Protocol::Grpc,
-        otlp_gzip: false,
-        log_format: LogFormat::Text,
-        log_filter: "info".into(),
+        ..telemetry::Settings::new("shelf", "1.0.0")
     })?;
     let stock = Stock::default();
     let asked = stock.clone();

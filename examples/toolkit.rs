@@ -17,7 +17,7 @@ use throughline::comms::http::{ServiceHttpClient, instrument};
 use throughline::comms::queue::{
     Broker, Consumer, EmbeddedBroker, Failure, Message, Publisher, QueueSpec, Received,
 };
-use throughline::telemetry::{self, LogFormat};
+use throughline::telemetry;
 use tokio_util::sync::CancellationToken;
 
 async fn greet(State(publisher): State<Publisher>, Path(name): Path<String>) -> Json<Value> {
@@ -31,14 +31,9 @@ async fn greet(State(publisher): State<Publisher>, Path(name): Path<String>) -> 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let telemetry = telemetry::init(&telemetry::Settings {
-        service_name: "greeter".into(),
-        service_version: "1.0.0".into(),
-        service_namespace: None,
         otlp_endpoint: std::env::args().nth(1),
-        otlp_protocol: telemetry::Protocol::Grpc,
-        otlp_gzip: false,
-        log_format: LogFormat::Text,
         log_filter: "info,sqlx=warn".into(),
+        ..telemetry::Settings::new("greeter", "1.0.0")
     })?;
 
     // Messages: an exchange, a queue, a handler that fails once to show a retry.

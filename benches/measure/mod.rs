@@ -45,14 +45,10 @@ pub async fn telemetry(log_filter: &str) -> telemetry::Guard {
     let router = axum::Router::new().fallback(async |_: axum::body::Bytes| "");
     tokio::spawn(async move { axum::serve(listener, router).await });
     telemetry::init(&telemetry::Settings {
-        service_name: "bench".into(),
-        service_version: "1".into(),
-        service_namespace: None,
         otlp_endpoint: Some(format!("http://{address}")),
         otlp_protocol: telemetry::Protocol::Http,
-        otlp_gzip: false,
-        log_format: telemetry::LogFormat::Text,
         log_filter: log_filter.into(),
+        ..telemetry::Settings::new("bench", "1")
     })
     .expect("telemetry")
 }

@@ -24,20 +24,22 @@ pub fn scope<F: Future>(until: Instant, work: F) -> impl Future<Output = F::Outp
     UNTIL.scope(current().map_or(until, |outer| outer.min(until)), work)
 }
 
+/// Runs a future for somebody who waits until then, if anybody said until when.
+pub(super) async fn scope_until<F: Future>(until: Option<Instant>, work: F) -> F::Output {
+    match until {
+        Some(until) => scope(until, work).await,
+        None => work.await,
+    }
+}
+
 /// Runs a future for somebody who waits so long, or shorter; where that is too long to be a deadline, as if nobody had said.
 pub(super) async fn scope_for<F: Future>(time: Duration, work: F) -> F::Output {
-    if time <= LONGEST { scope(Instant::now() + time, work).await } else { work.await }
+    scope_until((time <= LONGEST).then(|| Instant::now() + time), work).await
 }
 
 /// Makes a future carry the caller's deadline into another task, for `spawn`, where somebody waits for what it does.
 pub fn carry<F: Future>(work: F) -> impl Future<Output = F::Output> {
-    let until = current();
-    async move {
-        match until {
-            Some(until) => scope(until, work).await,
-            None => work.await,
-        }
-    }
+    scope_until(current(), work)
 }
 
 /// Until when somebody waits for what this task does; none where nobody said.
@@ -49,6 +51,12 @@ pub fn current() -> Option<Instant> {
 pub fn within(timeout: Duration) -> Instant {
     let end = Instant::now() + timeout.min(LONGEST);
     current().map_or(end, |until| until.min(end))
+}
+
+/// Whether a call has about all of the time that its client gives one. What ends for want of time says something about the service
+/// only then: otherwise the caller's deadline or earlier tries took the rest.
+pub(super) fn is_own_time(left: Duration, timeout: Duration) -> bool {
+    left >= timeout.mul_f64(0.9)
 }
 
 /// The value of `x-request-timeout-ms`.

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::MatchedPath;
 use opentelemetry::metrics::{Counter, Histogram};
 use opentelemetry::{KeyValue, StringValue, global};
 
@@ -21,6 +22,11 @@ pub(super) fn durations(name: &'static str, description: &'static str) -> Histog
     histogram.with_boundaries(BOUNDARIES.to_vec()).build()
 }
 
+/// A counter of what its unit says, such as `{message}`.
+pub(super) fn counter(name: &'static str, unit: &'static str, description: &'static str) -> Counter<u64> {
+    global::meter(SCOPE).u64_counter(name).with_unit(unit).with_description(description).build()
+}
+
 /// How a request came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Transport {
@@ -34,12 +40,8 @@ pub(super) struct Refusals(Counter<u64>);
 
 impl Default for Refusals {
     fn default() -> Self {
-        let counter = global::meter(SCOPE)
-            .u64_counter(names::METRIC_REQUESTS_REFUSED)
-            .with_unit("{request}")
-            .with_description("Requests that were refused, or a part of which was, with the reason")
-            .build();
-        Self(counter)
+        let about = "Requests that were refused, or a part of which was, with the reason";
+        Self(counter(names::METRIC_REQUESTS_REFUSED, "{request}", about))
     }
 }
 
@@ -55,6 +57,11 @@ impl Refusals {
         attributes.push(KeyValue::new(names::REFUSED_TRANSPORT, transport));
         attributes.extend(place.map(|place| KeyValue::new(key, place.into())));
         self.0.add(1, &attributes);
+    }
+
+    /// A request over HTTP, to a route where it has one.
+    pub fn count_at(&self, route: Option<&MatchedPath>, reason: &'static str) {
+        self.count(Transport::Http, route.map(|path| path.as_str().to_owned()), reason);
     }
 
     /// A call that one of the parts of [`super::resilience`] refused, with that one's name where it has one.

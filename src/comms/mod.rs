@@ -16,6 +16,7 @@
 //! | [`resilience`] | timeouts, retries within a budget, bulkheads, rate limits, caches, and their order |
 //! | [`deadline`] | how long somebody still waits for what a task does |
 //! | `metrics` | instruments that several of them make |
+//! | `handling` | running a handler that may take too long or panic |
 //! | [`shutdown`] | one signal that tells all parts of a process to end |
 //! | [`testing`] | for tests of services: a broker in memory, calls that fail when they are to |
 //!
@@ -36,6 +37,8 @@ pub mod deadline;
 pub mod gateway;
 #[cfg(feature = "comms")]
 pub mod grpc;
+#[cfg(feature = "comms")]
+mod handling;
 #[cfg(feature = "comms")]
 pub mod http;
 #[cfg(feature = "comms")]

@@ -25,7 +25,7 @@ impl Failing for Response<axum::body::Body> {
 impl Failing for Response<tonic::body::Body> {
     /// With the code that says the same.
     fn failing(status: StatusCode) -> Self {
-        let text = "it fails at the moment";
+        let text = services::FAILING;
         let status = match status {
             StatusCode::SERVICE_UNAVAILABLE => Status::unavailable(text),
             StatusCode::GATEWAY_TIMEOUT => Status::deadline_exceeded(text),

@@ -1,14 +1,13 @@
 //! Inventory over gRPC: what is generated from `proto/inventory.proto`, and the client of those who reserve.
 
 use tonic::transport::Channel;
-use tonic::{Request, Status};
+use tonic::{Request, Response, Status};
 
 use self::rpc::inventory_service_client::InventoryServiceClient;
 use self::rpc::{ReleaseRequest, Reservation, ReserveRequest};
 use super::api;
 use super::security::Security;
 use super::shop::ServiceName;
-use crate::comms::deadline;
 use crate::comms::grpc::{GrpcClient, channel, is_rejected};
 use crate::comms::resilience::Policy;
 use crate::config::demo::ServiceSettings;
@@ -26,7 +25,6 @@ pub mod rpc {
 #[derive(Clone)]
 pub struct InventoryGrpcClient {
     client: InventoryServiceClient<GrpcClient<Channel>>,
-    policy: Policy,
 }
 
 impl InventoryGrpcClient {
@@ -34,12 +32,12 @@ impl InventoryGrpcClient {
     ///
     /// # Errors
     /// The address is not a URI.
-    pub fn new(settings: &ServiceSettings, security: &Security, policy: Policy) -> anyhow::Result<Self> {
+    pub fn new(settings: &ServiceSettings, security: &Security, policy: &Policy) -> anyhow::Result<Self> {
         let (caller, called) = (settings.name, ServiceName::Inventory);
         let credentials = security.credentials(caller, called);
         let (address, tls) = (&settings.inventory_url, security.tls.as_ref());
-        let channel = channel(address, caller.text(), called.text(), &policy, tls, credentials)?;
-        Ok(Self { client: InventoryServiceClient::new(channel), policy })
+        let channel = channel(address, caller.text(), called.text(), policy, tls, credentials)?;
+        Ok(Self { client: InventoryServiceClient::new(channel) })
     }
 
     /// Reserves all items for an order, or none.
@@ -48,8 +46,7 @@ impl InventoryGrpcClient {
     /// The call's status: `NOT_FOUND` for an unknown product, `FAILED_PRECONDITION` where one is out of stock.
     pub async fn reserve(&self, order_id: &str, items: &[api::Item]) -> Result<Reservation, Status> {
         let request = ReserveRequest { order_id: order_id.to_owned(), items: of_order(items) };
-        let mut client = self.client.clone();
-        self.within(async move { client.reserve(Request::new(request)).await }).await
+        told(self.client.clone().reserve(Request::new(request)).await)
     }
 
     /// Gives back what was reserved for an order.
@@ -58,26 +55,18 @@ impl InventoryGrpcClient {
     /// The call's status.
     pub async fn release(&self, order_id: &str, items: &[api::Item]) -> Result<(), Status> {
         let request = ReleaseRequest { order_id: order_id.to_owned(), items: of_order(items) };
-        let mut client = self.client.clone();
-        self.within(async move { client.release(Request::new(request)).await }).await?;
+        told(self.client.clone().release(Request::new(request)).await)?;
         Ok(())
     }
+}
 
-    /// Makes a call within the policy's time, and logs one that failed.
-    async fn within<T>(
-        &self,
-        call: impl Future<Output = Result<tonic::Response<T>, Status>>,
-    ) -> Result<T, Status> {
-        let until = deadline::within(self.policy.timeout);
-        let answer = deadline::scope(until, call).await.map(tonic::Response::into_inner);
-        // What a breaker turns away is no news: it said so when it opened.
-        answer.inspect_err(|status| match is_rejected(status) {
-            true => tracing::debug!("inventory was not called: {}", status.message()),
-            false => {
-                tracing::warn!(code = ?status.code(), "inventory refused or failed: {}", status.message())
-            }
-        })
-    }
+/// What was answered; a call that failed is logged.
+fn told<T>(answer: Result<Response<T>, Status>) -> Result<T, Status> {
+    // What a breaker turns away is no news: it said so when it opened.
+    answer.map(Response::into_inner).inspect_err(|status| match is_rejected(status) {
+        true => tracing::debug!("inventory was not called: {}", status.message()),
+        false => tracing::warn!(code = ?status.code(), "inventory refused or failed: {}", status.message()),
+    })
 }
 
 fn of_order(items: &[api::Item]) -> Vec<rpc::Item> {

@@ -109,7 +109,7 @@ impl Shared {
     /// # Errors
     /// The address is not a URI.
     pub fn inventory(&self) -> anyhow::Result<InventoryGrpcClient> {
-        InventoryGrpcClient::new(&self.settings, &self.security, Policy::default())
+        InventoryGrpcClient::new(&self.settings, &self.security, &Policy::default())
     }
 
     /// Lets only those to a router's routes whose token has a scope, where the shop has tokens at all.

@@ -67,6 +67,22 @@ pub struct Settings {
     pub log_filter: String,
 }
 
+impl Settings {
+    /// Exports nothing, in no namespace; what is to be exported goes over gRPC as it is, and logs from `info` on are lines of text.
+    pub fn new(service_name: &str, service_version: &str) -> Self {
+        Self {
+            service_name: service_name.to_owned(),
+            service_version: service_version.to_owned(),
+            service_namespace: None,
+            otlp_endpoint: None,
+            otlp_protocol: Protocol::default(),
+            otlp_gzip: false,
+            log_format: LogFormat::default(),
+            log_filter: "info".to_owned(),
+        }
+    }
+}
+
 /// How long [`Guard::shutdown`] waits for the receiver.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 

@@ -14,6 +14,7 @@ pub mod rabbitmq;
 pub mod raw_amqp;
 pub mod watcher;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,15 @@ use throughline::dashboard::collect::TapSettings;
 use throughline::dashboard::keys::Key;
 use throughline::dashboard::serve::{Dashboard, Settings};
 use throughline::dashboard::store::{Limits, Location};
+
+/// Serves routes on a free port, with the address of who asks at hand, for as long as the test's runtime runs.
+pub async fn serve(router: axum::Router) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move { axum::serve(listener, service).await });
+    address
+}
 
 /// Settings for a dashboard on free ports with its store in `folder`.
 pub fn settings(folder: &Path) -> Settings {

@@ -1,6 +1,7 @@
 //! Clients behind their breakers, against services that fail: what is down is not called, what refuses is, and what
 //! comes back is found.
 
+use crate::common::serve;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
@@ -55,13 +56,6 @@ async fn answer(State(peer): State<Peer>) -> axum::response::Response {
         0 => std::future::pending().await,
         status => StatusCode::from_u16(status).expect("a status").into_response(),
     }
-}
-
-async fn serve(router: Router) -> SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    address
 }
 
 fn quick() -> BreakerConfig {

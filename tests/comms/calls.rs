@@ -1,6 +1,7 @@
 //! Calls between services, over HTTP and gRPC: the correlation ID reaches the other side and comes back, and a
 //! failed call tells what is needed to find its cause.
 
+use crate::common::serve;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -18,13 +19,6 @@ use throughline::comms::grpc::{GrpcServerLayer, UserGrpcClient};
 use throughline::comms::http::{CallErrorKind, ServiceHttpClient, instrument};
 use tonic::service::{LayerExt as _, Routes};
 use tonic::{Code, Request, Response, Status};
-
-async fn serve(router: Router) -> SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    address
-}
 
 /// Tells what arrived and what the handler's task works for.
 async fn mirror(headers: HeaderMap) -> Json<Value> {

@@ -1,7 +1,7 @@
 //! Correlation IDs that are none, by every way they come in: a new one is made, and the span that took it keeps what was
 //! sent, so that whoever sent it can be found.
 
-use std::net::SocketAddr;
+use crate::common::serve;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,13 +39,6 @@ fn table() -> Vec<(Vec<u8>, Option<String>)> {
         text(&"x".repeat(10_240), &format!("{}…", "x".repeat(MAX_LENGTH))),
         text(&"y".repeat(MAX_LENGTH + 1), &format!("{}…", "y".repeat(MAX_LENGTH))),
     ]
-}
-
-async fn serve(router: Router) -> SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    address
 }
 
 fn current() -> String {

@@ -1,5 +1,6 @@
 //! The gateway over the wire, before services that fail: what goes on and what ends at it, and what a client is told.
 
+use crate::common::serve;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -27,14 +28,6 @@ use throughline::comms::security::{Access, Authenticate, Denied, Principal};
 use tokio::sync::{Notify, Semaphore};
 
 const SOON: Duration = Duration::from_secs(20);
-
-async fn serve(router: Router) -> SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    tokio::spawn(async move { axum::serve(listener, service).await });
-    address
-}
 
 /// An address that nobody listens on.
 async fn nobody() -> SocketAddr {

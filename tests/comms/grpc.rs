@@ -1,6 +1,7 @@
 //! gRPC as other programs see it: health and reflection by their own clients, the guide's codes, what a panic becomes,
 //! and a deadline that goes through a service to the one behind it.
 
+use crate::common::serve;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -65,13 +66,6 @@ impl UserService for Users {
     }
 }
 
-async fn serve(routes: Routes) -> SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    tokio::spawn(async move { axum::serve(listener, routes.into_axum_router()).await });
-    address
-}
-
 fn users(behind: Option<UserGrpcClient>) -> Routes {
     Routes::new(GrpcServerLayer::new("users").named_layer(UserServiceServer::new(Users { behind })))
 }
@@ -86,7 +80,7 @@ async fn channel(address: SocketAddr) -> Channel {
 
 #[tokio::test]
 async fn the_guides_calls_answer_with_the_guides_codes() {
-    let client = client(serve(users(None)).await);
+    let client = client(serve(users(None).into_axum_router()).await);
     let request = CreateUserRequest { email: "ada@example.com".into(), name: "Ada".into() };
     let user = client.create_user(request).await.expect("created");
     assert_eq!(
@@ -103,7 +97,7 @@ async fn the_guides_calls_answer_with_the_guides_codes() {
 #[tokio::test]
 async fn a_panic_is_internal_to_the_caller_and_an_error_on_the_span() {
     let recorder = SpanRecorder::install();
-    let client = client(serve(users(None)).await);
+    let client = client(serve(users(None).into_axum_router()).await);
     let id = CorrelationId::generate("test");
     let status = correlation::scope(id.clone(), client.get_user("broken")).await.expect_err("it panics");
     assert_eq!((status.code(), status.message()), (Code::Internal, "Internal error"));
@@ -116,8 +110,8 @@ async fn a_panic_is_internal_to_the_caller_and_an_error_on_the_span() {
 
 #[tokio::test]
 async fn a_deadline_goes_through_a_service_to_the_one_behind_it() {
-    let last = client(serve(users(None)).await);
-    let middle = client(serve(users(Some(last))).await);
+    let last = client(serve(users(None).into_axum_router()).await);
+    let middle = client(serve(users(Some(last)).into_axum_router()).await);
     let sooner = tokio::time::Instant::now() + Duration::from_secs(8);
     let user = deadline::scope(sooner, middle.get_user("u-1")).await.expect("a user");
     let left: u64 = user.name.parse().expect("milliseconds");
@@ -137,7 +131,7 @@ async fn health_is_told_by_service_and_ends_with_the_service() {
     const SERVING: i32 = 1;
     const NOT_SERVING: i32 = 2;
     let (routes, health) = standard::health(users(None), &[SERVICE_NAME]).await;
-    let mut client = HealthClient::new(channel(serve(routes).await).await);
+    let mut client = HealthClient::new(channel(serve(routes.into_axum_router()).await).await);
     for service in ["", "user.UserService"] {
         assert_eq!(health_of(&mut client, service).await, Ok(SERVING), "{service:?}");
     }
@@ -170,7 +164,7 @@ async fn ask(
 async fn reflection_tells_what_can_be_called() {
     let routes =
         standard::reflection(users(None), &[DESCRIPTORS, standard::HEALTH_DESCRIPTORS]).expect("they fit");
-    let mut client = ServerReflectionClient::new(channel(serve(routes).await).await);
+    let mut client = ServerReflectionClient::new(channel(serve(routes.into_axum_router()).await).await);
     let listed = ask(&mut client, MessageRequest::ListServices(String::new())).await;
     let Ok(Some(MessageResponse::ListServicesResponse(listed))) = listed else { panic!("{listed:?}") };
     let mut names: Vec<_> = listed.service.into_iter().map(|service| service.name).collect();
@@ -191,7 +185,7 @@ async fn reflection_tells_what_can_be_called() {
 #[tokio::test]
 async fn a_callers_own_deadline_opens_no_breaker() {
     let recorder = SpanRecorder::install();
-    let address = serve(users(None)).await;
+    let address = serve(users(None).into_axum_router()).await;
     let breaker = BreakerConfig { window: Window::Calls(2), minimum_calls: 2, ..BreakerConfig::default() };
     let policy = Policy { breaker: Some(breaker), retry: None, ..Policy::with_timeout(PATIENT) };
     let client =

@@ -2,6 +2,7 @@
 //!
 //! Tests share the process's counters, so each looks at routes, methods, queues and names that no other uses.
 
+use crate::common::serve;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,14 +38,6 @@ use tonic::service::{LayerExt as _, Routes};
 use tonic::{Code, Request, Response, Status};
 
 const SOON: Duration = Duration::from_secs(20);
-
-async fn serve(router: Router) -> SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    tokio::spawn(async move { axum::serve(listener, service).await });
-    address
-}
 
 fn client() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -1,6 +1,7 @@
 //! The REST client over the wire: compressed answers and their limit, bodies that are too large, HTTP/2, baggage both
 //! ways, keys of retried POSTs, and what a failed call tells, once and without secrets.
 
+use crate::common::serve;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -25,13 +26,6 @@ use throughline::comms::resilience::Policy;
 use throughline::telemetry::testing::SpanRecorder;
 
 const PATIENT: Duration = Duration::from_secs(20);
-
-async fn serve(router: Router) -> SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    address
-}
 
 fn with(address: SocketAddr, transport: Transport) -> ServiceHttpClient {
     let policy = Policy { breaker: None, ..Policy::with_timeout(PATIENT) };

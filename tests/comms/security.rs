@@ -1,5 +1,6 @@
 //! Tokens and certificates between services, over the wire: what holds is taken, what does not is refused and says why.
 
+use crate::common::serve;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -153,13 +154,6 @@ fn a_key_is_changed_without_a_gap() {
         let part = secret.rsplit('.').next().expect("a key");
         assert!(!shown.contains(part) && !shown.contains(&after), "{shown}");
     }
-}
-
-async fn serve(router: Router) -> SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    address
 }
 
 fn plain(address: SocketAddr) -> ServiceHttpClient {

@@ -1,6 +1,6 @@
 //! Interfaces that end and requests that do not fit, over the wire: what each answer says of it.
 
-use std::net::SocketAddr;
+use crate::common::serve;
 use std::time::{Duration, UNIX_EPOCH};
 
 use axum::extract::DefaultBodyLimit;
@@ -11,13 +11,6 @@ use throughline::comms::correlation::CorrelationId;
 use throughline::comms::http::{Deprecated, RequestSchema, instrument};
 use throughline::comms::names;
 use throughline::telemetry::testing::SpanRecorder;
-
-async fn serve(router: Router) -> SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    address
-}
 
 fn client() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -160,7 +160,7 @@ impl Machine {
     /// Why the calls of the window are reason to open, if they are.
     fn too_bad(&self, counts: Counts) -> Option<String> {
         let Counts { calls, failed, slow } = counts;
-        if self.config.failures.is_some_and(|failures| failed >= failures) {
+        if self.is_too_often(failed) {
             return Some(format!("{failed} calls failed"));
         }
         if calls < self.config.minimum_calls {
@@ -175,10 +175,14 @@ impl Machine {
         None
     }
 
+    /// Whether so many failures are enough, whatever their share.
+    fn is_too_often(&self, failed: u32) -> bool {
+        self.config.failures.is_some_and(|failures| failed >= failures)
+    }
+
     fn judge_probes(&mut self, now: Instant) -> Option<Change> {
         let (done, all) = (self.probes.done, f64::from(self.config.probes));
-        let is_enough = self.config.failures.is_some_and(|failures| done.failed >= failures);
-        if is_enough || f64::from(done.failed) / all >= self.config.failure_rate {
+        if self.is_too_often(done.failed) || f64::from(done.failed) / all >= self.config.failure_rate {
             let reason = format!("{} of {} trial calls failed", done.failed, done.calls);
             return Some(self.step(State::Open, reason, now));
         }

@@ -1,12 +1,10 @@
 //! A subscriber: its room, its patience, and how it handles its events.
 
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt as _;
 use opentelemetry::context::FutureExt as _;
 use tokio::sync::mpsc::error::{SendTimeoutError, TrySendError};
 use tokio::sync::{Semaphore, mpsc};
@@ -14,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::telemetry::{Missing, Told};
 use super::{Event, Posted};
+use crate::comms::correlation;
+use crate::comms::handling::{self, Stopped};
 use crate::comms::queue::Failure;
-use crate::comms::{correlation, deadline};
 
 /// Who handles events, and how much of them it lets wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,12 +180,12 @@ where
     let context = told.start(&context, &current.correlation_id);
     let (began, limit) = (Instant::now(), subscriber.timeout);
     let handled = async {
-        // The handler is dropped in here too, where its limit is reached: that may panic as well.
-        let work = AssertUnwindSafe(async { tokio::time::timeout(limit, handler(event)).await });
-        match deadline::scope_for(limit, work.catch_unwind()).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(Failure::permanent("timeout", format!("not done within {limit:?}"))),
-            Err(_) => Err(Failure::permanent("panic", "the handler panicked")),
+        match handling::run(limit, || handler(event)).await {
+            Ok(result) => result,
+            Err(Stopped::TimedOut) => {
+                Err(Failure::permanent("timeout", format!("not done within {limit:?}")))
+            }
+            Err(Stopped::Panicked) => Err(Failure::permanent("panic", "the handler panicked")),
         }
         .inspect_err(|failure| told.failed(failure))
     };

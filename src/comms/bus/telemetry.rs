@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use opentelemetry::global;
 use opentelemetry::metrics::{Counter, Histogram};
 use opentelemetry::trace::{SpanKind, TraceContextExt as _, Tracer as _};
 use opentelemetry::{Context, KeyValue};
@@ -12,7 +11,7 @@ use opentelemetry::{Context, KeyValue};
 use super::Event;
 use crate::comms::correlation::CorrelationId;
 use crate::comms::queue::Failure;
-use crate::comms::{SCOPE, Tracer, metrics, names};
+use crate::comms::{Tracer, metrics, names};
 
 /// The instruments of a bus.
 pub(super) struct Telemetry {
@@ -25,11 +24,8 @@ impl Default for Telemetry {
     fn default() -> Self {
         let about = "Duration of handling events of the process's own bus";
         let duration = metrics::durations(names::METRIC_EVENT_DURATION, about);
-        let missed = global::meter(SCOPE)
-            .u64_counter(names::METRIC_EVENT_MISSED)
-            .with_unit("{event}")
-            .with_description("Events that a subscriber had no room for")
-            .build();
+        let about = "Events that a subscriber had no room for";
+        let missed = metrics::counter(names::METRIC_EVENT_MISSED, "{event}", about);
         Self { duration, missed, tracer: Tracer::default() }
     }
 }

@@ -189,12 +189,12 @@ impl Gateway {
             .into_router()
             .merge(self.own.layer(DefaultBodyLimit::max(self.most_body)))
             .method_not_allowed_fallback(move |route: Option<MatchedPath>| {
-                serve::refuse(&other, route.as_ref(), "method_not_allowed");
+                other.count_at(route.as_ref(), "method_not_allowed");
                 let text = "this path is not there for this method";
                 std::future::ready(Problem::new(StatusCode::METHOD_NOT_ALLOWED, text))
             })
             .fallback(move || {
-                serve::refuse(&unknown, None, "no_route");
+                unknown.count_at(None, "no_route");
                 std::future::ready(Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path"))
             });
         Ok(router.layer(middleware::from_fn_with_state(gate, serve::enter)))

@@ -23,8 +23,8 @@ use super::limit::ClientLimit;
 use super::table::{Path, Route};
 use super::upstream::{Outgoing, Payload, Upstream};
 use crate::comms::http::Problem;
-use crate::comms::metrics::{Refusals, Transport};
-use crate::comms::security::{Authenticate, Principal};
+use crate::comms::metrics::Refusals;
+use crate::comms::security::{Authenticate, Denied, Principal};
 use crate::comms::{deadline, names};
 
 /// A request's body up to this size is held, in bytes, so that it may be sent again.
@@ -63,7 +63,6 @@ pub(super) struct Joined {
 pub(super) async fn enter(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     let line = Line::begin(&request);
     let (mut parts, body) = request.into_parts();
-    let refuse = |reason| refuse(&gate.refusals, parts.extensions.get(), reason);
     let found = match &gate.authenticate {
         Some(by) => by.authenticate(&parts).await,
         None => Ok(None),
@@ -75,16 +74,12 @@ pub(super) async fn enter(State(gate): State<Arc<Gate>>, request: Request, next:
         Ok(left) => left,
         Err(problem) => {
             note("rate_limited");
-            refuse("rate_limited");
+            gate.refusals.count_at(parts.extensions.get(), "rate_limited");
             return line.with(with_caller(problem.into_response(), caller));
         }
     };
     let mut response = match found {
-        Err(denied) => {
-            note(denied.kind());
-            refuse(denied.reason());
-            denied.into_response()
-        }
+        Err(denied) => turned_away(denied, &gate.refusals, parts.extensions.get()),
         Ok(found) => {
             if let Some(principal) = found {
                 parts.extensions.insert(principal);
@@ -108,9 +103,11 @@ fn note(why: &'static str) {
     Context::map_current(|context| context.span().set_attribute(KeyValue::new(names::ERROR_TYPE, why)));
 }
 
-/// Counts a request that ends here.
-pub(super) fn refuse(refusals: &Refusals, route: Option<&MatchedPath>, reason: &'static str) {
-    refusals.count(Transport::Http, route.map(|path| path.as_str().to_owned()), reason);
+/// The answer to who may not, which is noted and counted.
+fn turned_away(denied: Denied, refusals: &Refusals, route: Option<&MatchedPath>) -> Response {
+    note(denied.kind());
+    refusals.count_at(route, denied.reason());
+    denied.into_response()
 }
 
 fn noted(mut response: Response, notes: Notes) -> Response {
@@ -122,28 +119,23 @@ fn peer(request: &Request) -> Option<SocketAddr> {
     request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0)
 }
 
-fn astray() -> Response {
+fn astray(refusals: &Refusals, route: Option<&MatchedPath>) -> Response {
+    refusals.count_at(route, "malformed_path");
     Problem::new(StatusCode::BAD_REQUEST, "a variable of the path leads out of its place").into_response()
 }
 
 impl Joined {
     /// Steps 5 to 11 for all parts at the same time.
     pub async fn serve(&self, request: Request) -> Response {
-        let matched: Option<MatchedPath> = request.extensions().get().cloned();
-        let refuse = |reason| refuse(&self.refusals, matched.as_ref(), reason);
+        let route: Option<&MatchedPath> = request.extensions().get();
         if let Err(denied) = self.aggregate.access.check(request.extensions().get::<Principal>()) {
-            note(denied.kind());
-            refuse(denied.reason());
-            return denied.into_response();
+            return turned_away(denied, &self.refusals, route);
         }
         let headers = headers::onward(request.headers(), peer(&request));
         let (path, Self { service, aggregate, pattern, parts, .. }) = (request.uri().path(), self);
         match aggregate::answer(service, aggregate, pattern, parts, path, &headers).await {
             Some((response, notes)) => noted(response, notes),
-            None => {
-                refuse("malformed_path");
-                astray()
-            }
+            None => astray(&self.refusals, route),
         }
     }
 }
@@ -151,16 +143,16 @@ impl Joined {
 impl Entry {
     /// Steps 5 to 11.
     pub async fn serve(&self, request: Request) -> Response {
-        let matched: Option<MatchedPath> = request.extensions().get().cloned();
-        let refuse = |reason| refuse(&self.refusals, matched.as_ref(), reason);
+        let route: Option<MatchedPath> = request.extensions().get().cloned();
         if let Err(denied) = self.route.access.check(request.extensions().get::<Principal>()) {
-            note(denied.kind());
-            refuse(denied.reason());
-            return denied.into_response();
+            return turned_away(denied, &self.refusals, route.as_ref());
         }
         let Some(mut path) = self.pattern.rewrite(&self.target, request.uri().path()) else {
-            refuse("malformed_path");
-            return astray();
+            return astray(&self.refusals, route.as_ref());
+        };
+        let failed = |failure: Failure| {
+            failure.reason().into_iter().for_each(|reason| self.refusals.count_at(route.as_ref(), reason));
+            answer_of(failure, &self.upstream.name)
         };
         if let Some(query) = request.uri().query() {
             path = format!("{path}?{query}");
@@ -170,10 +162,7 @@ impl Entry {
         let (parts, body) = request.into_parts();
         let payload = match self.payload(body).await {
             Ok(payload) => payload,
-            Err(failure) => {
-                failure.reason().into_iter().for_each(refuse);
-                return answer_of(failure, &self.upstream.name);
-            }
+            Err(failure) => return failed(failure),
         };
         let (method, template) = (parts.method, Arc::clone(&self.template));
         let cached = ResponseCache::takes(&method, &parts.headers)
@@ -192,10 +181,7 @@ impl Entry {
                 (answer, notes)
             }
         };
-        let mut response = answer.unwrap_or_else(|failure| {
-            failure.reason().into_iter().for_each(refuse);
-            answer_of(failure, &self.upstream.name)
-        });
+        let mut response = answer.unwrap_or_else(failed);
         let status =
             notes.cache.as_ref().map(|what| HeaderValue::try_from(format!("{}; {what}", self.service)));
         if let Some(Ok(status)) = status {

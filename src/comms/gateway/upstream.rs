@@ -206,7 +206,7 @@ impl Upstream {
         };
         let answer = self.perform(service, url, out, id, until, context).await;
         if let Some(permit) = permit {
-            let own_time = left >= self.timeout.mul_f64(0.9);
+            let own_time = deadline::is_own_time(left, self.timeout);
             match &answer {
                 // Cut short by the caller's deadline or by earlier tries, or by a body that the client sent.
                 Err(Failure::TimedOut) if !own_time => drop(permit),

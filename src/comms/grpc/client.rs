@@ -188,8 +188,8 @@ where
             call.finish(status.code(), status.message());
             return Box::pin(async move { Ok(status.into_http()) });
         }
-        // Less than its own time says nothing about the service: the caller's deadline or earlier tries took the rest.
-        let is_own_time = self.layer.timeout.zip(left).is_none_or(|(all, left)| left >= all.mul_f64(0.9));
+        let timed = left.zip(self.layer.timeout);
+        let is_own_time = timed.is_none_or(|(left, timeout)| deadline::is_own_time(left, timeout));
         if let Err(rejected) = self.layer.acquire(&mut call) {
             call.finish_as(Code::Unavailable, &rejected.to_string(), names::ERROR_BREAKER_OPEN);
             let response = turned_away(&rejected);

@@ -22,7 +22,8 @@ pub(in crate::comms) fn method_text(method: &Method) -> &'static str {
     }
 }
 
-const OTHER: &str = "_OTHER";
+/// What stands for a word that a client made up.
+pub(super) const OTHER: &str = "_OTHER";
 
 /// A span's attributes of a method, at least one.
 pub(super) fn of_method(method: &Method, attributes: &mut Vec<KeyValue>) {

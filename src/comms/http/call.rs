@@ -142,7 +142,7 @@ impl<'a> Call<'a> {
             CallError { retry_after, ..error }
         })?;
         let result = self.perform(url, id, left, context).await;
-        let own_time = left >= self.client.timeout.mul_f64(0.9);
+        let own_time = deadline::is_own_time(left, self.client.timeout);
         match &result {
             // Cut short by the caller's deadline or by earlier tries: slow at most, as the permit itself finds.
             Err(error) if error.kind == CallErrorKind::Timeout && !own_time => drop(permit),

@@ -16,7 +16,7 @@ use opentelemetry::trace::{SpanKind, Status, TraceContextExt as _, Tracer as _};
 use opentelemetry::{Array, Context, KeyValue, StringValue, Value};
 use tower::{Layer, Service};
 
-use super::attributes::{method_text, of_method, span_name};
+use super::attributes::{OTHER, method_text, of_method, span_name};
 use super::redact;
 use crate::comms::correlation::{self, CorrelationId};
 use crate::comms::metrics::{self, Refusals, Transport};
@@ -83,10 +83,7 @@ where
             self.inner.call(request).with_context(served.context.clone()),
         );
         Box::pin(async move {
-            let Ok(response) = match until {
-                Some(until) => deadline::scope(until, work).await,
-                None => work.await,
-            };
+            let Ok(response) = deadline::scope_until(until, work).await;
             Ok(served.end(response))
         })
     }
@@ -99,7 +96,7 @@ struct Served {
     id: CorrelationId,
     method: Method,
     route: Option<Arc<str>>,
-    scheme: StringValue,
+    scheme: &'static str,
     began: Instant,
 }
 
@@ -111,7 +108,7 @@ impl Served {
             request.extensions().get().map(|path: &MatchedPath| path.as_str().into());
         let scheme = scheme(request);
         let mut attributes = request_attributes(request, route.as_ref(), &id);
-        attributes.push(KeyValue::new(names::URL_SCHEME, scheme.clone()));
+        attributes.push(KeyValue::new(names::URL_SCHEME, scheme));
         attributes.extend(incoming.refused_attribute());
         if incoming.refused.is_some() {
             shared.refusals.count(Transport::Http, route.clone(), "correlation_id");
@@ -175,12 +172,12 @@ fn request_attributes(request: &Request, route: Option<&Arc<str>>, id: &Correlat
     attributes
 }
 
-fn scheme(request: &Request) -> StringValue {
+fn scheme(request: &Request) -> &'static str {
     match request.uri().scheme_str() {
-        Some("https") => "https".into(),
-        Some("http") | None => "http".into(),
+        Some("https") => "https",
+        Some("http") | None => "http",
         // Made up by the client, and metrics have it.
-        Some(_) => "_OTHER".into(),
+        Some(_) => OTHER,
     }
 }
 

@@ -39,7 +39,7 @@ use serde_json::{Value, json};
 use tower::{Layer, Service};
 
 use super::problem::Problem;
-use crate::comms::metrics::{Refusals, Transport};
+use crate::comms::metrics::Refusals;
 
 /// Faults that are told, and how long the text of each may be, in characters.
 const MOST_FAULTS: usize = 10;
@@ -162,7 +162,7 @@ where
             match schema.take(request).await {
                 Ok(request) => inner.call(request).await,
                 Err((problem, reason)) => {
-                    refusals.count(Transport::Http, route.map(|path| path.as_str().to_owned()), reason);
+                    refusals.count_at(route.as_ref(), reason);
                     Ok(problem.into_response())
                 }
             }

@@ -5,11 +5,9 @@
 //! ID holds them together.
 
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt as _;
 use opentelemetry::context::FutureExt as _;
 use opentelemetry::metrics::Histogram;
 use opentelemetry::trace::{Status, TraceContextExt as _};
@@ -21,8 +19,9 @@ use super::broker::{Broker, BrokerError, Deliveries, Delivery, Outcome, Settled}
 use super::given_up::Refusals;
 use super::message::Message;
 use super::process_span::ProcessSpan;
+use crate::comms::handling::{self, Stopped};
 use crate::comms::retry::Backoff;
-use crate::comms::{Tracer, correlation, deadline, metrics, names};
+use crate::comms::{Tracer, correlation, metrics, names};
 
 /// Why a handler did not handle a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -210,15 +209,12 @@ impl Consumer {
         };
         let (id, message_id) = (delivery.message.correlation_id.clone(), delivery.message.id.clone());
         let whole = async {
-            // The handler is dropped in here too, where its time is over: that may panic as well.
-            let work =
-                AssertUnwindSafe(async { tokio::time::timeout(self.timeout, handler(received)).await });
-            let result = match deadline::scope_for(self.timeout, work.catch_unwind()).await {
-                Ok(Ok(result)) => result,
-                Ok(Err(_)) => {
+            let result = match handling::run(self.timeout, || handler(received)).await {
+                Ok(result) => result,
+                Err(Stopped::TimedOut) => {
                     Err(Failure::transient("timeout", format!("no result within {:?}", self.timeout)))
                 }
-                Err(_) => Err(Failure::transient("panic", "the handler panicked")),
+                Err(Stopped::Panicked) => Err(Failure::transient("panic", "the handler panicked")),
             };
             self.settle(delivery, result.as_ref().err(), &span).await;
             result

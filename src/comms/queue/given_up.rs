@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use opentelemetry::metrics::Counter;
-use opentelemetry::{KeyValue, StringValue, global};
+use opentelemetry::{KeyValue, StringValue};
 
 use super::broker::MAX_BODY;
-use crate::comms::{SCOPE, names};
+use crate::comms::{metrics, names};
 
 /// The reason of one that was delivered as often as its queue allows, and never settled.
 pub(super) const UNSETTLED: &str = "no consumer settled it within the limit";
@@ -41,14 +41,8 @@ pub(super) struct Refusals(Counter<u64>);
 
 impl Default for Refusals {
     fn default() -> Self {
-        let counter = global::meter(SCOPE)
-            .u64_counter(names::METRIC_MESSAGES_REFUSED)
-            .with_unit("{message}")
-            .with_description(
-                "Messages that no handler got to see, or a part of which was refused, with the reason",
-            )
-            .build();
-        Self(counter)
+        let about = "Messages that no handler got to see, or a part of which was refused, with the reason";
+        Self(metrics::counter(names::METRIC_MESSAGES_REFUSED, "{message}", about))
     }
 }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use opentelemetry::context::FutureExt as _;
-use opentelemetry::global;
 use opentelemetry::metrics::Counter;
 use opentelemetry::trace::{SpanKind, Status, TraceContextExt as _, Tracer as _};
 use opentelemetry::{Context, KeyValue};
@@ -11,7 +10,7 @@ use opentelemetry::{Context, KeyValue};
 use super::broker::{Broker, BrokerError};
 use super::message::Message;
 use crate::comms::propagation::{self, IntoMap};
-use crate::comms::{SCOPE, Tracer, names};
+use crate::comms::{Tracer, metrics, names};
 
 /// As many attributes as a message's span has by its end, with room for what a failure or a settlement adds.
 pub(super) const ATTRIBUTES: usize = 20;
@@ -26,11 +25,8 @@ pub struct Publisher {
 
 impl Publisher {
     pub fn new(broker: Arc<dyn Broker>) -> Self {
-        let sent = global::meter(SCOPE)
-            .u64_counter("messaging.client.sent.messages")
-            .with_unit("{message}")
-            .with_description("Messages sent, with the error where it failed")
-            .build();
+        let about = "Messages sent, with the error where it failed";
+        let sent = metrics::counter("messaging.client.sent.messages", "{message}", about);
         Self { broker, sent, tracer: Tracer::default() }
     }
 

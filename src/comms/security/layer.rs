@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::task::{Context as Poller, Poll};
 
-use axum::extract::MatchedPath;
 use axum::http::{Request, Response};
 use axum::response::IntoResponse as _;
 use futures_util::future::BoxFuture;
@@ -88,8 +87,7 @@ impl AccessLayer {
             let method = request.uri().path().trim_start_matches('/').to_owned();
             return self.refusals.count(Transport::Grpc, Some(method), reason);
         }
-        let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-        self.refusals.count(Transport::Http, route, reason);
+        self.refusals.count_at(request.extensions().get(), reason);
     }
 }
 

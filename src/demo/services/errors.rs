@@ -6,7 +6,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
-use tonic::Code;
+use tonic::{Code, Status};
 
 use crate::comms::breaker::Rejected;
 use crate::comms::http::CallError;
@@ -87,9 +87,9 @@ impl From<Refused> for ShopError {
     }
 }
 
-impl From<tonic::Status> for ShopError {
+impl From<Status> for ShopError {
     /// As of a call over REST.
-    fn from(status: tonic::Status) -> Self {
+    fn from(status: Status) -> Self {
         if let Some(breaker) = grpc::rejected_by(&status) {
             let message = format!("{breaker} is not available right now");
             return Self::turned_away(breaker, message, status.retry_after());
@@ -103,11 +103,20 @@ impl From<tonic::Status> for ShopError {
     }
 }
 
+/// What callers hear of a failure inside: nothing of it.
+const INTERNAL: &str = "something went wrong here";
+
 impl From<anyhow::Error> for ShopError {
     fn from(error: anyhow::Error) -> Self {
         tracing::error!("request failed: {error:#}");
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong here")
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL)
     }
+}
+
+/// The same over gRPC.
+pub fn internal(error: anyhow::Error) -> Status {
+    tracing::error!("request failed: {error:#}");
+    Status::internal(INTERNAL)
 }
 
 impl IntoResponse for ShopError {

@@ -22,9 +22,12 @@ pub use self::inventory::CATALOG;
 use super::service::{Parts, Shared};
 use super::shop::ServiceName;
 
-/// The answer of a service that fails because it is meant to.
+/// What a service says that fails because it is meant to.
+pub const FAILING: &str = "it fails at the moment";
+
+/// The answer of such a service.
 pub fn failed(status: StatusCode) -> Response {
-    ShopError::new(status, "it fails at the moment").into_response()
+    ShopError::new(status, FAILING).into_response()
 }
 
 /// The interface of a service with REST, as OpenAPI.

@@ -3,6 +3,7 @@
 use opentelemetry::KeyValue;
 use tonic::{Request, Response, Status};
 
+use super::errors::internal;
 use super::inventory::{CATALOG, Inventory};
 use crate::demo::api::Item;
 use crate::demo::database::stock::NotTaken;
@@ -34,7 +35,7 @@ impl InventoryService for Inventory {
         let items = usable(&order_id, items)?;
         note([KeyValue::new("order.id", order_id.clone())]);
         query(self.shared.pace, "UPDATE", "stock", 2..10).await;
-        self.stock.give_back(&items).await.map_err(|error| broken(&error))?;
+        self.stock.give_back(&items).await.map_err(internal)?;
         tracing::info!(order.id = %order_id, "stock released");
         Ok(Response::new(ReleaseResponse {}))
     }
@@ -55,7 +56,7 @@ impl Inventory {
                 tracing::warn!(sku, "out of stock");
                 Status::failed_precondition(format!("{sku} is out of stock"))
             }
-            NotTaken::Database(error) => broken(&error.into()),
+            NotTaken::Database(error) => internal(error.into()),
         })?;
         Ok(amount)
     }
@@ -76,9 +77,4 @@ fn usable(order_id: &str, items: Vec<rpc::Item>) -> Result<Vec<Item>, Status> {
         return Err(Status::invalid_argument(text));
     }
     Ok(items.into_iter().map(|item| Item { sku: item.sku, quantity: item.quantity }).collect())
-}
-
-fn broken(error: &anyhow::Error) -> Status {
-    tracing::error!("request failed: {error:#}");
-    Status::internal("something went wrong here")
 }

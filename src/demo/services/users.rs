@@ -6,6 +6,7 @@ use std::sync::Arc;
 use opentelemetry::KeyValue;
 use tonic::{Request, Response, Status};
 
+use super::errors::internal;
 use crate::comms::grpc::user::user_service_server::{UserService, UserServiceServer};
 use crate::comms::grpc::user::{
     CreateUserRequest, DESCRIPTORS, GetUserRequest, GetUsersRequest, GetUsersResponse, User,
@@ -90,10 +91,4 @@ impl UserService for Users {
         tracing::info!(user.id = %user.id, "user created");
         Ok(Response::new(user))
     }
-}
-
-/// What failed inside is told to the log, and not to the caller.
-fn internal(error: anyhow::Error) -> Status {
-    tracing::error!("request failed: {error:#}");
-    Status::internal("something went wrong here")
 }
